@@ -1,0 +1,68 @@
+# Needs Python 3.11 or newer, make and git. Everything is installed into .venv, nothing elsewhere.
+PATTERNS := web_single
+PYTHON   ?= python3
+ENV      := .venv/bin
+PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+LOCK     := $(ENV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+            --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK_OPTIONS)
+export PATH := $(CURDIR)/$(ENV):$(PATH)
+export UV_CUSTOM_COMPILE_COMMAND := make lock
+export ORT_DISABLE_TELEMETRY := 1
+
+.PHONY: help install lint types test test-all bench models lock upgrade clean $(PATTERNS)
+
+help:
+	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+$(PATTERNS): %: .venv/.installed-%  ## run a pattern without Docker; Ctrl-C ends it
+	@honcho -f $@/Procfile -d . start
+
+install: .venv/.installed-all  ## install everything, for work on this repository
+
+lint: install  ## check style and formatting
+	ruff check .
+	ruff format --check .
+
+types: install  ## check types
+	mypy
+
+test: install  ## the quick tests; what this machine lacks is skipped, with the reason
+	@pytest
+
+test-all: install  ## every test; what this machine lacks is a failure
+	@pytest --all
+
+bench: install  ## measure; the results are printed
+	python -m benchmarks.online
+
+models: install  ## train the models again and export them
+	python -m common.training
+
+lock: install  ## write the locks from pyproject.toml, keeping versions that still fit
+	$(LOCK) --group all --output-file requirements.txt
+	$(LOCK) --group run --constraint requirements.txt --output-file requirements-run.txt
+	for pattern in $(PATTERNS); do \
+	    $(LOCK) --group $$pattern --constraint requirements.txt --output-file $$pattern/requirements.txt || exit; done
+
+upgrade:  ## write the locks with the newest versions
+	@$(MAKE) lock LOCK_OPTIONS=--upgrade
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .state .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "'$(PYTHON)' is not there: install Python 3.11 or newer, or call make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "$$($(PYTHON) --version) is too old: call make PYTHON=/path/to/python3.11, or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed-all: requirements.txt | .venv/bin/python
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt requirements-run.txt | .venv/bin/python
+	$(PIP) -r $*/requirements.txt -r requirements-run.txt
+	@touch $@

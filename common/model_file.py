@@ -1,0 +1,52 @@
+"""Where the model comes from: a path in the image, or an http(s) URL read at start.
+
+Both are the same setting (`MODEL_URI`). What was read is held against `MODEL_SHA256` where that is set, so that a
+model loaded from elsewhere is the one that was released.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+import httpx
+
+
+class ModelError(Exception):
+    """The model cannot be served; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The bytes of an ONNX file, the name that its path suggests, and their sha256 in hex."""
+
+    name: str
+    content: bytes
+    sha256: str
+
+
+def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float = 30.0) -> ModelFile:
+    """Read a model from a path or an http(s) URL; raise `ModelError` if it is not there or not the expected one."""
+    if uri.startswith(("http://", "https://")):
+        name, content = PurePosixPath(urlsplit(uri).path).stem, _download(uri, timeout_seconds)
+    else:
+        name, content = Path(uri).stem, _read(Path(uri.removeprefix("file://")))
+    actual = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and actual != sha256:
+        raise ModelError(f"the model at {uri} has sha256 {actual}, but MODEL_SHA256 is {sha256}: correct one of them")
+    return ModelFile(name or "model", content, actual)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"no model at {path} ({error.strerror}): set MODEL_URI to an .onnx file") from None
+
+
+def _download(url: str, timeout_seconds: float) -> bytes:
+    try:
+        return httpx.get(url, timeout=timeout_seconds, follow_redirects=True).raise_for_status().content
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ModelError(f"no model at {url} ({reason}): set MODEL_URI to an .onnx file that can be read") from None

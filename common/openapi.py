@@ -1,0 +1,67 @@
+"""The OpenAPI entries of endpoints that FastAPI does not see, written from the same pydantic models that check them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from common.call import EndpointRoute
+from common.errors import MEDIA_TYPE
+
+REFERENCE = "#/components/schemas/{model}"
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an endpoint takes and gives: JSON of these types, bodies of these media types, problems of these statuses."""
+
+    summary: str
+    response: Any
+    json_body: Any = None
+    binary_bodies: tuple[str, ...] = ()
+    problems: tuple[int, ...] = ()
+    description: str = ""
+
+
+def with_operations(document: dict[str, Any], operations: Iterable[tuple[EndpointRoute, Operation]]) -> dict[str, Any]:
+    """Add the operations to an OpenAPI document, in place."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = PROBLEM
+    for route, operation in operations:
+        document["paths"].setdefault(route.path, {})[route.method.lower()] = _entry(operation, schemas)
+    return document
+
+
+def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    problem = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    content: dict[str, Any] = {media_type: BINARY for media_type in operation.binary_bodies}
+    if operation.json_body is not None:
+        content["application/json"] = _content(operation.json_body, "validation", schemas)
+    return {
+        "summary": operation.summary,
+        "description": operation.description,
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "OK", "content": {"application/json": _content(operation.response, "serialization", schemas)}},
+            **{str(status): {"description": "see detail", "content": problem} for status in operation.problems},
+        },
+    }
+
+
+def _content(model: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = TypeAdapter(model).json_schema(ref_template=REFERENCE, mode=mode)
+    schemas.update(schema.pop("$defs", {}))
+    return {"schema": schema}

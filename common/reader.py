@@ -1,0 +1,89 @@
+"""`POST /predict`: a picture in, a digit out. Here, and only here, HTTP, the domain and the model meet."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import digits
+from common.call import Call, Reply
+from common.errors import Problem
+from common.model import ANY, Model
+from common.openapi import Operation
+from common.predictor import Predictor
+from common.quota import cpu_quota
+from common.settings import PredictorSettings
+
+IMAGES = ("image/png", "image/jpeg")
+DIGITS = {str(digit) for digit in range(10)}
+
+READ = Operation(
+    summary="Read a digit",
+    description="A picture gives a digit; a JSON list of pictures gives the list of their digits, in order.",
+    json_body=digits.Picture | list[digits.Picture],
+    binary_bodies=IMAGES,
+    response=digits.Digit | list[digits.Digit],
+    problems=(400, 405, 408, 409, 413, 415, 422, 500, 503, 504),
+)
+
+
+class Reader:
+    """The endpoint; a model that is no reader of digits is refused at each call (409), since `/v2` can serve it."""
+
+    def __init__(self, predictor: Predictor, settings: PredictorSettings) -> None:
+        self._predictor = predictor
+        self._settings = settings
+        self._model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
+        self._probabilities = probabilities_output(predictor.model)
+        self._input = predictor.model.inputs[0]
+        self._decoders = ThreadPoolExecutor(cpu_quota(), "decode")
+
+    async def __call__(self, call: Call) -> Reply:
+        """Decode, predict, encode."""
+        if self._probabilities is None:
+            raise Problem(409, f"the model {self._model.name} reads no digits: use the Open Inference Protocol under /v2")
+        body = await call.body()
+        started = monotonic()
+        features, many = await self._features(call.media_type, body)
+        call.timings["decode"] = monotonic() - started
+        features = features.astype(self._input.dtype, copy=False)
+        outputs = await self._predictor.predict({self._input.name: features}, len(features), call)
+        return Reply(digits.to_json(outputs[self._probabilities], self._model, many))
+
+    async def _features(self, media_type: str, body: bytes) -> tuple[NDArray[np.float32], bool]:
+        """The rows of a request and whether it was a list; pictures are decoded in a thread, since that takes a while."""
+        if media_type == "application/json":
+            return digits.from_json(body, self._settings.max_batch_rows)
+        if media_type not in IMAGES:
+            got = repr(media_type) if media_type else "none"
+            raise Problem(415, f"Content-Type: expected application/json, {' or '.join(IMAGES)}, got {got}")
+        loop = asyncio.get_running_loop()
+        features = await loop.run_in_executor(self._decoders, digits.from_image, body, self._settings.max_pixels)
+        return features[np.newaxis], False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Gives the threads back at the end."""
+        with self._decoders:
+            yield
+
+
+def probabilities_output(model: Model) -> str | None:
+    """The output with a probability for each digit, or None if the model is no reader of digits.
+
+    A reader takes one input of 64 numbers a row and gives one output of 10; its labels, where it has any, are 0 to 9.
+    """
+    if [spec.shape for spec in model.inputs] != [(ANY, digits.FEATURES)] or model.inputs[0].dtype.kind != "f":
+        return None
+    candidates = [spec for spec in model.outputs if spec.dtype.kind == "f" and spec.shape == (ANY, len(DIGITS))]
+    labels = [spec for spec in model.outputs if spec.dtype.kind in "iO" and spec.shape == (ANY,)]
+    sample = model.run({model.inputs[0].name: np.zeros((1, digits.FEATURES), model.inputs[0].dtype)})
+    if len(candidates) != 1 or any(str(sample[spec.name][0]) not in DIGITS for spec in labels):
+        return None
+    named: tuple[Any, ...] = candidates[0].labels
+    return candidates[0].name if not named or [str(label) for label in named] == sorted(DIGITS) else None

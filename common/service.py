@@ -1,0 +1,115 @@
+"""What makes an app a service: probes, metrics, problems, drain, OpenAPI, and the envelope around every request.
+
+A pattern's `create_app` makes a `Service`, adds its endpoints and returns it. It is a FastAPI app in every respect;
+an endpoint on the hot path is added by `add_endpoint` and reached by its exact path, before FastAPI's routing.
+"""
+
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from common.call import Endpoint, EndpointRoute
+from common.drain import drain_on_sigterm
+from common.envelope import Envelope, State
+from common.errors import MEDIA_TYPE, Problem
+from common.logs import configure_logging
+from common.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from common.metrics import ServiceMetrics
+from common.openapi import Operation, with_operations
+from common.settings import ServiceSettings
+
+
+async def always() -> bool:
+    """The check of a service that needs no other."""
+    return True
+
+
+class Service(FastAPI):
+    """A FastAPI app with the parts that every service has.
+
+    `is_ready` tells whether what this service cannot work without answers; `while_running` holds its clients open.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        settings: ServiceSettings,
+        description: str = "",
+        is_ready: Callable[[], Awaitable[bool]] = always,
+        while_running: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+    ) -> None:
+        configure_logging(settings.log_level)
+        self.settings = settings
+        self.metrics = ServiceMetrics()
+        self._state = State()
+        self._envelope = Envelope(self._dispatch, settings, self._state, self.metrics)
+        self._is_ready = is_ready
+        self._while_running = while_running
+        self._routes: dict[str, EndpointRoute] = {}
+        self._operations: list[tuple[EndpointRoute, Operation]] = []
+        super().__init__(title=title, description=description, lifespan=Service._run, exception_handlers=PROBLEMS)
+        self.get("/health/live", summary="Does the process answer?")(self._live)
+        self.get("/health/ready", summary="May requests be sent here?")(self._ready)
+        self.get("/metrics", summary="Metrics for Prometheus", response_class=Response)(self._metrics)
+
+    def add_endpoint(self, method: str, path: str, endpoint: Endpoint, operation: Operation) -> None:
+        """Serve `endpoint` at exactly `path`; `operation` describes it in the OpenAPI document."""
+        route = EndpointRoute(method, path, endpoint)
+        self._routes[path] = route
+        self._operations.append((route, operation))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The envelope; in it our endpoints; and for every other path FastAPI."""
+        await self._envelope(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._routes.get(scope.get("path", ""), super().__call__)
+        await route(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document and the endpoints' own entries."""
+        return with_operations(super().openapi(), self._operations)
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what was made at start stays: searching it for garbage again and again made p99 five times longer
+        async with self._while_running():
+            with drain_on_sigterm(self.settings.drain_seconds, self._state.drain):
+                yield
+
+    async def _live(self) -> dict[str, bool]:
+        return {"live": True}
+
+    async def _ready(self, response: Response) -> dict[str, bool]:
+        ready = not self._state.draining and await self._is_ready()
+        response.status_code = 200 if ready else 503
+        return {"ready": ready}
+
+    async def _metrics(self) -> Response:
+        return Response(self.metrics.render(), media_type=METRICS_MEDIA_TYPE)
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    """Whatever FastAPI refuses, as a problem document."""
+    if isinstance(error, RequestValidationError):
+        fields = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()]
+        problem = Problem(422, "; ".join(fields))
+    elif isinstance(error, Problem):
+        problem = error
+    elif isinstance(error, HTTPException):
+        problem = Problem(error.status_code, str(error.detail), dict(error.headers or {}))
+    else:
+        problem = Problem(500, "the service failed: its log tells more, under this trace id")
+    return Response(problem.document(), problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+    kind: _problem for kind in (HTTPException, RequestValidationError, Exception)
+}

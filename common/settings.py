@@ -1,0 +1,47 @@
+"""What every service and every predictor can be told by its environment; a pattern's `settings.py` adds its own.
+
+Each field is the environment variable of the same name in capitals: `MAX_BATCH_ROWS=128`.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MODELS = Path(__file__).parent / "models"
+
+
+class ServiceSettings(BaseSettings):
+    """Limits and habits of any service."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="INFO: a line per request")
+    request_timeout_ms: int = Field(2_000, gt=0, description="deadline where the caller sets no X-Request-Timeout-Ms")
+    max_request_timeout_ms: int = Field(30_000, gt=0, description="the longest deadline that a caller can ask for")
+    max_body_bytes: int = Field(4 * 2**20, gt=0, description="a longer request body is a 413")
+    max_concurrent_requests: int = Field(1_024, gt=0, description="one more is a 503, decided at once")
+    drain_seconds: float = Field(2.0, ge=0, description="from SIGTERM (not ready) to the closing of the port")
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings, or the end of the process with one line for each variable that is missing or wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = [f"{str(e['loc'][0]).upper()}={e['input']!s}: {e['msg']}" for e in error.errors()]
+            raise SystemExit("cannot start, wrong setting: " + "; ".join(wrong)) from None
+
+
+class PredictorSettings(ServiceSettings):
+    """Which model a predictor serves, and how it makes batches."""
+
+    model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
+    model_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="checked where it is set")
+    model_name: str | None = Field(None, min_length=1, description="default: the file's name without .onnx")
+    model_download_timeout_seconds: float = Field(30.0, gt=0)
+    model_threads: int | None = Field(None, gt=0, description="threads of one inference; default: the CPU quota")
+    max_batch_rows: int = Field(64, gt=0, description="rows of one inference, and so of one request")
+    max_queue_rows: int = Field(1_024, gt=0, description="rows that may wait; one more is a 503")
+    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a picture; a larger one is a 413")

@@ -1,0 +1,47 @@
+"""W3C Trace Context: one `traceparent` runs through every service, queue and log line of a transaction.
+
+https://www.w3.org/TR/trace-context/
+"""
+
+import random
+import re
+from contextvars import ContextVar
+from typing import NamedTuple
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_random = random.Random()  # ids need to be unlike each other, not unguessable
+
+
+class Trace(NamedTuple):
+    """A transaction (`trace_id`, 32 hex digits) and our part in it (`span_id`, 16)."""
+
+    trace_id: str
+    span_id: str
+    flags: str = "01"
+
+    @property
+    def traceparent(self) -> str:
+        """The header's value, to answer with and to pass on."""
+        return f"00-{self.trace_id}-{self.span_id}-{self.flags}"
+
+
+current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
+
+
+def begin_span(traceparent: bytes | None = None) -> Trace:
+    """Our span in the caller's trace; a new trace where there is none or it is malformed, as the standard asks."""
+    trace = _parse(traceparent) if traceparent else None
+    span_id = f"{_random.getrandbits(64) | 1:016x}"
+    trace = trace._replace(span_id=span_id) if trace else Trace(f"{_random.getrandbits(128) | 1:032x}", span_id)
+    current_trace.set(trace)
+    return trace
+
+
+def _parse(traceparent: bytes) -> Trace | None:
+    match = _TRACEPARENT.fullmatch(traceparent.decode("latin-1").strip())
+    if not match:
+        return None
+    version, trace_id, span_id, flags, rest = match.groups()
+    if version == "ff" or (version == "00" and rest) or not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return Trace(trace_id, span_id, flags)

@@ -1,0 +1,95 @@
+"""The five models: what each is, and which part of the material it learns from.
+
+Every function returns the fitted scikit-learn classifier and the rows it has seen. Epochs are fixed, not waited for, so
+that a training takes the same time and gives the same model each time.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from common.training.damage import degrade, illegible
+from common.training.data import SEED, Material, Rows, stack, warp
+
+REPEATS = 5  # real scans count more than their warped copies
+EXPERTS = 6
+
+
+class Trained(NamedTuple):
+    """A fitted classifier with `predict` and `predict_proba`, and how many rows it has seen."""
+
+    classifier: ClassifierMixin
+    rows: int
+
+
+def mlp(material: Material) -> Trained:
+    """The everyday reader: one small hidden layer, about 10 us a digit."""
+    return _fit(_network((100,), epochs=25, seed=SEED), _everyday(material))
+
+
+def linear(material: Material) -> Trained:
+    """Logistic regression: the plainest reader, and the smallest file."""
+    return _fit(make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200)), _everyday(material))
+
+
+def svm(material: Material) -> Trained:
+    """An RBF support vector machine, its scores made probabilities by Platt's sigmoid on three folds."""
+    few = stack(material.scans, *(_first(rows, 2500) for rows in (material.warped, material.drawn)))
+    machine = SVC(C=10, gamma=0.0012)
+    return _fit(CalibratedClassifierCV(machine, method="sigmoid", cv=3, ensemble=False), few)
+
+
+def specialist(material: Material) -> Trained:
+    """Six large networks that vote and that have also learned from damaged scans: slower, and better in doubt."""
+    rng = np.random.default_rng(SEED)
+    everyday = _everyday(material)
+    damaged = [Rows(degrade(part.features, rng), part.labels) for part in (everyday, material.warped)]
+    networks = [(f"expert_{seed}", _network((192, 96), epochs=10, seed=seed)) for seed in range(EXPERTS)]
+    return _fit(VotingClassifier(networks, voting="soft", flatten_transform=False), stack(everyday, *damaged))
+
+
+def quality(material: Material) -> Trained:
+    """Legible (1) or not (0): real, warped, drawn and damaged digits against ruined ones."""
+    rng = np.random.default_rng(SEED)
+    scans = material.scans.features
+    legible = [np.tile(scans, (REPEATS, 1)), material.warped.features, material.drawn.features[:10_000]]
+    legible += [degrade(scans, rng), degrade(material.warped.features, rng)]
+    positives = Rows(np.concatenate(legible), np.ones(sum(map(len, legible)), dtype=np.int64))
+    negatives = [illegible(features, rng) for features in (scans, warp(scans, rng), warp(scans, rng))]
+    return _fit(_network((64, 32), epochs=15, seed=SEED), stack(positives, *negatives))
+
+
+MODELS: dict[str, Callable[[Material], Trained]] = {
+    "mlp": mlp,
+    "linear": linear,
+    "svm": svm,
+    "specialist": specialist,
+    "quality": quality,
+}
+
+
+def _everyday(material: Material) -> Rows:
+    return stack(*[material.scans] * REPEATS, material.warped, material.drawn)
+
+
+def _first(rows: Rows, count: int) -> Rows:
+    return Rows(rows.features[:count], rows.labels[:count])
+
+
+def _network(hidden: tuple[int, ...], epochs: int, seed: int) -> MLPClassifier:
+    return MLPClassifier(
+        hidden, alpha=1e-3, batch_size=256, learning_rate_init=2e-3, max_iter=epochs, random_state=seed
+    )
+
+
+def _fit(classifier: ClassifierMixin, rows: Rows) -> Trained:
+    return Trained(classifier.fit(rows.features, rows.labels), len(rows.labels))

@@ -1,0 +1,43 @@
+"""A few PNGs to try: real held-out scans enlarged, a drawn digit, and a smudge that nobody can read."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from common.training.data import SEED, enlarge, held_out
+from common.training.measure import Run
+from common.training.strokes import drawn_digits, scribbles
+
+SIDE = 280  # pixels
+SCANS = {"zero": 0, "two": 2, "four": 4, "seven": 7}
+DRAWN = 3
+
+
+def write_samples(folder: Path, read: Run) -> None:
+    """Writes six PNGs; of each digit the scan that `read` is surest of."""
+    for name, digit in SCANS.items():
+        _scan(digit, read).save(folder / f"{name}.png", optimize=True)
+    rng = np.random.default_rng(SEED)
+    drawing = next(drawn_digits(np.array([DRAWN]), rng))
+    _picture(drawing).save(folder / "drawn_three.png", optimize=True)
+    smudge = np.mean(list(scribbles(4, rng)), axis=0, dtype=np.float32)
+    _picture(smudge).filter(ImageFilter.GaussianBlur(12)).save(folder / "smudge.png", optimize=True)
+
+
+def _scan(digit: int, read: Run) -> Image.Image:
+    features, labels = held_out()
+    candidates = features[labels == digit]
+    surest = read(candidates)[1][:, digit].argmax()
+    framed = Image.new("L", (SIDE, SIDE), 255)
+    framed.paste(enlarge(candidates[surest], SIDE - 80), (40, 40))
+    return framed
+
+
+def _picture(ink: NDArray[np.float32]) -> Image.Image:
+    """Ink, 0 to 1, as a dark-on-light picture with a margin."""
+    grey = Image.fromarray((255 - 255 * ink).astype(np.uint8)).resize((SIDE - 80, SIDE - 80), Image.Resampling.BICUBIC)
+    framed = Image.new("L", (SIDE, SIDE), 255)
+    framed.paste(grey, (40, 40))
+    return framed

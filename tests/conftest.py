@@ -1,0 +1,61 @@
+"""`--all` and the markers: what runs when, and what a machine must have for it.
+
+Without `--all` (`make test`), tests marked `full` are left out, and those that need a program which this machine lacks
+are skipped, with the reason. With it (`make test-all`) nothing is left out, and what is missing is a failure. The one
+exception: WITHOUT_DOCKER=REASON says that this machine cannot have a Docker engine.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+
+@cache
+def _no_docker() -> str:
+    for command in (["docker", "info"], ["docker", "compose", "version"], ["docker", "buildx", "version"]):
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            return f"`{' '.join(command)}` fails: no Docker engine with Compose v2"
+    return ""
+
+
+def _none_of(*programs: str) -> Callable[[], str]:
+    return lambda: "" if any(map(shutil.which, programs)) else f"{' or '.join(programs)} is not installed"
+
+
+MISSING: dict[str, Callable[[], str]] = {
+    "docker": _no_docker,
+    "browser": _none_of("chromium", "chromium-browser", "google-chrome"),
+    "promtool": _none_of("promtool"),
+    "wrk": _none_of("wrk"),
+}
+"""By marker: why this machine cannot run such a test, or nothing."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run every test; what this machine lacks is a failure")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--all"):
+        left_out = [item for item in items if item.get_closest_marker("full")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker, missing in MISSING.items():
+        if not item.get_closest_marker(marker):
+            continue
+        if marker == "docker" and (excuse := os.environ.get("WITHOUT_DOCKER")):
+            pytest.skip(f"WITHOUT_DOCKER: {excuse}")
+        if reason := missing():
+            if item.config.getoption("--all"):
+                pytest.fail(reason)
+            pytest.skip(reason)

@@ -1,0 +1,86 @@
+"""Starting, awaiting and ending real processes and containers."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import httpx
+
+Answer = TypeVar("Answer")
+
+ROOT = Path(__file__).parent.parent
+PATTERNS = sorted(folder.parent.name for folder in ROOT.glob("*/Procfile"))
+"""The folders that are patterns."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(check: Callable[[], Answer], seconds: float = 30.0) -> Answer:
+    """The first true answer of `check`; an AssertionError where there is none in time."""
+    end = time.monotonic() + seconds
+    while not (answer := check()):
+        assert time.monotonic() < end, f"{check} was not true within {seconds} s"
+        time.sleep(0.02)
+    return answer
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def predict(port: int, picture: str = "seven.png") -> dict[str, object]:
+    """What the service on this port reads in one of the sample pictures."""
+    content = (ROOT / "common" / "samples" / picture).read_bytes()
+    url = f"http://127.0.0.1:{port}/predict"
+    response = httpx.post(url, content=content, headers={"Content-Type": "image/png"}, timeout=10)
+    assert response.status_code == 200, response.text
+    reading: dict[str, object] = response.json()
+    return reading
+
+
+@contextmanager
+def running(*command: str, folder: Path = ROOT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own, told to end at the end, and killed if it does not."""
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def output_of(*command: str, folder: Path = ROOT, **environment: str) -> str:
+    """Run a command to its end, which must be a good one."""
+    done = subprocess.run(command, cwd=folder, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout.strip()
+
+
+@contextmanager
+def composed(folder: Path, *files: str, service: str = "web_single") -> Iterator[tuple[str, int]]:
+    """`docker compose up` in a folder, as a project of its own, on a free port: the container and the port."""
+    port, project = free_port(), f"test-{uuid4().hex[:8]}"
+    compose = ("docker", "compose", *(f"--file={file}" for file in files), f"--project-name={project}")
+    try:
+        output_of(*compose, "up", "--build", "--wait", service, folder=folder, **{f"{service.upper()}_PORT": str(port)})
+        yield output_of(*compose, "ps", "--quiet", service, folder=folder), port
+    finally:
+        output_of(*compose, "down", "--volumes", "--timeout=5", folder=folder)

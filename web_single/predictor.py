@@ -1,0 +1,25 @@
+"""The one box of the diagram: interface, preprocessing and model in one server.
+
+It fails as a whole: without its model it does not start, when it stops it is first not ready, and what is in flight is
+finished. That is why several of it stand behind a balancer.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from common.predictor import Predictor, load_model
+from common.reader import READ, Reader
+from common.service import Service
+from web_single.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The server: `uvicorn web_single.predictor:create_app --factory`."""
+    settings = settings or Settings.from_environment()
+    model = load_model(settings)
+    app = Service("web_single", settings)
+    predictor = Predictor(model, settings, app.metrics)
+    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    return app
