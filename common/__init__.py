@@ -1,0 +1,9 @@
+"""What is inside the boxes of the patterns' diagrams, and nothing else.
+
+Copy this folder beside a pattern's folder; to swap the model, replace `digits.py` and the `.onnx` file.
+"""
+
+import os
+
+# onnxruntime reports its use to its makers unless this is set before it is first imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 from time import monotonic
 from typing import NamedTuple
 
@@ -50,8 +51,8 @@ class Batcher:
     """Shares the runs of one model among concurrent callers, in order of arrival.
 
     `run` takes and gives arrays whose first axis counts rows; it runs inline, or in one worker thread. No batch has
-    more than `max_batch_rows` rows, and never do more than `max_queue_rows` rows wait. `on_batch` is told the rows and
-    the seconds of each batch.
+    more than `max_batch_rows` rows, and never do more than `max_queue_rows` rows wait. `on_batch` is told of
+    each batch its rows, the seconds that its first entry waited, and the seconds that it ran.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Batcher:
         max_batch_rows: int,
         max_queue_rows: int,
         inline: bool,
-        on_batch: Callable[[int, float], None] = lambda rows, seconds: None,
+        on_batch: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
     ) -> None:
         self.queued_rows = 0
         self._run = run
@@ -104,11 +105,6 @@ class Batcher:
             loop.call_soon(self._next)
         return entry.future
 
-    def close(self) -> None:
-        """Let the batch in progress end, and give its thread back."""
-        if self._worker:
-            self._worker.shutdown()
-
     def _next(self) -> None:
         batch = self._take()
         self._busy = bool(batch)
@@ -131,7 +127,7 @@ class Batcher:
             if batch and (rows + entry.rows > self._max_batch_rows or entry.key != batch[0].key):
                 break
             self._remove(entry)
-            if _is_wanted(entry, now):
+            if self._is_wanted(entry, now):
                 batch.append(entry)
                 rows += entry.rows
         return batch
@@ -144,7 +140,7 @@ class Batcher:
             outputs = self._run({name: np.concatenate([e.inputs[name] for e in batch]) for name in batch[0].inputs})
         except Exception as error:
             return [error] if len(batch) == 1 else [self._outcomes([entry])[0] for entry in batch]
-        ends = np.cumsum([entry.rows for entry in batch]).tolist()
+        ends = accumulate(entry.rows for entry in batch)
         return [
             {name: value[end - entry.rows : end] for name, value in outputs.items()}
             for entry, end in zip(batch, ends, strict=True)
@@ -152,7 +148,7 @@ class Batcher:
 
     def _deliver(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
         ran = monotonic() - started
-        self._on_batch(sum(entry.rows for entry in batch), ran)
+        self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
         for entry, outcome in zip(batch, outcomes, strict=True):
             if entry.future.done():
                 continue
@@ -161,6 +157,14 @@ class Batcher:
             else:
                 entry.future.set_result(Answer(outcome, started - entry.submitted, ran))
         batch[0].future.get_loop().call_soon(self._next)
+
+    def _is_wanted(self, entry: Entry, now: float) -> bool:
+        """Whether somebody still waits for this entry; if it is too late for that, its future says so."""
+        if entry.deadline <= now:
+            _expire(entry)
+        elif self._worker and not entry.future.done() and entry.client_left():
+            entry.future.set_exception(ClientLeft())
+        return not entry.future.done()
 
     def _settled(self, entry: Entry) -> None:
         if entry.timer:
@@ -171,15 +175,6 @@ class Batcher:
     def _remove(self, entry: Entry) -> None:
         del self._queue[entry]
         self.queued_rows -= entry.rows
-
-
-def _is_wanted(entry: Entry, now: float) -> bool:
-    """Whether somebody still waits for this entry; if it came too late for that, its future says so."""
-    if entry.deadline <= now:
-        _expire(entry)
-    elif not entry.future.done() and entry.client_left():
-        entry.future.set_exception(ClientLeft())
-    return not entry.future.done()
 
 
 def _expire(entry: Entry) -> None:

@@ -7,11 +7,17 @@ same OpenAPI document as everything else.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from common.body import poll, read_body
 from common.errors import Problem
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(slots=True)
 class Call:
@@ -28,7 +34,7 @@ class Call:
     @property
     def media_type(self) -> str:
         """The Content-Type in lower case, without its parameters; empty where there is none."""
-        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        return _media_type(self.headers.get(b"content-type", b""))
 
     async def body(self) -> bytes:
         """The whole body; raises `Problem` 413 (too long), 408 (not here by the deadline), or `ClientLeft`."""
@@ -40,39 +46,32 @@ class Call:
         return message is not None and message["type"] == "http.disconnect"
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What goes back to the caller."""
 
     body: bytes
     status: int = 200
     media_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    async def send(self, send: Send) -> None:
-        """Send it as one ASGI response."""
-        headers = [(b"content-type", self.media_type.encode()), (b"content-length", b"%d" % len(self.body))]
-        headers += [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 Endpoint = Callable[[Call], Awaitable[Reply]]
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointRoute:
-    """An endpoint at its path, as an ASGI application that finds its `Call` in the scope."""
+class EndpointRoute(NamedTuple):
+    """An endpoint at its path, which is matched exactly."""
 
     method: str
     path: str
     endpoint: Endpoint
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the endpoint and send its reply; raises `Problem` 405."""
-        scope["route"] = self
-        call: Call = scope["call"]
+    async def reply(self, call: Call) -> Reply:
+        """The endpoint's reply; raises `Problem` 405 and whatever the endpoint raises."""
         if call.method != self.method:
             raise Problem(405, f"{self.path}: expected {self.method}, got {call.method}", {"Allow": self.method})
-        reply = await self.endpoint(call)
-        await reply.send(send)
+        return await self.endpoint(call)
+
+
+@lru_cache(maxsize=64)
+def _media_type(header: bytes) -> str:
+    return header.partition(b";")[0].strip().lower().decode("latin-1")

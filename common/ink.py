@@ -33,7 +33,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """PNG or JPEG bytes -> an upright `L`, `RGB` or `RGBA` picture of less than 512 pixels a side.
+    """PNG or JPEG bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
 
     Raises `Problem`: 415 neither PNG nor JPEG, 413 more than `max_pixels` (judged by the header), 400 damaged.
     """

@@ -1,6 +1,5 @@
 """One JSON object a line on stdout, each with the trace id of the request that it belongs to."""
 
-import asyncio
 import logging
 import sys
 from datetime import UTC, datetime
@@ -21,31 +20,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return _line(record.levelname, record.created, fields)
-
-
-class RequestLog:
-    """One line for each request, written together once in a turn of the event loop.
-
-    Going through `logging` for each request would cost more than the rest of its accounting taken together.
-    """
-
-    def __init__(self, level: str) -> None:
-        self._enabled = logging.getLevelNamesMapping()[level] <= logging.INFO
-        self._lines: list[str] = []
-
-    def write(self, time: float, method: str, path: str, status: int, seconds: float) -> None:
-        """Note a request that began at `time` (seconds since the epoch) and took `seconds`."""
-        if not self._enabled:
-            return
-        if not self._lines:
-            asyncio.get_running_loop().call_soon(self._flush)
-        fields: Fields = {"method": method, "path": path, "status": status, "ms": round(seconds * 1e3, 3)}
-        self._lines.append(_line("INFO", time, fields))
-
-    def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        sys.stdout.write("\n".join(lines) + "\n")
-        sys.stdout.flush()
 
 
 def configure_logging(level: str) -> None:

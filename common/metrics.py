@@ -1,6 +1,5 @@
 """What Prometheus reads from a service: requests, latency, and for a predictor its batches, queue and model."""
 
-from collections.abc import Callable
 from functools import cache
 
 from prometheus_client import (
@@ -26,9 +25,7 @@ class ServiceMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        requests = Counter(
-            "http_requests", "Requests answered.", ["method", "path", "status"], registry=self.registry
-        )
+        requests = Counter("http_requests", "Requests answered.", ["method", "path", "status"], registry=self.registry)
         seconds = Histogram(
             "http_request_duration_seconds",
             "Time from the request's headers to the end of its answer.",
@@ -53,18 +50,18 @@ class ServiceMetrics:
 class PredictorMetrics:
     """The batches, the queue and the model of one predictor."""
 
-    def __init__(self, registry: CollectorRegistry, name: str, version: str, queued_rows: Callable[[], int]) -> None:
+    def __init__(self, registry: CollectorRegistry, name: str, version: str) -> None:
         self.rows = Histogram("batch_rows", "Rows of one inference.", buckets=ROWS, registry=registry)
         self.run = Histogram("batch_run_seconds", "Duration of one inference.", buckets=SECONDS, registry=registry)
         self.wait = Histogram(
-            "queue_wait_seconds", "Time from submission to the inference.", buckets=SECONDS, registry=registry
+            "queue_wait_seconds", "Wait of a batch's first entry.", buckets=SECONDS, registry=registry
         )
-        Gauge("queue_rows", "Rows that wait for an inference.", registry=registry).set_function(queued_rows)
-        Gauge("model_info", "The model that is served.", ["name", "version"], registry=registry).labels(
-            name, version
-        ).set(1)
+        self.queue = Gauge("queue_rows", "Rows that wait for an inference.", registry=registry)
+        model = Gauge("model_info", "The model that is served.", ["name", "version"], registry=registry)
+        model.labels(name, version).set(1)
 
-    def batch(self, rows: int, seconds: float) -> None:
-        """Note one inference."""
+    def batch(self, rows: int, waited: float, ran: float) -> None:
+        """Count one inference: its rows, the seconds that its first entry waited, and its own seconds."""
         self.rows.observe(rows)
-        self.run.observe(seconds)
+        self.wait.observe(waited)
+        self.run.observe(ran)

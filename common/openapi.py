@@ -26,7 +26,7 @@ PROBLEM = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an endpoint takes and gives: JSON of these types, bodies of these media types, problems of these statuses."""
+    """What an endpoint takes and gives: JSON of a type, bodies of media types, problems of statuses."""
 
     summary: str
     response: Any
@@ -47,7 +47,7 @@ def with_operations(document: dict[str, Any], operations: Iterable[tuple[Endpoin
 
 def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     problem = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
-    content: dict[str, Any] = {media_type: BINARY for media_type in operation.binary_bodies}
+    content: dict[str, Any] = dict.fromkeys(operation.binary_bodies, BINARY)
     if operation.json_body is not None:
         content["application/json"] = _content(operation.json_body, "validation", schemas)
     return {
@@ -55,7 +55,10 @@ def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "description": operation.description,
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "OK", "content": {"application/json": _content(operation.response, "serialization", schemas)}},
+            "200": {
+                "description": "OK",
+                "content": {"application/json": _content(operation.response, "serialization", schemas)},
+            },
             **{str(status): {"description": "see detail", "content": problem} for status in operation.problems},
         },
     }

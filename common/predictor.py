@@ -4,8 +4,7 @@ Any ONNX model, any endpoint in front of it (REST, the Open Inference Protocol, 
 served ends the process before it is ever ready.
 """
 
-from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 
 from common.batching import Batcher
 from common.call import Call
@@ -43,32 +42,22 @@ class Predictor:
             model.seconds_per_row < THREAD_HOP_SECONDS
             and model.seconds_per_row * settings.max_batch_rows < LONGEST_TURN_SECONDS
         )
+        model_metrics = PredictorMetrics(metrics.registry, model.name, model.version)
         self._batcher = Batcher(
             model.run,
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             inline=self.inline,
-            on_batch=lambda rows, seconds: self._metrics.batch(rows, seconds),
+            on_batch=model_metrics.batch,
         )
-        self._metrics = PredictorMetrics(
-            metrics.registry, model.name, model.version, lambda: self._batcher.queued_rows
-        )
+        model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
     async def predict(self, inputs: Tensors, rows: int, call: Call) -> Tensors:
         """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
         answer = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
-        self._metrics.wait.observe(answer.waited)
         call.timings["queue"], call.timings["predict"] = answer.waited, answer.ran
         return answer.outputs
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Gives the worker thread back at the end."""
-        try:
-            yield
-        finally:
-            self._batcher.close()
 
     def _key(self, inputs: Tensors) -> Hashable:
         """Rows of unlike shapes cannot share a batch, nor can requests to a model without a batch axis."""

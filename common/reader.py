@@ -1,11 +1,8 @@
 """`POST /predict`: a picture in, a digit out. Here, and only here, HTTP, the domain and the model meet."""
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from time import monotonic
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +10,14 @@ from numpy.typing import NDArray
 from common import digits
 from common.call import Call, Reply
 from common.errors import Problem
-from common.model import ANY, Model
+from common.model import Model
 from common.openapi import Operation
 from common.predictor import Predictor
 from common.quota import cpu_quota
 from common.settings import PredictorSettings
 
 IMAGES = ("image/png", "image/jpeg")
-DIGITS = {str(digit) for digit in range(10)}
+DIGITS = [str(digit) for digit in range(10)]
 
 READ = Operation(
     summary="Read a digit",
@@ -33,7 +30,7 @@ READ = Operation(
 
 
 class Reader:
-    """The endpoint; a model that is no reader of digits is refused at each call (409), since `/v2` can serve it."""
+    """The endpoint; a model that is no reader of digits is refused at each call (409)."""
 
     def __init__(self, predictor: Predictor, settings: PredictorSettings) -> None:
         self._predictor = predictor
@@ -46,7 +43,7 @@ class Reader:
     async def __call__(self, call: Call) -> Reply:
         """Decode, predict, encode."""
         if self._probabilities is None:
-            raise Problem(409, f"the model {self._model.name} reads no digits: use the Open Inference Protocol under /v2")
+            raise Problem(409, f"the model {self._model.name} reads no digits: serve one that does by MODEL_URI")
         body = await call.body()
         started = monotonic()
         features, many = await self._features(call.media_type, body)
@@ -56,7 +53,7 @@ class Reader:
         return Reply(digits.to_json(outputs[self._probabilities], self._model, many))
 
     async def _features(self, media_type: str, body: bytes) -> tuple[NDArray[np.float32], bool]:
-        """The rows of a request and whether it was a list; pictures are decoded in a thread, since that takes a while."""
+        """The rows of a request and whether it was a list; an image takes a while to decode, so a thread does it."""
         if media_type == "application/json":
             return digits.from_json(body, self._settings.max_batch_rows)
         if media_type not in IMAGES:
@@ -66,24 +63,19 @@ class Reader:
         features = await loop.run_in_executor(self._decoders, digits.from_image, body, self._settings.max_pixels)
         return features[np.newaxis], False
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Gives the threads back at the end."""
-        with self._decoders:
-            yield
-
 
 def probabilities_output(model: Model) -> str | None:
     """The output with a probability for each digit, or None if the model is no reader of digits.
 
     A reader takes one input of 64 numbers a row and gives one output of 10; its labels, where it has any, are 0 to 9.
     """
-    if [spec.shape for spec in model.inputs] != [(ANY, digits.FEATURES)] or model.inputs[0].dtype.kind != "f":
+    rows = model.inputs[0]
+    if len(model.inputs) != 1 or rows.shape[1:] != (digits.FEATURES,) or rows.dtype.kind != "f" or not model.batch:
         return None
-    candidates = [spec for spec in model.outputs if spec.dtype.kind == "f" and spec.shape == (ANY, len(DIGITS))]
-    labels = [spec for spec in model.outputs if spec.dtype.kind in "iO" and spec.shape == (ANY,)]
-    sample = model.run({model.inputs[0].name: np.zeros((1, digits.FEATURES), model.inputs[0].dtype)})
-    if len(candidates) != 1 or any(str(sample[spec.name][0]) not in DIGITS for spec in labels):
+    tables = [spec for spec in model.outputs if spec.dtype.kind == "f" and spec.shape[1:] == (len(DIGITS),)]
+    labels = [spec for spec in model.outputs if spec.dtype.kind in "iO" and len(spec.shape) == 1]
+    sample = model.run({rows.name: np.zeros((1, digits.FEATURES), rows.dtype)})
+    if len(tables) != 1 or any(str(sample[spec.name][0]) not in DIGITS for spec in labels):
         return None
-    named: tuple[Any, ...] = candidates[0].labels
-    return candidates[0].name if not named or [str(label) for label in named] == sorted(DIGITS) else None
+    columns = [str(label) for label in tables[0].labels]
+    return tables[0].name if columns in ([], DIGITS) else None

@@ -5,7 +5,7 @@ an endpoint on the hot path is added by `add_endpoint` and reached by its exact 
 """
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
@@ -19,8 +19,7 @@ from common.drain import drain_on_sigterm
 from common.envelope import Envelope, State
 from common.errors import MEDIA_TYPE, Problem
 from common.logs import configure_logging
-from common.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from common.metrics import ServiceMetrics
+from common.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE, ServiceMetrics
 from common.openapi import Operation, with_operations
 from common.settings import ServiceSettings
 
@@ -48,11 +47,11 @@ class Service(FastAPI):
         self.settings = settings
         self.metrics = ServiceMetrics()
         self._state = State()
-        self._envelope = Envelope(self._dispatch, settings, self._state, self.metrics)
         self._is_ready = is_ready
         self._while_running = while_running
         self._routes: dict[str, EndpointRoute] = {}
         self._operations: list[tuple[EndpointRoute, Operation]] = []
+        self._envelope = Envelope(self._routes, super().__call__, settings, self._state, self.metrics)
         super().__init__(title=title, description=description, lifespan=Service._run, exception_handlers=PROBLEMS)
         self.get("/health/live", summary="Does the process answer?")(self._live)
         self.get("/health/ready", summary="May requests be sent here?")(self._ready)
@@ -65,12 +64,8 @@ class Service(FastAPI):
         self._operations.append((route, operation))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The envelope; in it our endpoints; and for every other path FastAPI."""
+        """The envelope; in it our endpoints, and for every other path FastAPI."""
         await self._envelope(scope, receive, send)
-
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._routes.get(scope.get("path", ""), super().__call__)
-        await route(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document and the endpoints' own entries."""
@@ -99,7 +94,9 @@ class Service(FastAPI):
 async def _problem(_: Request, error: Exception) -> Response:
     """Whatever FastAPI refuses, as a problem document."""
     if isinstance(error, RequestValidationError):
-        fields = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()]
+        fields = [
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()
+        ]
         problem = Problem(422, "; ".join(fields))
     elif isinstance(error, Problem):
         problem = error
@@ -110,6 +107,6 @@ async def _problem(_: Request, error: Exception) -> Response:
     return Response(problem.document(), problem.status_code, problem.headers, MEDIA_TYPE)
 
 
-PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
-    kind: _problem for kind in (HTTPException, RequestValidationError, Exception)
-}
+PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
+    (HTTPException, RequestValidationError, Exception), _problem
+)

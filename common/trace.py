@@ -31,8 +31,8 @@ current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=No
 def begin_span(traceparent: bytes | None = None) -> Trace:
     """Our span in the caller's trace; a new trace where there is none or it is malformed, as the standard asks."""
     trace = _parse(traceparent) if traceparent else None
-    span_id = f"{_random.getrandbits(64) | 1:016x}"
-    trace = trace._replace(span_id=span_id) if trace else Trace(f"{_random.getrandbits(128) | 1:032x}", span_id)
+    ids = f"{_random.getrandbits(192) | 1 << 64 | 1:048x}"  # an id must not be all zeros
+    trace = Trace(trace.trace_id, ids[32:], trace.flags) if trace else Trace(ids[:32], ids[32:])
     current_trace.set(trace)
     return trace
 

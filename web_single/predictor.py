@@ -4,11 +4,11 @@ It fails as a whole: without its model it does not start, when it stops it is fi
 finished. That is why several of it stand behind a balancer.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from common.playground import add_playground
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader
 from common.service import Service
@@ -22,4 +22,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = Service("web_single", settings)
     predictor = Predictor(model, settings, app.metrics)
     app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    add_playground(app, Path(__file__).parent)
     return app

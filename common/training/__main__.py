@@ -3,12 +3,9 @@
 import json
 import sys
 import time
-import warnings
 from pathlib import Path
 
 from rich.console import Console
-from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
 from common.training.data import material
 from common.training.export import card, export
@@ -34,7 +31,9 @@ def train(models: Path, samples: Path) -> None:
             everyday = run
         figures = quality_figures(run) if name == "quality" else reader_figures(run, everyday)
         (models / f"{name}.onnx").write_bytes(model)
-        (models / f"{name}.json").write_text(json.dumps(card(name, model, trained, figures), indent=2) + "\n")
+        fields = card(name, model, trained, figures).items()
+        lines = ",\n".join(f'  "{key}": {json.dumps(value)}' for key, value in fields)  # a line a field, to be read
+        (models / f"{name}.json").write_text(f"{{\n{lines}\n}}\n")
         console.print(f"{name:<12}{len(model) / 1e6:5.2f} MB  {time.perf_counter() - start:4.0f} s  {figures}")
     write_samples(samples, everyday)
 
@@ -46,12 +45,7 @@ def main() -> None:
         models = samples = Path(sys.argv[1])
     models.mkdir(parents=True, exist_ok=True)
     samples.mkdir(parents=True, exist_ok=True)
-    # One thread adds floats in one order, so the same environment gives the same bytes.
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed on purpose
-        # skl2onnx still looks for the probabilities that scikit-learn is taking out of SVC.
-        warnings.filterwarnings("ignore", "Attribute `prob", FutureWarning)
-        train(models, samples)
+    train(models, samples)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """What happens to a scan on its way: damage that leaves it legible, and damage that does not."""
 
 from collections.abc import Callable
-
 from typing import Any
 
 import numpy as np
@@ -84,4 +83,5 @@ def _neighbours(features: Features) -> Features:
 
 
 def _to_ink(values: NDArray[np.floating[Any]]) -> Features:
-    return np.clip(values, 0, ink.FULL_CELL).astype(np.float32)
+    inked: Features = np.clip(values, 0, ink.FULL_CELL).astype(np.float32)
+    return inked

@@ -1,6 +1,7 @@
 """Trained classifier -> ONNX bytes and their card: what the model is, where it comes from and how good it is."""
 
 import hashlib
+import warnings
 from importlib.metadata import version
 
 import numpy as np
@@ -25,7 +26,10 @@ def export(trained: Trained, name: str) -> bytes:
     """The classifier as ONNX: `features` float32 [n, 64] -> `label` int64 [n], `probabilities` float32 [n, classes]."""
     inputs = [("features", FloatTensorType([None, FEATURES]))]
     # The name is given because the default is a random one, and equal trainings should give equal files.
-    model = to_onnx(trained.classifier, name=name, initial_types=inputs, options={"zipmap": False})
+    with warnings.catch_warnings():
+        # skl2onnx still looks for the probabilities that scikit-learn is taking out of SVC.
+        warnings.filterwarnings("ignore", "Attribute `prob", FutureWarning)
+        model = to_onnx(trained.classifier, name=name, initial_types=inputs, options={"zipmap": False})
     used = {name for node in model.graph.node for name in node.input}
     for unused in [value for value in model.graph.initializer if value.name not in used]:
         model.graph.initializer.remove(unused)  # onnxruntime would warn of it at every start

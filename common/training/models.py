@@ -4,6 +4,7 @@ Every function returns the fitted scikit-learn classifier and the rows it has se
 that a training takes the same time and gives the same model each time.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from common.training.damage import degrade, illegible
 from common.training.data import SEED, Material, Rows, stack, warp
@@ -92,4 +95,7 @@ def _network(hidden: tuple[int, ...], epochs: int, seed: int) -> MLPClassifier:
 
 
 def _fit(classifier: ClassifierMixin, rows: Rows) -> Trained:
-    return Trained(classifier.fit(rows.features, rows.labels), len(rows.labels))
+    # One thread adds floats in one order, so the same environment gives the same bytes.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed on purpose
+        return Trained(classifier.fit(rows.features, rows.labels), len(rows.labels))

@@ -22,8 +22,8 @@ def write_samples(folder: Path, read: Run) -> None:
     rng = np.random.default_rng(SEED)
     drawing = next(drawn_digits(np.array([DRAWN]), rng))
     _picture(drawing).save(folder / "drawn_three.png", optimize=True)
-    smudge = np.mean(list(scribbles(4, rng)), axis=0, dtype=np.float32)
-    _picture(smudge).filter(ImageFilter.GaussianBlur(12)).save(folder / "smudge.png", optimize=True)
+    smudge = np.stack(list(scribbles(4, rng)))
+    _picture(smudge.mean(axis=0)).filter(ImageFilter.GaussianBlur(12)).save(folder / "smudge.png", optimize=True)
 
 
 def _scan(digit: int, read: Run) -> Image.Image:

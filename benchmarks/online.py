@@ -1,0 +1,99 @@
+"""How quick is web_single beside a constant ASGI application and a minimal FastAPI one? `python -m benchmarks.online`
+
+A failed request ends the benchmark, and however it ends, it ends its servers.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from benchmarks.load import LoadError
+from benchmarks.machine import Cpus, description, doubts, obstacle, part_cpus
+from benchmarks.report import Report, show
+from benchmarks.rounds import CONTESTANTS, Plan, measure_model
+from benchmarks.servers import ServerError
+
+
+def main() -> None:
+    """Measure as the arguments say, print the figures, and write them where `--json` says."""
+    arguments = parse_arguments()
+    if reason := obstacle():
+        sys.exit(f"cannot measure: {reason}")
+    plan = Plan(arguments.seconds, arguments.rounds, arguments.connections, arguments.models)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by way of every `finally`, as with Ctrl-C
+    console = Console(stderr=True)
+    cpus = part_cpus()
+    report = Report(machine=description(), doubts=doubts(cpus))
+    for doubt in report.doubts:
+        console.print(f"[yellow]warning:[/] {doubt}", soft_wrap=True)
+    minutes, seconds = divmod(plan.total_seconds, 60)
+    console.print(f"This takes about {minutes} min {seconds} s; Ctrl-C ends everything.")
+    try:
+        measure(plan, cpus, report, console)
+    except KeyboardInterrupt:
+        sys.exit("interrupted; all servers are ended")
+    except (LoadError, ServerError) as error:
+        sys.exit(f"failed: {error}")
+    show(report, Console())
+    if arguments.json:
+        arguments.json.write_text(report.model_dump_json(indent=2) + "\n")
+
+
+def measure(plan: Plan, cpus: Cpus, report: Report, console: Console) -> None:
+    """Measure every model, with a bar that shows how far it is."""
+    os.sched_setaffinity(0, cpus.load)  # us, and wrk, which inherits it
+    columns = (TextColumn("{task.description:50}"), BarColumn(), TimeRemainingColumn())
+    with (
+        TemporaryDirectory() as folder,
+        Progress(*columns, console=console, refresh_per_second=2, transient=True) as progress,
+    ):
+        task = progress.add_task("", total=plan.total_seconds)
+        begun = 0.0
+
+        def step(what: str, seconds: float) -> None:
+            nonlocal begun
+            progress.update(task, completed=begun, description=what)
+            begun += seconds
+
+        for model in plan.models:
+            measure_model(plan, model, cpus, Path(folder), report, step)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.online", description=__doc__)
+    parser.add_argument("--seconds", type=positive, default=5, help="of one measurement, whole (default: 5)")
+    parser.add_argument("--rounds", type=positive, default=3, help="medians are over these (default: 3)")
+    parser.add_argument("--connections", type=positives, default=[1, 32, 128], help="default: 1,32,128")
+    parser.add_argument("--models", type=models, default=list(CONTESTANTS), help="default: small,large")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single measurement there")
+    return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def positives(text: str) -> list[int]:
+    """Such numbers, parted by commas."""
+    return [positive(part) for part in text.split(",")]
+
+
+def models(text: str) -> list[str]:
+    """Names of models, parted by commas."""
+    if unknown := set(text.split(",")) - set(CONTESTANTS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected {', '.join(CONTESTANTS)}")
+    return text.split(",")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What one request is made of, in microseconds: `python -m benchmarks.pieces`
+
+Each piece is what web_single itself calls, alone in a loop, so that everything is in the processor's caches: within a
+server it costs more. What requests share is measured for one alone and for 32 at once.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import partial
+from tempfile import TemporaryFile
+
+import numpy as np
+import uvloop
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from benchmarks.load import PICTURE
+from benchmarks.loop_pieces import loop_pieces
+from benchmarks.machine import part_cpus
+from benchmarks.report import show_table
+from benchmarks.rounds import SMALL_MODEL
+from benchmarks.stopwatch import MANY, Piece, alone
+from common import digits
+from common.metrics import ServiceMetrics
+from common.model import Model
+from common.trace import begin_span
+
+COLUMNS = ("piece", "requests at once", "µs/request")
+
+
+def main() -> None:
+    """Measure on the server's CPU, and print a table."""
+    os.sched_setaffinity(0, part_cpus().server)
+    os.environ |= {"MODEL_URI": str(SMALL_MODEL), "MODEL_THREADS": "1", "LOG_LEVEL": "INFO"}
+    console = Console(file=sys.stdout)
+    with TemporaryFile("w") as log, redirect_stdout(log):  # our request log goes to a file, as in online.py
+        pieces = [*json_pieces(), *other_pieces(), *uvloop.run(loop_pieces())]
+    show_table(COLUMNS, [[name, str(requests), f"{seconds * 1e6:.1f}"] for name, requests, seconds in pieces], console)
+
+
+def json_pieces() -> Iterator[Piece]:
+    """From the body to an array, and from probabilities to the answer."""
+    body = PICTURE.encode()
+    picture, model = TypeAdapter(digits.Picture), digits.ModelRef(name="mlp", version="3f5a9c0b7e21")
+    pixels = picture.validate_json(body).pixels
+    probabilities = np.full((1, 10), 0.1, np.float32)
+    digit = digits.to_digits(probabilities, model)[0]
+    yield alone("pydantic: a picture, validate_json", partial(picture.validate_json, body))
+    yield alone("numpy: its pixels as an array", lambda: np.array([pixels], np.float32))
+    yield alone("both, and our checks: digits.from_json", partial(digits.from_json, body, 1))
+    yield alone("pydantic: a digit, model_dump_json", digit.model_dump_json)
+    yield alone("probabilities as JSON: digits.to_json", partial(digits.to_json, probabilities, model, False))
+
+
+def other_pieces() -> Iterator[Piece]:
+    """The inference, and what is written down."""
+    model, metrics = Model.load(str(SMALL_MODEL), threads=1), ServiceMetrics()
+    for rows in (1, MANY):
+        inputs = {model.inputs[0].name: np.ones((rows, digits.FEATURES), np.float32)}
+        yield alone("onnxruntime: the small model", partial(model.run, inputs), rows)
+    yield alone("trace: begin_span", begin_span)
+    yield alone("prometheus: count and observe", partial(metrics.request, "POST", "/predict", 200, 1e-3))
+
+
+if __name__ == "__main__":
+    main()

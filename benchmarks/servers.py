@@ -1,0 +1,143 @@
+"""The contestants, each a uvicorn process on the server's CPU, started as web_single/Procfile starts ours.
+
+Its output, our request log included, goes to a file, as cheap a place as a container's log has.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from benchmarks.load import PICTURE
+from benchmarks.machine import Cpus, on_cpus
+from tests.processes import free_port
+
+ROOT = Path(__file__).parent.parent
+OURS_APP = "web_single.predictor:create_app"
+START_SECONDS = 30.0
+PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ServerError(Exception):
+    """A server does not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A name and the factory of an app."""
+
+    name: str
+    app: str
+
+
+CONSTANT = Contestant("constant", "benchmarks.apps.constant:create_app")
+MINIMAL = Contestant("minimal", "benchmarks.apps.minimal:create_app")
+MINIMAL_THREADS = Contestant("minimal-threads", "benchmarks.apps.minimal:create_app_with_threads")
+OURS = Contestant("ours", OURS_APP)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs, and the seconds from its start to its first answer."""
+
+    contestant: Contestant
+    url: str
+    pid: int
+    log: BinaryIO
+    ready_seconds: float
+
+    @property
+    def name(self) -> str:
+        """The contestant's."""
+        return self.contestant.name
+
+    def cpu_seconds(self) -> float:
+        """What all its threads have used so far, in the program and in the kernel."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS  # utime and stime; the first field here is the state
+
+    def resident_mb(self) -> float:
+        """Memory that is in use, shared libraries included."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+    def forget_log(self) -> None:
+        """Empty its log: a minute of it is hundreds of megabytes."""
+        self.log.truncate(0)
+
+
+@contextmanager
+def running(contestant: Contestant, model: Path, cpus: Cpus, folder: Path) -> Iterator[Server]:
+    """A server that is ready, with its log in `folder`; it is ended by its pid."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/predict"
+    with (folder / f"{model.stem}-{contestant.name}.log").open("ab") as log:
+        started = time.monotonic()
+        with on_cpus(cpus.server):  # in a session of its own, so that Ctrl-C reaches only us
+            process = subprocess.Popen(
+                ("sh", "-c", command(contestant.app)),
+                cwd=ROOT,
+                env=environment(model, port),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            await_answer(process, url, Path(log.name))
+            yield Server(contestant, url, process.pid, log, time.monotonic() - started)
+        finally:
+            end(process)
+
+
+def command(app: str) -> str:
+    """The command in our Procfile, for another app: the same server, options and environment."""
+    lines = (ROOT / "web_single" / "Procfile").read_text().splitlines()
+    ours = next(line.partition(":")[2].strip() for line in lines if line.startswith("web_single:"))
+    if OURS_APP not in ours or "exec uvicorn" not in ours:
+        raise SystemExit(f"expected `exec uvicorn {OURS_APP}` in web_single/Procfile, got: {ours}")
+    return ours.replace(OURS_APP, app)
+
+
+def environment(model: Path, port: int) -> dict[str, str]:
+    """Our settings' defaults, whatever the shell has; one thread for the model, as there is one CPU."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "WEB_SINGLE_PORT": str(port),
+        "MODEL_URI": str(model),
+        "MODEL_THREADS": "1",
+        "LOG_LEVEL": "INFO",
+        "DRAIN_SECONDS": "0",
+    }
+
+
+def await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Wait until a picture is answered, which proves more than any probe; raises `ServerError` with the log's end."""
+    give_up = time.monotonic() + START_SECONDS
+    with httpx.Client(headers={"Content-Type": "application/json"}, timeout=START_SECONDS) as client:
+        while process.poll() is None and time.monotonic() < give_up:
+            with suppress(httpx.TransportError):
+                answer = client.post(url, content=PICTURE)
+                if answer.status_code == 200 and "digit" in answer.json():
+                    return
+                break
+            time.sleep(0.01)
+    raise ServerError(f"the server at {url} gives no prediction; its log ends with\n{log.read_text()[-2000:]}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End it, by force where it does not end by itself."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,66 @@
+"""The answer to one request on its way out: every answer tells its timing and its trace."""
+
+from time import monotonic
+
+from starlette.types import Message, Send
+
+from common.call import Reply
+from common.errors import MEDIA_TYPE, Problem
+from common.trace import Trace
+
+CLIENT_LEFT = 499
+"""What nginx calls a request whose caller did not wait; nobody gets to see it but the log and the metrics."""
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answer:
+    """Sends one answer; `status` is what was sent, or 499 while nothing was."""
+
+    def __init__(self, send: Send, timings: dict[str, float], trace: Trace, started: float, last: bool) -> None:
+        self.status = CLIENT_LEFT
+        self._send = send
+        self._timings = timings
+        self._trace = trace
+        self._started = started
+        self._last = last
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a reply whole."""
+        self.status = reply.status
+        headers = [
+            (b"content-type", reply.media_type.encode()),
+            (b"content-length", b"%d" % len(reply.body)),
+            *self._headers(),
+        ]
+        for name, value in reply.headers.items():
+            headers.append((name.lower().encode(), value.encode()))
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": reply.body})
+
+    async def problem(self, problem: Problem) -> None:
+        """Send a problem document, unless another answer has begun."""
+        if self.status == CLIENT_LEFT:
+            await self.reply(Reply(problem.document(), problem.status_code, MEDIA_TYPE, problem.headers or {}))
+
+    async def pass_on(self, message: Message) -> None:
+        """Send what FastAPI answers; to be given to it as its `send`."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._headers()]
+        await self._send(message)
+
+    def _headers(self) -> Headers:
+        headers = [
+            (b"server-timing", _server_timing(self._timings, monotonic() - self._started)),
+            (b"traceparent", self._trace.traceparent.encode()),
+        ]
+        if self._last:  # no client shall reuse a connection that is about to close
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def _server_timing(timings: dict[str, float], total: float) -> bytes:
+    """Seconds by name as a Server-Timing header, which counts in milliseconds (W3C Server Timing)."""
+    entries = [f"{name};dur={seconds * 1e3:.3f}" for name, seconds in timings.items()]
+    return ", ".join([*entries, f"total;dur={total * 1e3:.3f}"]).encode()

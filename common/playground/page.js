@@ -1,0 +1,92 @@
+/* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. A newer picture cancels the
+   request of an older one. The parts: pad.js (ink), request.js (HTTP), answer.js (result), diagram.js (the journey). */
+
+import { show, showNothing, showWaiting } from "./answer.js";
+import { Diagram } from "./diagram.js";
+import { Pad } from "./pad.js";
+import { ask } from "./request.js";
+
+const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
+
+const element = (id) => document.getElementById(id);
+const endpoint = new URL(document.body.dataset.endpoint.replace(/^\//, ""), document.baseURI);
+const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));
+
+const pad = new Pad(element("draw-pad"), element("draw-cursor"), {
+  width: () => Number(element("pen-width").value),
+  begun: () => clearTimeout(timer),
+  changed,
+  read,
+});
+let timer;
+let request; // the AbortController of the latest one
+
+function changed() {
+  clearTimeout(timer);
+  element("draw-hint").hidden = !pad.empty;
+  element("undo-stroke").disabled = !pad.canUndo;
+  if (pad.empty) {
+    request?.abort();
+    request = undefined;
+    showNothing();
+    diagram.reset();
+  } else {
+    timer = setTimeout(read, PAUSE_MS);
+  }
+}
+
+async function read() {
+  clearTimeout(timer);
+  request?.abort();
+  const mine = (request = new AbortController());
+  showWaiting();
+  diagram.wait();
+  const outcome = await ask(endpoint, await pad.png(), mine);
+  if (mine === request) { // else a newer picture is on its way
+    show(outcome);
+    diagram.travel(outcome);
+  }
+}
+
+async function open(file) {
+  if (!file) return;
+  try {
+    await pad.open(file);
+  } catch {
+    show({ problem: `${file.name} is no picture that this browser can open.` });
+  }
+}
+
+element("read-now").addEventListener("click", read);
+element("undo-stroke").addEventListener("click", () => pad.undo());
+element("clear-pad").addEventListener("click", () => pad.clear());
+element("pick-file").addEventListener("change", ({ target }) => {
+  open(target.files[0]);
+  target.value = ""; // so that the same file can be picked again
+});
+
+const dropZone = element("drop-zone");
+for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+  dropZone.addEventListener(type, (event) => {
+    event.preventDefault();
+    dropZone.classList.toggle("dropping", type === "dragenter" || type === "dragover");
+    if (type === "drop") open(event.dataTransfer.files[0]);
+  });
+}
+
+function sizeDot() {
+  const { style } = element("pen-dot");
+  style.width = style.height = `${element("pen-width").value}px`;
+}
+element("pen-width").addEventListener("input", sizeDot);
+sizeDot();
+
+element("save-picture").addEventListener("click", async () => {
+  const link = Object.assign(document.createElement("a"), { download: "digit.png" });
+  link.href = URL.createObjectURL(await pad.png());
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
+
+element("curl-command").textContent =
+  `curl -H 'Content-Type: image/png' --data-binary @digit.png ${endpoint.href}`;
