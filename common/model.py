@@ -16,6 +16,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from common.errors import Problem
 from common.model_file import ModelError, ModelFile, read_model_file
 from common.quota import cpu_quota
+from common.session import open_session, reason
 
 Tensors = dict[str, NDArray[Any]]
 """Arrays by the name of a model's input or output; their first axis counts the rows."""
@@ -48,7 +49,7 @@ class Model:
         self.name = name or file.name
         self.version = file.sha256[:12]
         self.threads = threads or cpu_quota()
-        self._session = _open(file, self.threads)
+        self._session = open_session(file, self.threads)
         self._output_names = [node.name for node in self._session.get_outputs()]
         self._zipmaps = [node.name for node in self._session.get_outputs() if node.type.startswith("seq(map(")]
         self.inputs = tuple(_input_spec(node) for node in self._session.get_inputs())
@@ -56,7 +57,7 @@ class Model:
         try:
             sample = self._warm_up()
         except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"the model {self.name} cannot predict ({_reason(error)}): export it again") from None
+            raise ModelError(f"the model {self.name} cannot predict ({reason(error)}): export it again") from None
         self.seconds_per_row = min(self._seconds_per_row() for _ in range(5))
         self.outputs = tuple(self._output_spec(node, sample) for node in self._session.get_outputs())
 
@@ -87,7 +88,7 @@ class Model:
         try:
             values = self._session.run(self._output_names, inputs)
         except InvalidArgument as error:
-            raise Problem(422, f"the model {self.name} cannot process this input: {_reason(error)}") from None
+            raise Problem(422, f"the model {self.name} cannot process this input: {reason(error)}") from None
         outputs = dict(zip(self._output_names, values, strict=True))
         for name in self._zipmaps:
             outputs[name] = np.array([list(row.values()) for row in outputs[name]])
@@ -129,19 +130,6 @@ class Model:
         return TensorSpec(node.name, value.dtype, (ANY, *shape[1:]) if self.batch else shape, labels)
 
 
-def _open(file: ModelFile, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # an arena never shrinks: varying shapes would only ever add to it
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the quota
-    options.log_severity_level = 4  # what goes wrong is raised, and logged by whoever handles it
-    try:
-        return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(f"{file.name} is no ONNX model that can be run ({_reason(error)}): export it again") from None
-
-
 def _input_spec(node: ort.NodeArg) -> TensorSpec:
     if not node.type.startswith("tensor("):
         raise ModelError(f"the model's input {node.name} is a {node.type}: export it with tensors as inputs")
@@ -165,9 +153,3 @@ def _padded(inputs: Tensors, rows: int, batch: int) -> Iterator[Tensors]:
     for start in range(0, rows, batch):
         index = np.minimum(np.arange(start, start + batch), rows - 1)
         yield {name: value[index] for name, value in inputs.items()}
-
-
-def _reason(error: Exception) -> str:
-    """An exception's first line, without onnxruntime's code in front."""
-    text = str(getattr(error, "detail", error)).strip() or type(error).__name__
-    return text.splitlines()[0].rpartition(" : ")[2]

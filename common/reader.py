@@ -43,7 +43,9 @@ class Reader:
     async def __call__(self, call: Call) -> Reply:
         """Decode, predict, encode."""
         if self._probabilities is None:
-            raise Problem(409, f"the model {self._model.name} reads no digits: serve one that does by MODEL_URI")
+            raise Problem(
+                409, f"the model {self._model.name} reads no digits: use the Open Inference Protocol under /v2"
+            )
         body = await call.body()
         started = monotonic()
         features, many = await self._features(call.media_type, body)

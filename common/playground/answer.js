@@ -4,6 +4,7 @@
 const element = (id) => document.getElementById(id);
 const card = element("answer-card");
 const bars = element("answer-bars");
+const NOTHING = "–";
 
 for (let digit = 0; digit < 10; digit++) {
   const row = bars.appendChild(document.createElement("li"));
@@ -13,7 +14,7 @@ for (let digit = 0; digit < 10; digit++) {
 export const ms = (value) => `${value.toFixed(value < 1 ? 2 : value < 100 ? 1 : 0)} ms`;
 
 export function showNothing() {
-  render({ digit: "–", status: "Nothing is drawn yet." });
+  render({ digit: NOTHING, status: "Nothing is drawn yet." });
 }
 
 export function showWaiting() {
@@ -37,6 +38,7 @@ export function show({ problem, answer, text, timings, roundTrip, status }) {
 function render({ digit, status, failed = false, reading = {}, facts = {}, text = "–", timings = {}, roundTrip }) {
   card.classList.remove("waiting");
   card.classList.toggle("failed", failed);
+  card.classList.toggle("idle", digit === NOTHING);
   card.removeAttribute("aria-busy");
   element("answer-digit").textContent = digit;
   element("answer-status").textContent = status;
