@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import numpy as np
 from starlette.types import ASGIApp, Message, Scope
@@ -41,7 +42,6 @@ BODY: Message = {"type": "http.request", "body": PICTURE.encode(), "more_body": 
 
 async def loop_pieces() -> list[Piece]:
     """Time them all."""
-    loop = asyncio.get_running_loop()
     account = Account(ServiceMetrics(), "INFO")
     request = Finished(time.time(), 1e-3, begin_span(), "POST", "/predict", "/predict", 200)
     batcher = Batcher(lambda inputs: inputs, max_batch_rows=MANY, max_queue_rows=MANY, inline=True)
@@ -64,18 +64,14 @@ async def loop_pieces() -> list[Piece]:
     ]
 
 
-async def one_and_many(name: str, run: Callable[[], Awaitable[None]]) -> list[Piece]:
+async def one_and_many(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> list[Piece]:
     """Time it for one request and for many at once; what they leave for the next turn of the loop is counted too."""
-    return [await in_loop(name, lambda: in_tasks(run, requests), requests) for requests in (1, MANY)]
+    return [await in_loop(name, partial(in_tasks, run, requests), requests) for requests in (1, MANY)]
 
 
-async def in_tasks(run: Callable[[], Awaitable[None]], requests: int) -> None:
+async def in_tasks(run: Callable[[], Coroutine[Any, Any, None]], requests: int) -> None:
     """Run it as a server does, each in a task of its own."""
-
-    async def task() -> None:
-        await run()
-
-    await asyncio.wait([asyncio.create_task(task()) for _ in range(requests)])
+    await asyncio.gather(*[run() for _ in range(requests)])
     await asyncio.sleep(0)
 
 
@@ -90,4 +86,6 @@ async def receive() -> Message:
 
 
 async def send(message: Message) -> None:
-    """Nobody listens."""
+    """Take the answer, which must be a good one."""
+    if message.get("status", 200) != 200:
+        raise RuntimeError(f"an application refuses the picture: {message}")

@@ -5,7 +5,6 @@ A failed request ends the benchmark, and however it ends, it ends its servers.
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +17,7 @@ from benchmarks.machine import Cpus, description, doubts, obstacle, part_cpus
 from benchmarks.report import Report, show
 from benchmarks.rounds import CONTESTANTS, Plan, measure_model
 from benchmarks.servers import ServerError
+from benchmarks.signals import exit_on_sigterm
 
 
 def main() -> None:
@@ -26,8 +26,8 @@ def main() -> None:
     if reason := obstacle():
         sys.exit(f"cannot measure: {reason}")
     plan = Plan(arguments.seconds, arguments.rounds, arguments.connections, arguments.models)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by way of every `finally`, as with Ctrl-C
-    console = Console(stderr=True)
+    exit_on_sigterm()
+    console = Console(stderr=True, highlight=False)
     cpus = part_cpus()
     report = Report(machine=description(), doubts=doubts(cpus))
     for doubt in report.doubts:
@@ -40,7 +40,7 @@ def main() -> None:
         sys.exit("interrupted; all servers are ended")
     except (LoadError, ServerError) as error:
         sys.exit(f"failed: {error}")
-    show(report, Console())
+    show(report, Console(highlight=False))
     if arguments.json:
         arguments.json.write_text(report.model_dump_json(indent=2) + "\n")
 

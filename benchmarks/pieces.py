@@ -4,6 +4,7 @@ Each piece is what web_single itself calls, alone in a loop, so that everything 
 server it costs more. What requests share is measured for one alone and for 32 at once.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -28,15 +29,17 @@ from common.model import Model
 from common.trace import begin_span
 
 COLUMNS = ("piece", "requests at once", "µs/request")
+LONGEST_SECONDS = 60.0
+"""An application that never answers must not hold us up."""
 
 
 def main() -> None:
     """Measure on the server's CPU, and print a table."""
     os.sched_setaffinity(0, part_cpus().server)
     os.environ |= {"MODEL_URI": str(SMALL_MODEL), "MODEL_THREADS": "1", "LOG_LEVEL": "INFO"}
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, highlight=False)
     with TemporaryFile("w") as log, redirect_stdout(log):  # our request log goes to a file, as in online.py
-        pieces = [*json_pieces(), *other_pieces(), *uvloop.run(loop_pieces())]
+        pieces = [*json_pieces(), *other_pieces(), *uvloop.run(asyncio.wait_for(loop_pieces(), LONGEST_SECONDS))]
     show_table(COLUMNS, [[name, str(requests), f"{seconds * 1e6:.1f}"] for name, requests, seconds in pieces], console)
 
 

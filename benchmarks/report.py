@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 class Measurement(BaseModel):
-    """One server under one load in one round."""
+    """One server under one load in one round; the CPU time is the server's."""
 
     model: str
     connections: int
@@ -20,6 +20,7 @@ class Measurement(BaseModel):
     p99_ms: float
     max_ms: float
     cpu_us: float
+    cpu_percent: float
 
 
 class Footprint(BaseModel):
@@ -50,6 +51,7 @@ SPEED_COLUMNS = (
     "p99 ms",
     "p99/p50",
     "CPU µs/request",
+    "CPU %",
     "/ constant (min, median, max)",
     "/ minimal (min, median, max)",
 )
@@ -76,12 +78,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: C
     table = Table()
     for name in columns:
         table.add_column(name, justify="left" if name in TEXT_COLUMNS else "right")
-    before = rows[0][:-1] if rows else ()
-    for row in rows:
-        if row[:2] != before[:2] and table.rows:
-            table.add_section()
-        table.add_row(*row)
-        before = row
+    grouped_by = columns.index("contestant") if "contestant" in columns else 0
+    for row, next_row in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        table.add_row(*row, end_section=row[:grouped_by] != next_row[:grouped_by])
     console.print(table)
 
 
@@ -106,6 +105,7 @@ def speed_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
             f"{_median(rounds, lambda one: one.p99_ms):.3f}",
             f"{_median(rounds, lambda one: one.p99_ms / one.p50_ms):.1f}",
             f"{_median(rounds, lambda one: one.cpu_us):.1f}",
+            f"{_median(rounds, lambda one: one.cpu_percent):.0f}",
             ratio(rounds, groups[model, connections, "constant"]),
             ratio(rounds, groups[model, connections, "minimal"]),
         ]

@@ -77,6 +77,7 @@ def measure(server: Server, model: str, connections: int, number: int, seconds: 
     server.forget_log()
     cpu_before = server.cpu_seconds()
     done = load(server.url, connections, seconds)
+    cpu_seconds = server.cpu_seconds() - cpu_before
     return Measurement(
         model=model,
         connections=connections,
@@ -86,5 +87,6 @@ def measure(server: Server, model: str, connections: int, number: int, seconds: 
         p50_ms=done.p50_ms,
         p99_ms=done.p99_ms,
         max_ms=done.max_ms,
-        cpu_us=(server.cpu_seconds() - cpu_before) / done.requests * 1e6,
+        cpu_us=cpu_seconds / done.requests * 1e6,
+        cpu_percent=cpu_seconds / done.seconds * 100,
     )

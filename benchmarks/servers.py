@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ import httpx
 
 from benchmarks.load import PICTURE
 from benchmarks.machine import Cpus, on_cpus
+from benchmarks.signals import signals_held
 from tests.processes import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -79,22 +80,21 @@ def running(contestant: Contestant, model: Path, cpus: Cpus, folder: Path) -> It
     """A server that is ready, with its log in `folder`; it is ended by its pid."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/predict"
-    with (folder / f"{model.stem}-{contestant.name}.log").open("ab") as log:
+    with ExitStack() as stack:
+        log = stack.enter_context((folder / f"{model.stem}-{contestant.name}.log").open("ab"))
         started = time.monotonic()
-        with on_cpus(cpus.server):  # in a session of its own, so that Ctrl-C reaches only us
+        with signals_held(), on_cpus(cpus.server):
             process = subprocess.Popen(
                 ("sh", "-c", command(contestant.app)),
                 cwd=ROOT,
                 env=environment(model, port),
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                start_new_session=True,  # so that Ctrl-C reaches only us
             )
-        try:
-            await_answer(process, url, Path(log.name))
-            yield Server(contestant, url, process.pid, log, time.monotonic() - started)
-        finally:
-            end(process)
+            stack.callback(end, process)
+        await_answer(process, url, Path(log.name))
+        yield Server(contestant, url, process.pid, log, time.monotonic() - started)
 
 
 def command(app: str) -> str:
@@ -115,6 +115,7 @@ def environment(model: Path, port: int) -> dict[str, str]:
         "MODEL_THREADS": "1",
         "LOG_LEVEL": "INFO",
         "DRAIN_SECONDS": "0",
+        "ORT_DISABLE_TELEMETRY": "1",  # ours never reports to onnxruntime's makers; the others shall not either
     }
 
 

@@ -147,8 +147,8 @@ class Batcher:
         ]
 
     def _deliver(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
+        batch[0].future.get_loop().call_soon(self._next)
         ran = monotonic() - started
-        self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
         for entry, outcome in zip(batch, outcomes, strict=True):
             if entry.future.done():
                 continue
@@ -156,7 +156,7 @@ class Batcher:
                 entry.future.set_exception(outcome)
             else:
                 entry.future.set_result(Answer(outcome, started - entry.submitted, ran))
-        batch[0].future.get_loop().call_soon(self._next)
+        self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
 
     def _is_wanted(self, entry: Entry, now: float) -> bool:
         """Whether somebody still waits for this entry; if it is too late for that, its future says so."""

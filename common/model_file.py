@@ -18,28 +18,30 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """The bytes of an ONNX file, the name that its path suggests, and their sha256 in hex."""
+    """An ONNX file that is there: the name that its path suggests, its path or its bytes, and its sha256 in hex."""
 
     name: str
-    content: bytes
+    source: str | bytes
     sha256: str
 
 
 def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float = 30.0) -> ModelFile:
     """Read a model from a path or an http(s) URL; raise `ModelError` if it is not there or not the expected one."""
     if uri.startswith(("http://", "https://")):
-        name, content = PurePosixPath(urlsplit(uri).path).stem, _download(uri, timeout_seconds)
+        source: str | bytes = _download(uri, timeout_seconds)
+        name, actual = PurePosixPath(urlsplit(uri).path).stem, hashlib.sha256(source).hexdigest()
     else:
-        name, content = Path(uri).stem, _read(Path(uri.removeprefix("file://")))
-    actual = hashlib.sha256(content).hexdigest()
+        source = uri.removeprefix("file://")  # not its bytes, which onnxruntime would keep beside its own copy
+        name, actual = Path(source).stem, _sha256(Path(source))
     if sha256 is not None and actual != sha256:
         raise ModelError(f"the model at {uri} has sha256 {actual}, but MODEL_SHA256 is {sha256}: correct one of them")
-    return ModelFile(name or "model", content, actual)
+    return ModelFile(name or "model", source, actual)
 
 
-def _read(path: Path) -> bytes:
+def _sha256(path: Path) -> str:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"no model at {path} ({error.strerror}): set MODEL_URI to an .onnx file") from None
 

@@ -14,7 +14,7 @@ def open_session(file: ModelFile, threads: int) -> ort.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the quota
     options.log_severity_level = 4  # what goes wrong is raised, and logged by whoever handles it
     try:
-        return ort.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(file.source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise ModelError(f"{file.name} is no ONNX model that can be run ({reason(error)}): export it again") from None
 
