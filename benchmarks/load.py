@@ -35,7 +35,7 @@ def load(url: str, connections: int, seconds: int) -> Load:
 
     It runs on the CPUs of the thread that calls.
     """
-    command = ("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"-s{SCRIPT}", url, "--", PICTURE)
+    command = ("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", f"-s{SCRIPT}", url, "--", PICTURE)
     done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):

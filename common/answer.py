@@ -5,7 +5,6 @@ from time import monotonic
 from starlette.types import Message, Send
 
 from common.call import Reply
-from common.errors import MEDIA_TYPE, Problem
 from common.trace import Trace
 
 CLIENT_LEFT = 499
@@ -38,10 +37,10 @@ class Answer:
         await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": reply.body})
 
-    async def problem(self, problem: Problem) -> None:
-        """Send a problem document, unless another answer has begun."""
+    async def refuse(self, reply: Reply) -> None:
+        """Send what tells of a problem, unless another answer has begun."""
         if self.status == CLIENT_LEFT:
-            await self.reply(Reply(problem.document(), problem.status_code, MEDIA_TYPE, problem.headers or {}))
+            await self.reply(reply)
 
     async def pass_on(self, message: Message) -> None:
         """Send what FastAPI answers; to be given to it as its `send`."""
@@ -52,7 +51,7 @@ class Answer:
 
     def _headers(self) -> Headers:
         headers = [
-            (b"server-timing", _server_timing(self._timings, monotonic() - self._started)),
+            (b"server-timing", server_timing(self._timings, monotonic() - self._started)),
             (b"traceparent", self._trace.traceparent.encode()),
         ]
         if self._last:  # no client shall reuse a connection that is about to close
@@ -60,7 +59,7 @@ class Answer:
         return headers
 
 
-def _server_timing(timings: dict[str, float], total: float) -> bytes:
+def server_timing(timings: dict[str, float], total: float) -> bytes:
     """Seconds by name as a Server-Timing header, which counts in milliseconds (W3C Server Timing)."""
     entries = [f"{name};dur={seconds * 1e3:.3f}" for name, seconds in timings.items()]
     return ", ".join([*entries, f"total;dur={total * 1e3:.3f}"]).encode()

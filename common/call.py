@@ -14,7 +14,7 @@ from typing import NamedTuple
 from starlette.types import Receive
 
 from common.body import poll, read_body
-from common.errors import Problem
+from common.errors import MEDIA_TYPE, Problem
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -56,6 +56,13 @@ class Reply(NamedTuple):
 
 
 Endpoint = Callable[[Call], Awaitable[Reply]]
+Refusal = Callable[[Problem], Reply]
+"""How a path tells its callers of a problem."""
+
+
+def problem_document(problem: Problem) -> Reply:
+    """The problem as RFC 9457 has it."""
+    return Reply(problem.document(), problem.status_code, MEDIA_TYPE, problem.headers or {})
 
 
 class EndpointRoute(NamedTuple):
@@ -64,6 +71,7 @@ class EndpointRoute(NamedTuple):
     method: str
     path: str
     endpoint: Endpoint
+    refusal: Refusal = problem_document
 
     async def reply(self, call: Call) -> Reply:
         """The endpoint's reply; raises `Problem` 405 and whatever the endpoint raises."""

@@ -6,22 +6,21 @@ gets the same headers and the same account.
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.account import Account, Finished
 from common.answer import Answer
-from common.call import Call, EndpointRoute
+from common.call import Call, EndpointRoute, problem_document
 from common.errors import ClientLeft, Problem
-from common.metrics import ServiceMetrics
 from common.settings import ServiceSettings
 from common.trace import begin_span
 
 logger = logging.getLogger(__name__)
 
-ALWAYS_ADMITTED = ("/health/", "/metrics")
+ALWAYS_ADMITTED = ("/health/", "/v2/health/", "/metrics")
 """Who looks how a busy service is doing must not be turned away."""
 FAILED = Problem(500, "the service failed: its log tells more, under this trace id")
 
@@ -35,10 +34,13 @@ class State:
 
     draining: bool = False
     requests_in_flight: int = 0
+    on_drain: list[Callable[[], object]] = field(default_factory=list)
 
     def drain(self) -> None:
-        """Be ready no more."""
+        """Be ready no more, and tell those who need to know; called in a signal handler."""
         self.draining = True
+        for tell in self.on_drain:
+            tell()
 
 
 class Envelope:
@@ -50,13 +52,13 @@ class Envelope:
         fastapi: ASGIApp,
         settings: ServiceSettings,
         state: State,
-        metrics: ServiceMetrics,
+        account: Account,
     ) -> None:
         self._routes = routes
         self._fastapi = fastapi
         self._settings = settings
         self._state = state
-        self._account = Account(metrics, settings.log_level)
+        self._account = account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; pass on what is none (lifespan)."""
@@ -68,6 +70,7 @@ class Envelope:
         trace = begin_span(headers.get(b"traceparent"))
         call = Call(scope["method"], scope["path"], headers, started, receive, self._settings.max_body_bytes)
         route = self._routes.get(call.path)
+        refusal = route.refusal if route else problem_document
         answer = Answer(send, call.timings, trace, started, self._state.draining)
         self._state.requests_in_flight += 1
         try:
@@ -81,10 +84,10 @@ class Envelope:
         except ClientLeft:
             pass
         except Problem as problem:
-            await answer.problem(problem)
+            await answer.refuse(refusal(problem))
         except Exception:
             logger.exception("%s %s failed", call.method, call.path)
-            await answer.problem(FAILED)
+            await answer.refuse(refusal(FAILED))
         finally:
             self._state.requests_in_flight -= 1
             seconds = time.monotonic() - started
@@ -101,7 +104,8 @@ class Envelope:
     def _seconds_allowed(self, timeout_ms: bytes | None) -> float:
         if timeout_ms is None:
             return self._settings.request_timeout_ms / 1e3
-        if not timeout_ms.isdigit() or not (milliseconds := int(timeout_ms)):
+        if not timeout_ms.isdigit() or len(timeout_ms) > 18 or not (milliseconds := int(timeout_ms)):
             got = timeout_ms.decode("latin-1")
-            raise Problem(400, f"X-Request-Timeout-Ms: expected whole milliseconds above 0 such as 2000, got {got!r}")
+            expected = "expected whole milliseconds above 0 such as 2000"
+            raise Problem(400, f"X-Request-Timeout-Ms: {expected}, got {got!r:.40}")
         return min(milliseconds, self._settings.max_request_timeout_ms) / 1e3

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from common.errors import Problem
 from common.model_file import ModelError, ModelFile, read_model_file
@@ -23,6 +23,8 @@ Tensors = dict[str, NDArray[Any]]
 
 ANY = -1
 NO_BATCH = 0
+REFUSED = (InvalidArgument, Fail, RuntimeException)
+"""How onnxruntime refuses values; the graph did run when it was warmed up, so it is these that do not fit it."""
 
 
 class TensorSpec(NamedTuple):
@@ -76,7 +78,7 @@ class Model:
     def run(self, inputs: Tensors) -> Tensors:
         """Predict: `inputs` by name, n rows each; returns every output by name, n rows each.
 
-        Raises `Problem` (422) where the model refuses these values, such as an index beyond its table.
+        Raises `Problem` (422) where the model refuses these values: an index beyond its table, shapes that do not fit.
         """
         if self.batch <= NO_BATCH:
             return self._run(inputs)
@@ -87,7 +89,7 @@ class Model:
     def _run(self, inputs: Tensors) -> Tensors:
         try:
             values = self._session.run(self._output_names, inputs)
-        except InvalidArgument as error:
+        except REFUSED as error:
             raise Problem(422, f"the model {self.name} cannot process this input: {reason(error)}") from None
         outputs = dict(zip(self._output_names, values, strict=True))
         for name in self._zipmaps:
@@ -131,11 +133,13 @@ class Model:
 
 
 def _input_spec(node: ort.NodeArg) -> TensorSpec:
-    if not node.type.startswith("tensor("):
-        raise ModelError(f"the model's input {node.name} is a {node.type}: export it with tensors as inputs")
     element = node.type.removeprefix("tensor(").removesuffix(")")
     names = {"float": "float32", "double": "float64", "string": "object"}
-    return TensorSpec(node.name, np.dtype(names.get(element, element)), _shape(node.shape))
+    try:
+        return TensorSpec(node.name, np.dtype(names.get(element, element)), _shape(node.shape))
+    except TypeError:  # a sequence, a map, or an element that numpy has no name for, such as bfloat16
+        expected = "export it with inputs that numpy can hold"
+        raise ModelError(f"the model's input {node.name} is a {node.type}: {expected}") from None
 
 
 def _shape(declared: Sequence[int | str | None]) -> tuple[int, ...]:

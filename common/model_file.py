@@ -28,14 +28,17 @@ class ModelFile:
 def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float = 30.0) -> ModelFile:
     """Read a model from a path or an http(s) URL; raise `ModelError` if it is not there or not the expected one."""
     if uri.startswith(("http://", "https://")):
-        source: str | bytes = _download(uri, timeout_seconds)
-        name, actual = PurePosixPath(urlsplit(uri).path).stem, hashlib.sha256(source).hexdigest()
-    else:
-        source = uri.removeprefix("file://")  # not its bytes, which onnxruntime would keep beside its own copy
-        name, actual = Path(source).stem, _sha256(Path(source))
-    if sha256 is not None and actual != sha256:
-        raise ModelError(f"the model at {uri} has sha256 {actual}, but MODEL_SHA256 is {sha256}: correct one of them")
-    return ModelFile(name or "model", source, actual)
+        content = _download(uri, timeout_seconds)
+        file = ModelFile(
+            PurePosixPath(urlsplit(uri).path).stem or "model", content, hashlib.sha256(content).hexdigest()
+        )
+    else:  # not its bytes, which onnxruntime would keep beside its own copy
+        path = Path(uri.removeprefix("file://"))
+        file = ModelFile(path.stem, str(path), _sha256(path))
+    if sha256 is not None and file.sha256 != sha256:
+        got = f"has sha256 {file.sha256}, but MODEL_SHA256 is {sha256}"
+        raise ModelError(f"the model at {uri} {got}: correct one of them")
+    return file
 
 
 def _sha256(path: Path) -> str:

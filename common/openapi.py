@@ -26,14 +26,19 @@ PROBLEM = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What an endpoint takes and gives: JSON of a type, bodies of media types, problems of statuses."""
+    """What an endpoint takes and gives: JSON of a type, bodies of media types, problems of statuses.
+
+    `error` is the type of a problem's JSON, where it is no problem document.
+    """
 
     summary: str
     response: Any
     json_body: Any = None
     binary_bodies: tuple[str, ...] = ()
+    binary_responses: tuple[str, ...] = ()
     problems: tuple[int, ...] = ()
     description: str = ""
+    error: Any = None
 
 
 def with_operations(document: dict[str, Any], operations: Iterable[tuple[EndpointRoute, Operation]]) -> dict[str, Any]:
@@ -46,18 +51,23 @@ def with_operations(document: dict[str, Any], operations: Iterable[tuple[Endpoin
 
 
 def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    problem = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    problem: dict[str, Any] = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    if operation.error is not None:
+        problem = {"application/json": _content(operation.error, "serialization", schemas)}
     content: dict[str, Any] = dict.fromkeys(operation.binary_bodies, BINARY)
     if operation.json_body is not None:
         content["application/json"] = _content(operation.json_body, "validation", schemas)
     return {
         "summary": operation.summary,
         "description": operation.description,
-        "requestBody": {"required": True, "content": content},
+        **({"requestBody": {"required": True, "content": content}} if content else {}),
         "responses": {
             "200": {
                 "description": "OK",
-                "content": {"application/json": _content(operation.response, "serialization", schemas)},
+                "content": {
+                    "application/json": _content(operation.response, "serialization", schemas),
+                    **dict.fromkeys(operation.binary_responses, BINARY),
+                },
             },
             **{str(status): {"description": "see detail", "content": problem} for status in operation.problems},
         },

@@ -5,9 +5,9 @@ served ends the process before it is ever ready.
 """
 
 from collections.abc import Hashable
+from typing import Protocol
 
 from common.batching import Batcher
-from common.call import Call
 from common.metrics import PredictorMetrics, ServiceMetrics
 from common.model import ANY, NO_BATCH, Model, Tensors
 from common.model_file import ModelError
@@ -33,6 +33,17 @@ def load_model(settings: PredictorSettings) -> Model:
         raise SystemExit(f"cannot start: {error}") from None
 
 
+class Caller(Protocol):
+    """Whoever waits for a prediction: a `Call`, or what stands for it where there is no HTTP."""
+
+    deadline: float
+    timings: dict[str, float]
+
+    def client_left(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+
 class Predictor:
     """A model and the batches that its callers share."""
 
@@ -53,7 +64,7 @@ class Predictor:
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
-    async def predict(self, inputs: Tensors, rows: int, call: Call) -> Tensors:
+    async def predict(self, inputs: Tensors, rows: int, call: Caller) -> Tensors:
         """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
         answer = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
         call.timings["queue"], call.timings["predict"] = answer.waited, answer.ran

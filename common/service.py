@@ -6,7 +6,7 @@ an endpoint on the hot path is added by `add_endpoint` and reached by its exact 
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,7 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from common.call import Endpoint, EndpointRoute
+from common.account import Account
+from common.call import Endpoint, EndpointRoute, Refusal, problem_document
 from common.drain import drain_on_sigterm
 from common.envelope import Envelope, State
 from common.errors import MEDIA_TYPE, Problem
@@ -46,22 +47,38 @@ class Service(FastAPI):
         configure_logging(settings.log_level)
         self.settings = settings
         self.metrics = ServiceMetrics()
-        self._state = State()
+        self.account = Account(self.metrics, settings.log_level)
+        self.process = State()
         self._is_ready = is_ready
-        self._while_running = while_running
+        self._while_running = [while_running]
         self._routes: dict[str, EndpointRoute] = {}
         self._operations: list[tuple[EndpointRoute, Operation]] = []
-        self._envelope = Envelope(self._routes, super().__call__, settings, self._state, self.metrics)
+        self._envelope = Envelope(self._routes, super().__call__, settings, self.process, self.account)
         super().__init__(title=title, description=description, lifespan=Service._run, exception_handlers=PROBLEMS)
         self.get("/health/live", summary="Does the process answer?")(self._live)
         self.get("/health/ready", summary="May requests be sent here?")(self._ready)
         self.get("/metrics", summary="Metrics for Prometheus", response_class=Response)(self._metrics)
 
-    def add_endpoint(self, method: str, path: str, endpoint: Endpoint, operation: Operation) -> None:
+    def add_endpoint(
+        self,
+        method: str,
+        path: str,
+        endpoint: Endpoint,
+        operation: Operation,
+        refusal: Refusal = problem_document,
+    ) -> None:
         """Serve `endpoint` at exactly `path`; `operation` describes it in the OpenAPI document."""
-        route = EndpointRoute(method, path, endpoint)
+        route = EndpointRoute(method, path, endpoint, refusal)
         self._routes[path] = route
         self._operations.append((route, operation))
+
+    def add_companion(self, companion: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+        """Hold this open too while the service runs."""
+        self._while_running.append(companion)
+
+    async def is_ready(self) -> bool:
+        """Whether requests may be sent here."""
+        return not self.process.draining and await self._is_ready()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The envelope; in it our endpoints, and for every other path FastAPI."""
@@ -75,15 +92,17 @@ class Service(FastAPI):
     async def _run(self) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()  # what was made at start stays: searching it for garbage again and again made p99 five times longer
-        async with self._while_running():
-            with drain_on_sigterm(self.settings.drain_seconds, self._state.drain):
+        async with AsyncExitStack() as stack:
+            for part in self._while_running:
+                await stack.enter_async_context(part())
+            with drain_on_sigterm(self.settings.drain_seconds, self.process.drain):
                 yield
 
     async def _live(self) -> dict[str, bool]:
         return {"live": True}
 
     async def _ready(self, response: Response) -> dict[str, bool]:
-        ready = not self._state.draining and await self._is_ready()
+        ready = await self.is_ready()
         response.status_code = 200 if ready else 503
         return {"ready": ready}
 

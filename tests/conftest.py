@@ -28,11 +28,15 @@ def _none_of(*programs: str) -> Callable[[], str]:
     return lambda: "" if any(map(shutil.which, programs)) else f"{' or '.join(programs)} is not installed"
 
 
+# Many servers run at once in the tests, and no two can have gRPC's usual port; a test that wants gRPC asks for a port.
+os.environ.setdefault("GRPC_PORT", "0")
+
 MISSING: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
     "browser": _none_of("chromium", "chromium-browser", "google-chrome"),
     "promtool": _none_of("promtool"),
     "wrk": _none_of("wrk"),
+    "envoy": _none_of("envoy"),
 }
 """By marker: why this machine cannot run such a test, or nothing."""
 

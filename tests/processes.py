@@ -80,7 +80,8 @@ def composed(folder: Path, *files: str, service: str = "web_single") -> Iterator
     port, project = free_port(), f"test-{uuid4().hex[:8]}"
     compose = ("docker", "compose", *(f"--file={file}" for file in files), f"--project-name={project}")
     try:
-        output_of(*compose, "up", "--build", "--wait", service, folder=folder, **{f"{service.upper()}_PORT": str(port)})
+        ports = {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
+        output_of(*compose, "up", "--build", "--wait", service, folder=folder, **ports)
         yield output_of(*compose, "ps", "--quiet", service, folder=folder), port
     finally:
         output_of(*compose, "down", "--volumes", "--timeout=5", folder=folder)

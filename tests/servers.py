@@ -1,4 +1,4 @@
-"""A real server for a test: started as its Procfile says, its log in a file; and a reader of digits that takes its time."""
+"""A real server for a test, started as its Procfile says, its log in a file; and a reader that takes its time."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import re
 import subprocess
 import sys
 import timeit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -61,7 +61,7 @@ class Server:
         with ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(self.read, bodies))
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
         return sum(
             sample.value
@@ -92,7 +92,7 @@ class Server:
 
 
 @contextmanager
-def starting(app: str = APP, **settings: object) -> Iterator[Server]:
+def starting(app: str = APP, /, **settings: object) -> Iterator[Server]:
     """The command of web_single's Procfile, with these settings, perhaps for another app; it may not be ready yet."""
     procfile = (ROOT / "web_single" / "Procfile").read_text()
     command = procfile.split("web_single: ", 1)[1].splitlines()[0].replace(APP, app)
@@ -101,13 +101,13 @@ def starting(app: str = APP, **settings: object) -> Iterator[Server]:
     environment |= {"WEB_SINGLE_PORT": str(port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         log = Path(folder) / "log"
-        with running("sh", "-c", f"{command} > {log} 2>&1", **environment) as process:
+        with running("sh", "-c", f"{command} > {log} 2>&1", folder=ROOT, **environment) as process:
             yield Server(port, process, log, client)
         print(log.read_text()[-10_000:])
 
 
 @contextmanager
-def serving(app: str = APP, **settings: object) -> Iterator[Server]:
+def serving(app: str = APP, /, **settings: object) -> Iterator[Server]:
     """The same, once it is ready."""
     with starting(app, **settings) as server:
         wait_until(lambda: server.process.poll() is not None or is_ready(server))
@@ -123,19 +123,28 @@ def is_ready(server: Server) -> bool:
 
 
 @contextmanager
-def web_folder(folder: Path) -> Iterator[str]:
-    """The address of a web server that serves the files of a folder."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
-        thread = Thread(target=server.serve_forever)
+def web_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a web server that answers as its handler does."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class FileHandler(SimpleHTTPRequestHandler):
+    """Serves files and keeps quiet about it."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def web_folder(folder: Path) -> AbstractContextManager[str]:
+    """The address of a web server that serves the files of a folder."""
+    return web_server(partial(FileHandler, directory=folder))
 
 
 def tensor(name: str, shape: list[int | str | None], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
@@ -152,7 +161,7 @@ def save(
     """An ONNX file of these nodes; the constants become initializers."""
     initializers = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, path.stem, inputs, outputs, initializers)
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 1)]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 2)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return str(path)
 
@@ -178,7 +187,7 @@ def _seconds_per_step() -> float:
 
 
 def _slowed(path: Path, steps_per_second: float) -> str:
-    """The graph of mlp.onnx, and a loop of as many steps as column 0 of the rows says, whose result counts for nothing."""
+    """The graph of mlp.onnx, and a loop of as many steps as column 0 of the rows says, with no effect on the result."""
     model = onnx.load(MLP)
     step = helper.make_graph(
         [

@@ -46,7 +46,7 @@ def test_every_variable_in_compose_kubernetes_and_procfile_is_a_setting(pattern:
     }
     known = {name.upper() for name in type(settings_of(pattern)).model_fields}
     assert "MODEL_URI" in used
-    assert used <= known | NO_SETTINGS | {f"{pattern.upper()}_PORT"}
+    assert used <= known | NO_SETTINGS | {f"{pattern.upper()}_PORT", f"{pattern.upper()}_GRPC_PORT"}
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from common.open_inference import add_open_inference
+from common.open_inference_grpc import add_open_inference_grpc
 from common.playground import add_playground
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader
@@ -22,5 +24,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = Service("web_single", settings)
     predictor = Predictor(model, settings, app.metrics)
     app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    add_open_inference(app, predictor)
+    add_open_inference_grpc(app, predictor, settings)
     add_playground(app, Path(__file__).parent)
     return app

@@ -1,7 +1,7 @@
-"""The environment variables of web_single: those of every predictor, and no more."""
+"""The environment variables of web_single: those of every predictor, and where it serves gRPC."""
 
-from common.settings import PredictorSettings
+from common.grpc_server import GrpcSettings
 
 
-class Settings(PredictorSettings):
+class Settings(GrpcSettings):
     """Defaults that work; nothing is required."""

@@ -1,0 +1,96 @@
+"""The JSON of the Open Inference Protocol over REST, as pydantic models that check it and describe it."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+Length = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Part(BaseModel):
+    """Part of a request. Members that it does not know are passed over, as the protocol wants it."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class InputParameters(Part):
+    """Of one input."""
+
+    binary_data_size: Length | None = Field(None, description="this many bytes after the JSON are the tensor")
+    shared_memory_region: None = Field(None, description="not supported")
+
+
+class InputTensor(Part):
+    """One input: its elements are in `data`, flat or nested, or in bytes after the JSON."""
+
+    name: str = Field(examples=["features"])
+    datatype: str = Field(examples=["FP32"])
+    shape: Annotated[list[Length], FailFast()] = Field(examples=[[1, 64]])
+    parameters: InputParameters | None = None
+    data: Any = Field(None, examples=[[0.0] * 64])
+
+    @property
+    def binary_size(self) -> int | None:
+        """How many bytes after the JSON are this tensor; None: it is in `data`."""
+        return self.parameters.binary_data_size if self.parameters else None
+
+
+class OutputParameters(Part):
+    """Of one output that is wanted."""
+
+    binary_data: bool | None = Field(None, description="true: in bytes after the JSON")
+    classification: None = Field(None, description="not supported")
+    shared_memory_region: None = Field(None, description="not supported")
+
+
+class WantedOutput(Part):
+    """One output that is wanted."""
+
+    name: str
+    parameters: OutputParameters | None = None
+
+    @property
+    def binary(self) -> bool | None:
+        """Whether it is to be sent as bytes; None: as the request says of all."""
+        return self.parameters.binary_data if self.parameters else None
+
+
+class RequestParameters(Part):
+    """Of the whole request."""
+
+    timeout: Length = Field(0, description="microseconds in which an answer is of use; 0: as the service sees fit")
+    binary_data_output: bool = Field(False, description="true: every output in bytes after the JSON")
+
+
+class InferRequest(Part):
+    """Tensors for the model; without `outputs`, all of them are wanted."""
+
+    id: str | None = None
+    parameters: RequestParameters | None = None
+    inputs: Annotated[list[InputTensor], FailFast()] = Field(min_length=1)
+    outputs: Annotated[list[WantedOutput], FailFast()] = Field(default_factory=list)
+
+
+class Error(BaseModel):
+    """What a caller gets instead of an answer."""
+
+    error: str
+
+
+class OutputTensor(BaseModel):
+    """One output: its elements are in `data`, flat, or in bytes after the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] | None = Field(None, examples=[{"binary_data_size": 40}])
+    data: list[Any] | None = None
+
+
+class InferResponse(BaseModel):
+    """The outputs for as many rows as came in, in order."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]

@@ -1,0 +1,91 @@
+"""Predictions over REST and gRPC, and a load of them that notes every failure."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import grpc
+import httpx
+
+from common.protocol import open_inference_pb2 as pb
+from common.protocol.open_inference_pb2_grpc import GRPCInferenceServiceStub
+from tests.processes import wait_until
+from tests.servers import SEVEN_PIXELS
+
+Call = Callable[[], str]
+"""One prediction; gives the version of the model that made it, raises if there is none."""
+
+
+@contextmanager
+def rest_calls(port: int, **headers: str) -> Iterator[Call]:
+    """Reads a seven over REST."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+
+        def call() -> str:
+            answer = client.post("/predict", json={"pixels": SEVEN_PIXELS})
+            assert answer.status_code == 200, f"{answer.status_code} {answer.text}"
+            assert answer.json()["digit"] == 7
+            return str(answer.json()["model"]["version"])
+
+        yield call
+
+
+@contextmanager
+def grpc_calls(target: str, model: str = "mlp", policy: str = "pick_first", **metadata: str) -> Iterator[Call]:
+    """Reads a seven over gRPC, every time on the same channel."""
+    with grpc.insecure_channel(target, [("grpc.lb_policy_name", policy), ("grpc.enable_retries", 0)]) as channel:
+        stub: Any = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        seven = pb.ModelInferRequest(model_name=model)
+        seven.inputs.add(name="features", datatype="FP32", shape=[1, 64]).contents.fp32_contents.extend(SEVEN_PIXELS)
+
+        def call() -> str:
+            answer: pb.ModelInferResponse = stub.ModelInfer(seven, timeout=20, metadata=[*metadata.items()])
+            labels = next(output for output in answer.outputs if output.name == "label")
+            assert list(labels.contents.int64_contents) == [7]
+            return answer.model_version
+
+        yield call
+
+
+@dataclass
+class Load:
+    """The predictions so far by version of the model, and what went wrong."""
+
+    answers: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    def goes_on(self, calls: int = 100) -> None:
+        """Wait for so many more predictions."""
+        wanted = self.answers.total() + calls
+        wait_until(lambda: self.failures or self.answers.total() >= wanted)
+
+    def no_failure(self) -> None:
+        assert self.failures == []
+
+
+@contextmanager
+def load(call: Call, at_once: int = 8, pause_seconds: float = 0.005) -> Iterator[Load]:
+    """Calls over and over, from several threads, until the end of the block."""
+    these, over = Load(), Event()
+
+    def go() -> None:
+        while not over.is_set():
+            try:
+                these.answers[call()] += 1
+            except Exception as error:
+                these.failures.append(f"{time.strftime('%X')} {error!r}")
+            over.wait(pause_seconds)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        for _ in range(at_once):
+            threads.submit(go)
+        try:
+            these.goes_on()
+            yield these
+        finally:
+            over.set()

@@ -1,0 +1,80 @@
+"""Every call of tritonclient's gRPC client that a server of one model has: `python -m tests.clients.triton_grpc PORT`
+
+In a process of its own: tritonclient brings the protocol's messages too, and a process can have them but once.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from tests.tensors import values
+
+
+def tensor(name: str, array: Any) -> Any:
+    tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    tensor.set_data_from_numpy(array)
+    return tensor
+
+
+def ask_all(url: str, model: str) -> None:
+    """The blocking client."""
+    client = triton.InferenceServerClient(url)
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(model)
+    assert client.get_server_metadata().extensions == ["binary_tensor_data"]
+    metadata = client.get_model_metadata(model)
+    assert metadata.platform == "onnx_onnxv1"
+    inputs = values(3, 1)
+    tensors = [tensor(name, array) for name, array in inputs.items()]
+    version = metadata.versions[0]
+    right(client.infer(model, tensors, model_version=version, request_id="7", timeout=5_000_000), inputs)
+    right(client.infer(model, tensors, compression_algorithm="gzip", client_timeout=5), inputs)
+    wanted = [triton.InferRequestedOutput("sum")]
+    some = client.infer(model, tensors, outputs=wanted, priority=1, parameters={"note": "any"})
+    assert some.as_numpy("out_INT8") is None
+    assert some.as_numpy("sum").shape == (3, 2)
+    answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+    client.async_infer(model, tensors, callback=lambda result, error: answers.put((result, error)))
+    right(answers.get(timeout=10)[0], inputs)
+    wrong: dict[str, Callable[[], Any]] = {
+        "NOT_FOUND": lambda: client.infer("nope", tensors),
+        "INVALID_ARGUMENT": lambda: client.infer(model, tensors[:-1]),
+    }
+    for status, ask in wrong.items():
+        with pytest.raises(InferenceServerException) as caught:
+            ask()
+        assert status in str(caught.value.status())
+    client.close()
+
+
+async def ask_at_once(url: str, model: str) -> None:
+    """The asynchronous client, 50 requests at a time."""
+    async with triton_aio.InferenceServerClient(url) as client:
+        assert await client.is_server_ready()
+        many = [values(1 + seed % 3, seed) for seed in range(50)]
+        asked = [client.infer(model, [tensor(*each) for each in inputs.items()]) for inputs in many]
+        for result, inputs in zip(await asyncio.gather(*asked), many, strict=True):
+            right(result, inputs)
+
+
+def right(result: Any, inputs: dict[str, Any]) -> None:
+    for name, array in inputs.items():
+        got = result.as_numpy(name.replace("in_", "out_"))
+        expected = np.vectorize(str.encode, otypes="O")(array) if array.dtype == object else array
+        np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(result.as_numpy("sum"), inputs["in_FP32"] + inputs["in_FP64"])
+
+
+if __name__ == "__main__":
+    address = f"127.0.0.1:{sys.argv[1]}"
+    ask_all(address, "every_type")
+    asyncio.run(ask_at_once(address, "every_type"))
