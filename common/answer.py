@@ -5,6 +5,7 @@ from time import monotonic
 from starlette.types import Message, Send
 
 from common.call import Reply
+from common.state import State
 from common.trace import Trace
 
 CLIENT_LEFT = 499
@@ -16,13 +17,13 @@ Headers = list[tuple[bytes, bytes]]
 class Answer:
     """Sends one answer; `status` is what was sent, or 499 while nothing was."""
 
-    def __init__(self, send: Send, timings: dict[str, float], trace: Trace, started: float, last: bool) -> None:
+    def __init__(self, send: Send, timings: dict[str, float], trace: Trace, started: float, state: State) -> None:
         self.status = CLIENT_LEFT
         self._send = send
         self._timings = timings
         self._trace = trace
         self._started = started
-        self._last = last
+        self._state = state
 
     async def reply(self, reply: Reply) -> None:
         """Send a reply whole."""
@@ -54,7 +55,7 @@ class Answer:
             (b"server-timing", server_timing(self._timings, monotonic() - self._started)),
             (b"traceparent", self._trace.traceparent.encode()),
         ]
-        if self._last:  # no client shall reuse a connection that is about to close
+        if self._state.draining:  # no client shall reuse a connection that is about to close
             headers.append((b"connection", b"close"))
         return headers
 

@@ -28,7 +28,9 @@ async def read_body(receive: Receive, deadline: float, max_bytes: int) -> bytes:
         except TimeoutError:
             raise Problem(408, "the request's body did not arrive before its deadline") from None
     if len(body) > max_bytes:
-        raise Problem(413, f"expected a body of at most {max_bytes} bytes: send a smaller one")
+        # A body without end would otherwise be read on behind the answer.
+        close = {"Connection": "close"}
+        raise Problem(413, f"expected a body of at most {max_bytes} bytes: send a smaller one", close)
     return bytes(body)
 
 

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
 
 logger = logging.getLogger(__name__)
@@ -24,11 +25,15 @@ def drain_on_sigterm(seconds: float, on_drain: Callable[[], None]) -> Iterator[N
         return
     loop = asyncio.get_running_loop()
 
-    def begin(number: int, frame: FrameType | None) -> None:
+    def drain(number: int, frame: FrameType | None) -> None:
         logger.info("SIGTERM: not ready any more, closing in %s s", seconds)
         on_drain()
         signal.signal(signal.SIGTERM, server_handler)
-        loop.call_soon_threadsafe(loop.call_later, seconds, server_handler, number, frame)
+        loop.call_later(seconds, server_handler, number, frame)
+
+    def begin(number: int, frame: FrameType | None) -> None:
+        # In a context of its own: the signal interrupts some request, whose trace this is not.
+        loop.call_soon_threadsafe(drain, number, frame, context=Context())
 
     signal.signal(signal.SIGTERM, begin)
     try:

@@ -6,8 +6,7 @@ gets the same headers and the same account.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,31 +15,17 @@ from common.answer import Answer
 from common.call import Call, EndpointRoute, problem_document
 from common.errors import ClientLeft, Problem
 from common.settings import ServiceSettings
+from common.state import State
 from common.trace import begin_span
 
 logger = logging.getLogger(__name__)
 
-ALWAYS_ADMITTED = ("/health/", "/v2/health/", "/metrics")
+NOT_LIMITED = ("/health/", "/v2/health/", "/metrics")
 """Who looks how a busy service is doing must not be turned away."""
 FAILED = Problem(500, "the service failed: its log tells more, under this trace id")
 
 UNMATCHED = "unmatched"
 """The route of a path that is not declared: what callers type would make a time series for each typing error."""
-
-
-@dataclass(slots=True)
-class State:
-    """What the process is doing now."""
-
-    draining: bool = False
-    requests_in_flight: int = 0
-    on_drain: list[Callable[[], object]] = field(default_factory=list)
-
-    def drain(self) -> None:
-        """Be ready no more, and tell those who need to know; called in a signal handler."""
-        self.draining = True
-        for tell in self.on_drain:
-            tell()
 
 
 class Envelope:
@@ -71,10 +56,12 @@ class Envelope:
         call = Call(scope["method"], scope["path"], headers, started, receive, self._settings.max_body_bytes)
         route = self._routes.get(call.path)
         refusal = route.refusal if route else problem_document
-        answer = Answer(send, call.timings, trace, started, self._state.draining)
-        self._state.requests_in_flight += 1
+        answer = Answer(send, call.timings, trace, started, self._state)
+        counts = not call.path.startswith(NOT_LIMITED)
+        self._state.requests_in_flight += counts
         try:
-            self._admit(call)
+            if counts and self._state.requests_in_flight > self._settings.max_concurrent_requests:
+                raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
             call.deadline += self._seconds_allowed(headers.get(b"x-request-timeout-ms"))
             if route:
                 await answer.reply(await route.reply(call))
@@ -89,17 +76,11 @@ class Envelope:
             logger.exception("%s %s failed", call.method, call.path)
             await answer.refuse(refusal(FAILED))
         finally:
-            self._state.requests_in_flight -= 1
+            self._state.requests_in_flight -= counts
             seconds = time.monotonic() - started
             declared = route or scope.get("route")
             path = declared.path if declared else UNMATCHED
             self._account.note(Finished(began, seconds, trace, call.method, call.path, path, answer.status))
-
-    def _admit(self, call: Call) -> None:
-        if self._state.requests_in_flight <= self._settings.max_concurrent_requests:
-            return
-        if not call.path.startswith(ALWAYS_ADMITTED):
-            raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
 
     def _seconds_allowed(self, timeout_ms: bytes | None) -> float:
         if timeout_ms is None:

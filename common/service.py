@@ -17,12 +17,13 @@ from starlette.types import Receive, Scope, Send
 from common.account import Account
 from common.call import Endpoint, EndpointRoute, Refusal, problem_document
 from common.drain import drain_on_sigterm
-from common.envelope import Envelope, State
+from common.envelope import Envelope
 from common.errors import MEDIA_TYPE, Problem
 from common.logs import configure_logging
 from common.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE, ServiceMetrics
 from common.openapi import Operation, with_operations
 from common.settings import ServiceSettings
+from common.state import State
 
 
 async def always() -> bool:

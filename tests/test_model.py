@@ -145,7 +145,9 @@ def test_a_graph_that_cannot_predict_ends_the_process_with_one_line(file: Path) 
 def test_an_input_that_is_no_tensor_ends_the_process_with_one_line(file: Path) -> None:
     sequence = helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, [None])
     save(file, [NODE("ConcatFromSequence", ["x"], ["y"], axis=0)], [sequence], [tensor("y", [None])])
-    assert "with tensors as inputs" in ends_at_once(model_uri=file)
+    line = ends_at_once(model_uri=file)
+    assert "the model's input x is a seq(tensor(float))" in line
+    assert "export it with" in line
 
 
 def test_a_server_is_not_ready_before_its_model_is_there() -> None:

@@ -76,7 +76,7 @@ def test_under_concurrency_every_caller_gets_its_own_digits_in_order(server: Ser
     """Lists of 1 to 9, single pictures and image files, all mixed, from 32 connections."""
     rng = random.Random(2)
     wanted: list[tuple[Any, Any]] = []
-    for _ in range(300):
+    for _ in range(150):
         bodies, digits = pictures(rng, rng.randint(1, 9))
         wanted.append(rng.choice([(bodies, digits), (bodies[0], digits[0]), ((SAMPLES / "two.png").read_bytes(), 2)]))
     for (_, digits), response in zip(wanted, server.read_all([body for body, _ in wanted]), strict=True):
