@@ -26,6 +26,7 @@ def servers_of(folder: Path) -> list[int]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.wrk
 def test_the_online_benchmark_prints_a_table_and_ends_its_servers(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"

@@ -172,6 +172,7 @@ def test_stopped_server_is_told(browser: Browser) -> None:
         expect(page.locator("#journey-diagram [data-whole].failed")).to_have_count(1)
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_answer_that_does_not_come_is_told(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
@@ -182,6 +183,7 @@ def test_answer_that_does_not_come_is_told(server: Server, browser: Browser) -> 
         expect(page.locator("#answer-status")).to_contain_text("no answer within 5 seconds", timeout=20_000)
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_newer_picture_cancels_the_request_of_an_older_one(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
@@ -241,6 +243,7 @@ def test_saved_picture_and_shown_command_give_the_same_answer(server: Server, br
         assert server.read(picture).json() == json.loads(page.locator("#answer-raw").inner_text())
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_answers_of_other_patterns_are_shown(server: Server, browser: Browser) -> None:
     seven = {"digit": 7, "confidence": 0.9, "probabilities": [0.0] * 7 + [0.9, 0.1, 0.0]}
@@ -268,6 +271,7 @@ def test_answers_of_other_patterns_are_shown(server: Server, browser: Browser) -
                 expect(page.locator("#answer-card")).to_contain_text(text)
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
@@ -284,6 +288,7 @@ def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -
         expect_digit(page, 7)
 
 
+@pytest.mark.full
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_narrow_phone(server: Server, browser: Browser, scheme: str) -> None:

@@ -25,9 +25,12 @@ ANYTHING = "…"
 
 def served_pattern(step: Step) -> str | None:
     """The pattern that a block starts and that stays in the foreground, or None."""
-    last = step.commands.splitlines()[-1]
-    starts = last.startswith(("make ", "docker compose up")) or "uvicorn " in last
-    return next((pattern for pattern in PATTERNS if starts and pattern in last), None)
+    words = step.commands.splitlines()[-1].split()
+    starts = words[0] == "make" or words[:3] == ["docker", "compose", "up"]
+    for pattern in PATTERNS:
+        if (starts and words[-1] in (pattern, f"{pattern}-replicas")) or f"{pattern}.predictor:create_app" in words:
+            return pattern
+    return None
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
         if step.commands.startswith("docker"):
-            output_of("docker", "compose", "down", "--timeout=5", folder=folder)
+            output_of("docker", "compose", "--profile=*", "down", "--timeout=5", folder=folder)
 
 
 def assert_alike(answer: object, shown: object) -> None:

@@ -95,6 +95,7 @@ def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[in
         assert these.retries() > 0
 
 
+@pytest.mark.full
 def test_a_predictor_that_is_told_to_end_gets_nothing_more_before_it_does() -> None:
     """So nothing needs to be asked again."""
     with replicas(drain_seconds=2) as these, rest_and_grpc_load(these) as loads:
@@ -136,6 +137,7 @@ def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_b
         assert answer.json()["detail"] == answer.json()["error"] == "no healthy upstream"
 
 
+@pytest.mark.full
 def test_a_replica_that_hangs_costs_a_caller_its_deadline_once_and_gets_no_more() -> None:
     with replicas(drain_seconds=0) as these:
         these.send(1, signal.SIGSTOP)
@@ -163,6 +165,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
         yield these
 
 
+@pytest.mark.full
 def test_what_a_busy_replica_refuses_another_answers(slow: Replicas) -> None:
     """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be left out."""
     with ThreadPoolExecutor(2) as threads:
@@ -188,6 +191,7 @@ def again_and_again(these: Replicas, call: Callable[[], object]) -> int:
     return these.retries() - before
 
 
+@pytest.mark.full
 def test_a_caller_with_a_longer_deadline_waits_longer(slow: Replicas) -> None:
     """Longer than the balancer waits for one that sets none."""
     body = json.dumps(slow_pixels(3.5)).encode()

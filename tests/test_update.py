@@ -21,6 +21,7 @@ NAME = "reader"
 """What clients of gRPC ask for; it stays the same when the file's name does not."""
 
 
+@pytest.mark.full
 @pytest.mark.envoy
 def test_a_new_model_replaces_the_old_one_under_load_and_no_request_fails() -> None:
     with replicas(model_uri=MLP, model_name=NAME) as these, rest_and_grpc_load(these.port, these.grpc_port) as loads:
