@@ -219,7 +219,7 @@ def test_a_body_that_does_not_arrive_by_the_deadline_is_408(server: Server) -> N
         connection.sendall(head + b"half")
         answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert 0.2 <= monotonic() - started < 0.6
+        assert 0.19 < monotonic() - started < 0.6  # the event loop counts in whole milliseconds
         assert PROBLEM_JSON.encode() in answer
     server.still_reads_right()
 
