@@ -321,7 +321,7 @@ def test_a_client_that_leaves_in_the_queue_costs_no_inference(tmp_path: Path) ->
                 connection.close()
             assert busy.result().status_code == 200
         wait_until(lambda: server.metric("http_requests_total", path="/predict", status="499") == 5)
-        assert server.metric("batch_rows_sum") - before == 1
+        assert server.metric("batch_rows_sum") - before in (1, 2)  # the busy one, and what asked whether it is busy
 
 
 # The OpenAPI document
