@@ -12,39 +12,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import accumulate
 from time import monotonic
-from typing import NamedTuple
 
-import numpy as np
-
+from common.batch import Entry, Prediction, Run, run_batch
 from common.errors import ClientLeft, Problem
 from common.model import Tensors
-
-Run = Callable[[Tensors], Tensors]
-
-
-class Answer(NamedTuple):
-    """An entry's own rows of every output, the seconds that it waited, and the seconds that its batch ran."""
-
-    outputs: Tensors
-    waited: float
-    ran: float
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """What one caller submitted: `rows` rows of every input."""
-
-    inputs: Tensors
-    rows: int
-    deadline: float
-    key: Hashable
-    client_left: Callable[[], bool]
-    future: asyncio.Future[Answer]
-    submitted: float
-    timer: asyncio.TimerHandle | None = field(default=None)
 
 
 class Batcher:
@@ -81,7 +53,7 @@ class Batcher:
         deadline: float,
         key: Hashable = None,
         client_left: Callable[[], bool] = lambda: False,
-    ) -> asyncio.Future[Answer]:
+    ) -> asyncio.Future[Prediction]:
         """Queue `rows` rows; the future gives their outputs.
 
         `deadline` is a `time.monotonic()`. Only entries of an equal `key` share a batch. Raises `Problem` 413 (more
@@ -98,7 +70,7 @@ class Batcher:
         self._queue[entry] = None
         self.queued_rows += rows
         if self._worker:  # inline, the queue is looked at in every turn of the loop, and needs no timer
-            entry.timer = loop.call_later(deadline - now, _expire, entry)
+            entry.timer = loop.call_later(deadline - now, entry.expire)
             entry.future.add_done_callback(lambda _: self._settled(entry))
         if not self._busy:
             self._busy = True
@@ -112,9 +84,9 @@ class Batcher:
             return
         started = monotonic()
         if self._worker is None:
-            self._deliver(batch, self._outcomes(batch), started)
+            self._deliver(batch, run_batch(self._run, batch), started)
         else:
-            work = batch[0].future.get_loop().run_in_executor(self._worker, self._outcomes, batch)
+            work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
             work.add_done_callback(lambda done: self._deliver(batch, done.result(), started))
 
     def _take(self) -> list[Entry]:
@@ -132,38 +104,22 @@ class Batcher:
                 rows += entry.rows
         return batch
 
-    def _outcomes(self, batch: list[Entry]) -> list[Tensors | Exception]:
-        """Each entry's outputs, or its own error: a batch that fails is run again one entry at a time."""
-        try:
-            if len(batch) == 1:
-                return [self._run(batch[0].inputs)]
-            outputs = self._run({name: np.concatenate([e.inputs[name] for e in batch]) for name in batch[0].inputs})
-        except Exception as error:
-            return [error] if len(batch) == 1 else [self._outcomes([entry])[0] for entry in batch]
-        ends = accumulate(entry.rows for entry in batch)
-        return [
-            {name: value[end - entry.rows : end] for name, value in outputs.items()}
-            for entry, end in zip(batch, ends, strict=True)
-        ]
-
     def _deliver(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
         batch[0].future.get_loop().call_soon(self._next)
         ran = monotonic() - started
         for entry, outcome in zip(batch, outcomes, strict=True):
-            if entry.future.done():
-                continue
             if isinstance(outcome, Exception):
-                entry.future.set_exception(outcome)
+                entry.settle(outcome)
             else:
-                entry.future.set_result(Answer(outcome, started - entry.submitted, ran))
+                entry.settle(Prediction(outcome, started - entry.submitted, ran))
         self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
 
     def _is_wanted(self, entry: Entry, now: float) -> bool:
         """Whether somebody still waits for this entry; if it is too late for that, its future says so."""
         if entry.deadline <= now:
-            _expire(entry)
-        elif self._worker and not entry.future.done() and entry.client_left():
-            entry.future.set_exception(ClientLeft())
+            entry.expire()
+        elif self._worker and entry.client_left():
+            entry.settle(ClientLeft())
         return not entry.future.done()
 
     def _settled(self, entry: Entry) -> None:
@@ -175,8 +131,3 @@ class Batcher:
     def _remove(self, entry: Entry) -> None:
         del self._queue[entry]
         self.queued_rows -= entry.rows
-
-
-def _expire(entry: Entry) -> None:
-    if not entry.future.done():
-        entry.future.set_exception(Problem(504, "the deadline passed before the inference was done"))

@@ -66,9 +66,9 @@ class Predictor:
 
     async def predict(self, inputs: Tensors, rows: int, call: Caller) -> Tensors:
         """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
-        answer = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
-        call.timings["queue"], call.timings["predict"] = answer.waited, answer.ran
-        return answer.outputs
+        prediction = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
+        call.timings["queue"], call.timings["predict"] = prediction.waited, prediction.ran
+        return prediction.outputs
 
     def _key(self, inputs: Tensors) -> Hashable:
         """Rows of unlike shapes cannot share a batch, nor can requests to a model without a batch axis."""

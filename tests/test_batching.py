@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from common.batching import Answer, Batcher
+from common.batch import Prediction
+from common.batching import Batcher
 from common.errors import ClientLeft, Problem
 from common.model import Tensors
 
 MAX_BATCH, MAX_QUEUE = 4, 8
 FAR = 60.0
-Future = asyncio.Future[Answer]
+Future = asyncio.Future[Prediction]
 
 
 class Refusing(Exception):
@@ -69,7 +70,7 @@ async def until(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.0005)
 
 
-def doubled(answer: Answer) -> list[int]:
+def doubled(answer: Prediction) -> list[int]:
     numbers: list[int] = answer.outputs["y"].tolist()
     return numbers
 
