@@ -88,7 +88,17 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
         "import pathlib; print(*{p.name for p in pathlib.Path('/app').rglob('*') if p.suffix not in ('.py', '.pyc')})"
     )
     assert set(inside(container, code).split()) - {"__pycache__"} <= {
-        *("common", "web_single", "models", "playground", "diagram.svg", "requirements.txt", "mlp.onnx", "mlp.json"),
+        *(
+            "common",
+            "web_single",
+            "models",
+            "playground",
+            "protocol",
+            "diagram.svg",
+            "requirements.txt",
+            "mlp.onnx",
+            "mlp.json",
+        ),
         *(file.name for file in (ROOT / "common" / "playground").glob("*")),
     }
 
@@ -112,7 +122,7 @@ def test_the_health_check_turns_healthy(container: str) -> None:
 
 
 def test_onnxruntime_reports_to_nobody(container: str) -> None:
-    assert inside(container, "import os; print(os.environ['ORT_DISABLE_TELEMETRY'])") == "1"
+    assert inside(container, "import os, common; print(os.environ['ORT_DISABLE_TELEMETRY'])") == "1"
 
 
 def test_one_process_takes_less_than_150_mb(container: str) -> None:
@@ -193,7 +203,8 @@ def test_compose_serves_hardened_and_healthy_from_the_root() -> None:
         assert {"HostIp": "127.0.0.1", "HostPort": str(port)} in found["NetworkSettings"]["Ports"]["8000/tcp"]
 
 
-def test_compose_publishes_port_8001_on_this_host_alone() -> None:
+def test_compose_publishes_its_ports_on_this_host_alone() -> None:
     config = json.loads(output_of("docker", "compose", "config", "--format=json"))
-    (port,) = config["services"]["web_single"]["ports"]
-    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8001", 8000)
+    ports = config["services"]["web_single"]["ports"]
+    published = [(port["host_ip"], port["published"], port["target"]) for port in ports]
+    assert published == [("127.0.0.1", "8001", 8000), ("127.0.0.1", "9001", 9001)]
