@@ -7,7 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.servers import OURS_APP, ROOT, START_SECONDS, ServerError, await_answer, command, end, environment
+from benchmarks.contestants import OURS_APP
+from benchmarks.servers import ROOT, START_SECONDS, ServerError, await_answer, command, end, environment
 from benchmarks.signals import signals_held
 from tests.processes import answers, free_port
 from tests.replicas import PROCFILE, free_tens
@@ -42,7 +43,7 @@ SETTINGS = (
 def serving(setting: Setting, model: Path, folder: Path) -> Iterator[str]:
     """The address at which this setting answers, once it does."""
     port, tens = free_port(), free_tens()
-    knobs = environment(model, port) | setting.knobs | {"GRPC_PORT": "0", "REPLICA_PORTS": str(tens)}
+    knobs = environment(model, port) | setting.knobs | {"REPLICA_PORTS": str(tens)}
     for other in ("WEB_SINGLE_GRPC_PORT", "ENVOY_ADMIN_PORT"):
         knobs[other] = str(free_port())
     knobs["REPLICA_GRPC_PORTS"] = str(free_tens())

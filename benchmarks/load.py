@@ -1,18 +1,18 @@
-"""The load: wrk on its own CPU sends one picture over and over, as quickly as the answers come back.
+"""The load on its own CPU sends one picture over and over, as quickly as the answers come back.
 
-An answer that is no success, or a socket error, is no figure: it ends the benchmark.
+Over HTTP it is wrk, over gRPC `grpc_load.py`. An answer that is no success, or a socket error, is no figure: it ends
+the benchmark.
 """
 
-import json
 import subprocess
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from common.digits import EXAMPLE
+from benchmarks.questions import PREDICT, Question
 
 SCRIPT = Path(__file__).parent / "predict.lua"
-PICTURE = json.dumps(EXAMPLE)
 
 
 class LoadError(Exception):
@@ -20,7 +20,7 @@ class LoadError(Exception):
 
 
 class Load(BaseModel):
-    """What wrk counted; `errors` is by kind, and zero."""
+    """What was counted; `errors` is by kind, and zero."""
 
     requests: int
     seconds: float
@@ -30,18 +30,30 @@ class Load(BaseModel):
     errors: dict[str, int]
 
 
-def load(url: str, connections: int, seconds: int) -> Load:
-    """Send pictures over `connections` connections for whole `seconds`; raises `LoadError`.
+def load(url: str, connections: int, seconds: int, question: Question = PREDICT) -> Load:
+    """Ask a question over `connections` connections for whole `seconds`; raises `LoadError`.
 
     It runs on the CPUs of the thread that calls.
     """
-    command = ("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", f"-s{SCRIPT}", url, "--", PICTURE)
-    done = subprocess.run(command, capture_output=True, text=True)
+    generator = grpc_command if question.over_grpc else wrk_command
+    done = subprocess.run(generator(url, connections, seconds, question), capture_output=True, text=True)
     lines = done.stdout.splitlines()
     if done.returncode != 0 or not lines or not lines[-1].startswith("{"):
-        raise LoadError(f"wrk failed ({done.returncode}): {done.stderr or done.stdout}")
+        raise LoadError(f"the load on {url} failed ({done.returncode}): {done.stderr or done.stdout}")
     result = Load.model_validate_json(lines[-1])
     failed = {kind: count for kind, count in result.errors.items() if count}
     if failed or not result.requests:
         raise LoadError(f"{url} with {connections} connections: errors {failed} beside {result.requests} answers")
     return result
+
+
+def wrk_command(url: str, connections: int, seconds: int, question: Question) -> tuple[str, ...]:
+    """The load over HTTP."""
+    options = ("-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=10s", f"-s{SCRIPT}")
+    return ("wrk", *options, url, "--", question.body.hex(), *question.headers)
+
+
+def grpc_command(url: str, connections: int, seconds: int, question: Question) -> tuple[str, ...]:
+    """The load over gRPC."""
+    module = (sys.executable, "-m", "benchmarks.grpc_load")
+    return (*module, url, str(connections), str(seconds), question.body.hex())

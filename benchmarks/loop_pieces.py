@@ -10,7 +10,7 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Scope
 
 from benchmarks.apps import constant, minimal
-from benchmarks.load import PICTURE
+from benchmarks.questions import PICTURE
 from benchmarks.stopwatch import MANY, Piece, in_loop
 from common.account import Account, Finished
 from common.batching import Batcher

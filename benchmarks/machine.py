@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "onnxruntime", "numpy")
+LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "onnxruntime", "numpy", "grpcio")
 BUSY = 0.3
 """A load average above this spoils what is measured."""
 

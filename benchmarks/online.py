@@ -6,16 +6,18 @@ A failed request ends the benchmark, and however it ends, it ends its servers.
 import argparse
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmarks.contestants import MODELS, NAMES
 from benchmarks.load import LoadError
 from benchmarks.machine import Cpus, description, doubts, obstacle, part_cpus
 from benchmarks.report import Report, show
-from benchmarks.rounds import CONTESTANTS, Plan, measure_model
+from benchmarks.rounds import Plan, measure_model
 from benchmarks.servers import ServerError
 from benchmarks.signals import exit_on_sigterm
 
@@ -25,7 +27,10 @@ def main() -> None:
     arguments = parse_arguments()
     if reason := obstacle():
         sys.exit(f"cannot measure: {reason}")
-    plan = Plan(arguments.seconds, arguments.rounds, arguments.connections, arguments.models)
+    options = (arguments.connections, arguments.models, arguments.contestants)
+    plan = Plan(arguments.seconds, arguments.rounds, *options)
+    if not plan.total_seconds:
+        sys.exit("nothing to measure: these contestants take no part with this model")
     exit_on_sigterm()
     console = Console(stderr=True, highlight=False)
     cpus = part_cpus()
@@ -47,7 +52,7 @@ def main() -> None:
 
 def measure(plan: Plan, cpus: Cpus, report: Report, console: Console) -> None:
     """Measure every model, with a bar that shows how far it is."""
-    os.sched_setaffinity(0, cpus.load)  # us, and wrk, which inherits it
+    os.sched_setaffinity(0, cpus.load)  # us, and the load, which inherits it
     columns = (TextColumn("{task.description:50}"), BarColumn(), TimeRemainingColumn())
     with (
         TemporaryDirectory() as folder,
@@ -71,7 +76,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=positive, default=5, help="of one measurement, whole (default: 5)")
     parser.add_argument("--rounds", type=positive, default=3, help="medians are over these (default: 3)")
     parser.add_argument("--connections", type=positives, default=[1, 32, 128], help="default: 1,32,128")
-    parser.add_argument("--models", type=models, default=list(CONTESTANTS), help="default: small,large")
+    parser.add_argument("--models", type=some_of(MODELS), default=MODELS, help="default: small,large")
+    parser.add_argument(
+        "--contestants", type=some_of(NAMES), default=NAMES, help=f"of {','.join(NAMES)} (default: all)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single measurement there")
     return parser.parse_args()
 
@@ -88,11 +96,15 @@ def positives(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
-def models(text: str) -> list[str]:
-    """Names of models, parted by commas."""
-    if unknown := set(text.split(",")) - set(CONTESTANTS):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected {', '.join(CONTESTANTS)}")
-    return text.split(",")
+def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """What reads some of these names, parted by commas."""
+
+    def read(text: str) -> list[str]:
+        if unknown := set(text.split(",")) - set(known):
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected {', '.join(known)}")
+        return text.split(",")
+
+    return read
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import uvloop
 from pydantic import TypeAdapter
 from rich.console import Console
 
-from benchmarks.load import PICTURE
 from benchmarks.loop_pieces import loop_pieces
 from benchmarks.machine import part_cpus
+from benchmarks.questions import PICTURE
 from benchmarks.report import show_table
 from benchmarks.rounds import SMALL_MODEL
 from benchmarks.stopwatch import MANY, Piece, alone

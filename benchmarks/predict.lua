@@ -1,9 +1,13 @@
--- For wrk: POST the body given after `--`, and end with one line of JSON that online.py reads.
+-- For wrk: POST the body, given after `--` in hex since it may hold any byte, with the headers given after it, a line
+-- each; end with one line of JSON that load.py reads.
 
 function init(args)
    wrk.method = "POST"
-   wrk.headers["Content-Type"] = "application/json"
-   wrk.body = args[1]
+   wrk.body = args[1]:gsub("..", function(digits) return string.char(tonumber(digits, 16)) end)
+   for number = 2, #args do
+      local name, value = args[number]:match("^(.-): (.*)$")
+      wrk.headers[name] = value
+   end
 end
 
 function done(summary, latency, requests)

@@ -106,15 +106,17 @@ def speed_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
             f"{_median(rounds, lambda one: one.p99_ms / one.p50_ms):.1f}",
             f"{_median(rounds, lambda one: one.cpu_us):.1f}",
             f"{_median(rounds, lambda one: one.cpu_percent):.0f}",
-            ratio(rounds, groups[model, connections, "constant"]),
-            ratio(rounds, groups[model, connections, "minimal"]),
+            ratio(rounds, groups.get((model, connections, "constant"))),
+            ratio(rounds, groups.get((model, connections, "minimal"))),
         ]
         for (model, connections, contestant), rounds in groups.items()
     ]
 
 
-def ratio(rounds: Sequence[Measurement], others: Sequence[Measurement]) -> str:
+def ratio(rounds: Sequence[Measurement], others: Sequence[Measurement] | None) -> str:
     """Requests/s relative to another server's in the same round, so that a busy minute harms both alike."""
+    if others is None:
+        return "-"
     ratios = [one.requests_per_second / other.requests_per_second for one, other in zip(rounds, others, strict=True)]
     return ", ".join(f"{value:.2f}" for value in (min(ratios), median(ratios), max(ratios)))
 

@@ -8,14 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.contestants import CONTESTANTS, Contestant
 from benchmarks.large_model import write_large_model
 from benchmarks.load import load
 from benchmarks.machine import Cpus
 from benchmarks.report import Footprint, Measurement, Report
-from benchmarks.servers import CONSTANT, MINIMAL, MINIMAL_THREADS, OURS, Server, running
+from benchmarks.servers import Server, running
 
-CONTESTANTS = {"small": (CONSTANT, MINIMAL, OURS), "large": (CONSTANT, MINIMAL, MINIMAL_THREADS, OURS)}
-"""By model. Threads are no use to a small model: going to one and back costs more than the model."""
 SMALL_MODEL = Path(__file__).parent.parent / "common" / "models" / "mlp.onnx"
 WARM_UP_SECONDS = 1
 START_SECONDS = 2
@@ -33,11 +32,16 @@ class Plan:
     rounds: int
     connections: Sequence[int]
     models: Sequence[str]
+    contestants: Sequence[str]
+
+    def taking_part(self, model: str) -> list[Contestant]:
+        """Those of a model's contestants that are wanted."""
+        return [contestant for contestant in CONTESTANTS[model] if contestant.name in self.contestants]
 
     @property
     def total_seconds(self) -> int:
         """How long it takes, about."""
-        servers = sum(len(CONTESTANTS[model]) for model in self.models)
+        servers = sum(len(self.taking_part(model)) for model in self.models)
         return servers * (START_SECONDS + WARM_UP_SECONDS + len(self.connections) * self.rounds * self.seconds)
 
 
@@ -48,13 +52,13 @@ def measure_model(plan: Plan, model: str, cpus: Cpus, folder: Path, report: Repo
         write_large_model(file := folder / "large.onnx")
     with ExitStack() as stack:
         servers = []
-        for contestant in CONTESTANTS[model]:
+        for contestant in plan.taking_part(model):
             step(f"{model}: {contestant.name} starts", START_SECONDS)
             servers.append(stack.enter_context(running(contestant, file, cpus, folder)))
         idle = [server.resident_mb() for server in servers]
         for server in servers:
             step(f"{model}: {server.name} warms up", WARM_UP_SECONDS)
-            load(server.url, max(plan.connections), WARM_UP_SECONDS)
+            load(server.url, max(plan.connections), WARM_UP_SECONDS, server.contestant.question)
         for connections in plan.connections:
             for number in range(1, plan.rounds + 1):
                 for server in servers:
@@ -76,7 +80,7 @@ def measure(server: Server, model: str, connections: int, number: int, seconds: 
     """One server under one load; its CPU time is counted from without, so that noise from elsewhere is not in it."""
     server.forget_log()
     cpu_before = server.cpu_seconds()
-    done = load(server.url, connections, seconds)
+    done = load(server.url, connections, seconds, server.contestant.question)
     cpu_seconds = server.cpu_seconds() - cpu_before
     return Measurement(
         model=model,

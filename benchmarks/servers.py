@@ -15,13 +15,13 @@ from typing import BinaryIO
 
 import httpx
 
-from benchmarks.load import PICTURE
+from benchmarks.contestants import OURS_APP, Contestant
 from benchmarks.machine import Cpus, on_cpus
+from benchmarks.questions import MODEL_NAME, PICTURE
 from benchmarks.signals import signals_held
 from tests.processes import free_port
 
 ROOT = Path(__file__).parent.parent
-OURS_APP = "web_single.predictor:create_app"
 START_SECONDS = 30.0
 PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -29,20 +29,6 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 class ServerError(Exception):
     """A server does not start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """A name and the factory of an app."""
-
-    name: str
-    app: str
-
-
-CONSTANT = Contestant("constant", "benchmarks.apps.constant:create_app")
-MINIMAL = Contestant("minimal", "benchmarks.apps.minimal:create_app")
-MINIMAL_THREADS = Contestant("minimal-threads", "benchmarks.apps.minimal:create_app_with_threads")
-OURS = Contestant("ours", OURS_APP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +64,24 @@ class Server:
 @contextmanager
 def running(contestant: Contestant, model: Path, cpus: Cpus, folder: Path) -> Iterator[Server]:
     """A server that is ready, with its log in `folder`; it is ended by its pid."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/predict"
+    question, port = contestant.question, free_port()
+    grpc_port = free_port() if question.over_grpc else 0
+    address = f"grpc://127.0.0.1:{grpc_port}" if question.over_grpc else f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
-        log = stack.enter_context((folder / f"{model.stem}-{contestant.name}.log").open("ab"))
+        log = stack.enter_context((folder / f"{model.stem}-{port}.log").open("ab"))
         started = time.monotonic()
         with signals_held(), on_cpus(cpus.server):
             process = subprocess.Popen(
                 ("sh", "-c", command(contestant.app)),
                 cwd=ROOT,
-                env=environment(model, port),
+                env=environment(model, port, grpc_port),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # so that Ctrl-C reaches only us
             )
             stack.callback(end, process)
-        await_answer(process, url, Path(log.name))
-        yield Server(contestant, url, process.pid, log, time.monotonic() - started)
+        await_answer(process, f"http://127.0.0.1:{port}/predict", Path(log.name))
+        yield Server(contestant, address + question.path, process.pid, log, time.monotonic() - started)
 
 
 def command(app: str) -> str:
@@ -106,12 +93,14 @@ def command(app: str) -> str:
     return ours.replace(OURS_APP, app)
 
 
-def environment(model: Path, port: int) -> dict[str, str]:
+def environment(model: Path, port: int, grpc_port: int = 0) -> dict[str, str]:
     """Our settings' defaults, whatever the shell has; one thread for the model, as there is one CPU."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "WEB_SINGLE_PORT": str(port),
+        "GRPC_PORT": str(grpc_port),
         "MODEL_URI": str(model),
+        "MODEL_NAME": MODEL_NAME,
         "MODEL_THREADS": "1",
         "LOG_LEVEL": "INFO",
         "DRAIN_SECONDS": "0",

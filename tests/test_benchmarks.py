@@ -11,6 +11,7 @@ import pytest
 
 from tests.processes import ROOT, output_of, wait_until
 
+CONTESTANTS = ["constant", "minimal", "ours", "ours /v2 JSON", "ours /v2 binary", "ours gRPC"]
 QUICK = (sys.executable, "-m", "benchmarks.online", "--seconds=1", "--rounds=1", "--connections=2", "--models=small")
 
 
@@ -31,10 +32,10 @@ def servers_of(folder: Path) -> list[int]:
 def test_the_online_benchmark_prints_a_table_and_ends_its_servers(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     lines = output_of(*QUICK, f"--json={file}", TMPDIR=str(tmp_path)).splitlines()
-    for contestant in ("constant", "minimal", "ours"):
+    for contestant in CONTESTANTS:
         assert any(line.startswith(f"| small | 2 | {contestant} | ") for line in lines), lines
     measurements = json.loads(file.read_text())["measurements"]
-    assert [one["contestant"] for one in measurements] == ["constant", "minimal", "ours"]
+    assert [one["contestant"] for one in measurements] == CONTESTANTS
     assert all(one["requests_per_second"] > 0 and one["cpu_us"] > 0 for one in measurements)
     assert servers_of(tmp_path) == []
     assert list(tmp_path.iterdir()) == [file]
