@@ -6,7 +6,7 @@ an endpoint on the hot path is added by `add_endpoint` and reached by its exact 
 
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -34,7 +34,7 @@ async def always() -> bool:
 class Service(FastAPI):
     """A FastAPI app with the parts that every service has.
 
-    `is_ready` tells whether what this service cannot work without answers; `while_running` holds its clients open.
+    `is_ready` tells whether what this service cannot work without answers.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class Service(FastAPI):
         settings: ServiceSettings,
         description: str = "",
         is_ready: Callable[[], Awaitable[bool]] = always,
-        while_running: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
         configure_logging(settings.log_level)
         self.settings = settings
@@ -51,7 +50,7 @@ class Service(FastAPI):
         self.account = Account(self.metrics, settings.log_level)
         self.process = State()
         self._is_ready = is_ready
-        self._while_running = [while_running]
+        self._companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._routes: dict[str, EndpointRoute] = {}
         self._operations: list[tuple[EndpointRoute, Operation]] = []
         self._envelope = Envelope(self._routes, super().__call__, settings, self.process, self.account)
@@ -74,8 +73,8 @@ class Service(FastAPI):
         self._operations.append((route, operation))
 
     def add_companion(self, companion: Callable[[], AbstractAsyncContextManager[object]]) -> None:
-        """Hold this open too while the service runs."""
-        self._while_running.append(companion)
+        """Hold this open while the service runs: a client, a pool, another server."""
+        self._companions.append(companion)
 
     async def is_ready(self) -> bool:
         """Whether requests may be sent here."""
@@ -94,8 +93,8 @@ class Service(FastAPI):
         gc.collect()
         gc.freeze()  # what was made at start stays: searching it for garbage again and again made p99 five times longer
         async with AsyncExitStack() as stack:
-            for part in self._while_running:
-                await stack.enter_async_context(part())
+            for companion in self._companions:
+                await stack.enter_async_context(companion())
             with drain_on_sigterm(self.settings.drain_seconds, self.process.drain):
                 yield
 
