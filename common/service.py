@@ -41,7 +41,6 @@ class Service(FastAPI):
         self,
         title: str,
         settings: ServiceSettings,
-        description: str = "",
         is_ready: Callable[[], Awaitable[bool]] = always,
     ) -> None:
         configure_logging(settings.log_level)
@@ -54,7 +53,7 @@ class Service(FastAPI):
         self._routes: dict[str, EndpointRoute] = {}
         self._operations: list[tuple[EndpointRoute, Operation]] = []
         self._envelope = Envelope(self._routes, super().__call__, settings, self.process, self.account)
-        super().__init__(title=title, description=description, lifespan=Service._run, exception_handlers=PROBLEMS)
+        super().__init__(title=title, lifespan=Service._run, exception_handlers=PROBLEMS)
         self.get("/health/live", summary="Does the process answer?")(self._live)
         self.get("/health/ready", summary="May requests be sent here?")(self._ready)
         self.get("/metrics", summary="Metrics for Prometheus", response_class=Response)(self._metrics)
