@@ -7,8 +7,10 @@ other work, it would cost twice as much.
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -18,7 +20,10 @@ from common.trace import Trace
 
 
 class Finished(NamedTuple):
-    """A request that has got its answer. `began` counts seconds since the epoch; `route` is the path as declared."""
+    """A request that has got its answer. `began` counts seconds since the epoch; `route` is the path as declared.
+
+    `log` holds further members of its line in the log.
+    """
 
     began: float
     seconds: float
@@ -27,6 +32,7 @@ class Finished(NamedTuple):
     path: str
     route: str
     status: int
+    log: Mapping[str, object] = MappingProxyType({})
 
 
 class Account:
@@ -57,9 +63,11 @@ class Account:
 def _line(request: Finished) -> str:
     time = f"{_utc(int(request.began))}.{int(request.began * 1e3) % 1000:03d}Z"
     path = f'"{request.path}"' if request.path == request.route else to_json(request.path).decode()
+    more = f",{to_json(request.log, fallback=str).decode()[1:-1]}" if request.log else ""
     return (
         f'{{"time":"{time}","level":"INFO","trace_id":"{request.trace.trace_id}","span_id":"{request.trace.span_id}",'
-        f'"method":"{request.method}","path":{path},"status":{request.status},"ms":{request.seconds * 1e3:.3f}}}\n'
+        f'"method":"{request.method}","path":{path},"status":{request.status},"ms":{request.seconds * 1e3:.3f}'
+        f"{more}}}\n"
     )
 
 

@@ -4,8 +4,9 @@ from time import monotonic
 
 from starlette.types import Message, Send
 
-from common.call import Reply
+from common.call import Reply, Stream
 from common.state import State
+from common.timing import server_timing
 from common.trace import Trace
 
 CLIENT_LEFT = 499
@@ -25,8 +26,11 @@ class Answer:
         self._started = started
         self._state = state
 
-    async def reply(self, reply: Reply) -> None:
-        """Send a reply whole."""
+    async def reply(self, reply: Reply | Stream) -> None:
+        """Send a reply whole, or in parts as they come."""
+        if isinstance(reply, Stream):
+            await self._stream(reply)
+            return
         self.status = reply.status
         headers = [
             (b"content-type", reply.media_type.encode()),
@@ -50,6 +54,14 @@ class Answer:
             message["headers"] = [*message["headers"], *self._headers()]
         await self._send(message)
 
+    async def _stream(self, stream: Stream) -> None:
+        self.status = 200
+        headers = [(b"content-type", stream.media_type.encode()), (b"cache-control", b"no-cache"), *self._headers()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for part in stream.parts:
+            await self._send({"type": "http.response.body", "body": part, "more_body": True})
+        await self._send({"type": "http.response.body"})
+
     def _headers(self) -> Headers:
         headers = [
             (b"server-timing", server_timing(self._timings, monotonic() - self._started)),
@@ -58,9 +70,3 @@ class Answer:
         if self._state.draining:  # no client shall reuse a connection that is about to close
             headers.append((b"connection", b"close"))
         return headers
-
-
-def server_timing(timings: dict[str, float], total: float) -> bytes:
-    """Seconds by name as a Server-Timing header, which counts in milliseconds (W3C Server Timing)."""
-    entries = [f"{name};dur={seconds * 1e3:.3f}" for name, seconds in timings.items()]
-    return ", ".join([*entries, f"total;dur={total * 1e3:.3f}"]).encode()

@@ -5,7 +5,9 @@ does (benchmarks/README.md). What serves a model is therefore an `async def endp
 same OpenAPI document as everything else.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -14,14 +16,18 @@ from typing import NamedTuple
 from starlette.types import Receive
 
 from common.body import poll, read_body
-from common.errors import MEDIA_TYPE, Problem
+from common.errors import MEDIA_TYPE, ClientLeft, Problem
+from common.timing import Timings
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class Call:
-    """One request: its headers (lower case), its deadline as a `time.monotonic()`, and what took how many seconds."""
+    """One request: its headers (lower case), its deadline as a `time.monotonic()`, and what took how many seconds.
+
+    What is put into `log` becomes part of the request's line in the log.
+    """
 
     method: str
     path: str
@@ -29,7 +35,8 @@ class Call:
     deadline: float
     receive: Receive
     max_body_bytes: int
-    timings: dict[str, float] = field(default_factory=dict)
+    timings: Timings = field(default_factory=dict)
+    log: dict[str, object] = field(default_factory=dict)
 
     @property
     def media_type(self) -> str:
@@ -45,6 +52,33 @@ class Call:
         message = poll(self.receive)
         return message is not None and message["type"] == "http.disconnect"
 
+    @contextmanager
+    def while_client_waits(self) -> Iterator[None]:
+        """Cancel what is awaited in this block when the caller closes the connection; raises `ClientLeft` then.
+
+        For work that takes a while elsewhere; to be entered once the body is read.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        in_block = True
+
+        async def watch() -> None:
+            while (await self.receive())["type"] != "http.disconnect":
+                pass
+            if in_block:
+                task.cancel()
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if watcher.done() and not watcher.cancelled() and task.uncancel() == 0:
+                raise ClientLeft from None
+            raise
+        finally:
+            in_block = False
+            watcher.cancel()
+
 
 class Reply(NamedTuple):
     """What goes back to the caller."""
@@ -55,7 +89,14 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = NO_HEADERS
 
 
-Endpoint = Callable[[Call], Awaitable[Reply]]
+class Stream(NamedTuple):
+    """What goes back to the caller part by part, each as soon as it is there."""
+
+    parts: AsyncIterator[bytes]
+    media_type: str = "text/event-stream"
+
+
+Endpoint = Callable[[Call], Awaitable[Reply | Stream]]
 Refusal = Callable[[Problem], Reply]
 """How a path tells its callers of a problem."""
 
@@ -73,7 +114,7 @@ class EndpointRoute(NamedTuple):
     endpoint: Endpoint
     refusal: Refusal = problem_document
 
-    async def reply(self, call: Call) -> Reply:
+    async def reply(self, call: Call) -> Reply | Stream:
         """The endpoint's reply; raises `Problem` 405 and whatever the endpoint raises."""
         if call.method != self.method:
             raise Problem(405, f"{self.path}: expected {self.method}, got {call.method}", {"Allow": self.method})

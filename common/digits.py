@@ -15,6 +15,9 @@ from common import ink
 from common.errors import Problem
 
 FEATURES = 64
+CLASSES = 10
+INPUT, OUTPUT = "features", "probabilities"
+"""What a reader's ONNX graph calls its input, shape (n, 64), and the output with a probability for each digit."""
 DECIMALS = 6  # of a probability in JSON; more is noise of 32-bit floats
 SHOWN = 60  # characters of a wrong value that an error repeats
 SEVEN = [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.account import Account, Finished
-from common.answer import Answer
+from common.answer import CLIENT_LEFT, Answer
 from common.call import Call, EndpointRoute, problem_document
 from common.errors import ClientLeft, Problem
 from common.settings import ServiceSettings
@@ -69,7 +69,7 @@ class Envelope:
                 scope["call"] = call
                 await self._fastapi(scope, receive, answer.pass_on)
         except ClientLeft:
-            pass
+            answer.status = CLIENT_LEFT
         except Problem as problem:
             await answer.refuse(refusal(problem))
         except Exception:
@@ -80,7 +80,7 @@ class Envelope:
             seconds = time.monotonic() - started
             declared = route or scope.get("route")
             path = declared.path if declared else UNMATCHED
-            self._account.note(Finished(began, seconds, trace, call.method, call.path, path, answer.status))
+            self._account.note(Finished(began, seconds, trace, call.method, call.path, path, answer.status, call.log))
 
     def _seconds_allowed(self, timeout_ms: bytes | None) -> float:
         if timeout_ms is None:

@@ -14,10 +14,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from common.account import Finished
-from common.answer import CLIENT_LEFT, server_timing
+from common.answer import CLIENT_LEFT
 from common.envelope import FAILED
 from common.errors import ClientLeft, Problem
 from common.service import Service
+from common.timing import server_timing
 from common.trace import begin_span
 
 logger = logging.getLogger(__name__)

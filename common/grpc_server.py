@@ -77,6 +77,10 @@ def _server(settings: GrpcSettings) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", settings.max_body_bytes),
             ("grpc.max_send_message_length", -1),
+            (
+                "grpc.http2.min_recv_ping_interval_without_data_ms",
+                1_000,
+            ),  # clients may ask whether we live
             ("grpc.so_reuseport", 0),  # a port that another process has is an error, not half of the calls
         ]
     )

@@ -1,21 +1,12 @@
-"""What Prometheus reads from a service: requests, latency, and for a predictor its batches, queue and model."""
+"""What Prometheus reads from a service: requests, calls to others, and for a predictor its batches, queue and model."""
 
-from functools import cache
+from functools import cache, cached_property
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 
 class ServiceMetrics:
@@ -42,9 +33,38 @@ class ServiceMetrics:
         self._requests(method, path, status).inc()
         self._seconds(path).observe(seconds)
 
-    def render(self) -> bytes:
-        """All metrics in Prometheus's text format."""
-        return generate_latest(self.registry)
+    @cached_property
+    def backends(self) -> "BackendMetrics":
+        """For a service that calls others."""
+        return BackendMetrics(self.registry)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics and their media type: OpenMetrics, with exemplars, for whoever accepts it, else Prometheus's."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
+
+
+class BackendMetrics:
+    """The calls to other services, by the names under which they are known here."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        calls = Counter("backend_calls", "Calls, by how they ended.", ["backend", "outcome"], registry=registry)
+        seconds = Histogram(
+            "backend_call_duration_seconds",
+            "Time of a call, its second try included.",
+            ["backend"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.retries = Counter("backend_retries", "Second tries.", ["backend"], registry=registry)
+        self.breaker = Gauge("backend_breaker_open", "1 while calls are refused.", ["backend"], registry=registry)
+        self._calls = cache(calls.labels)
+        self._seconds = cache(seconds.labels)
+
+    def call(self, backend: str, outcome: str, seconds: float) -> None:
+        """Count a call."""
+        self._calls(backend, outcome).inc()
+        self._seconds(backend).observe(seconds)
 
 
 class PredictorMetrics:

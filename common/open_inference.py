@@ -15,7 +15,7 @@ from common.call import Call, Endpoint, Reply
 from common.errors import Problem
 from common.openapi import Operation
 from common.predictor import Predictor
-from common.protocol.body import read_inputs, read_request, write_reply
+from common.protocol.body import read_inputs, read_request, wanted_as_bytes, write_reply
 from common.protocol.check import TensorCheck
 from common.protocol.compression import WORTHWHILE_BYTES, deflate, inflate
 from common.protocol.datatypes import metadata
@@ -84,7 +84,8 @@ class OpenInference:
             call.deadline = min(call.deadline, started + request.parameters.timeout / 1e6)
         call.timings["decode"] = monotonic() - started
         values = await self._predictor.predict(inputs, rows, call)
-        reply = write_reply(self._model, request, {name: values[name] for name in names})
+        outputs = {name: values[name] for name in names}
+        reply = write_reply(self._model, outputs, wanted_as_bytes(request, len(outputs)), request.id)
         if accepted := call.headers.get(b"accept-encoding"):
             return await _compressed(reply, accepted)
         return reply

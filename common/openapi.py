@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -10,6 +11,7 @@ from common.call import EndpointRoute
 from common.errors import MEDIA_TYPE
 
 REFERENCE = "#/components/schemas/{model}"
+TEXT = {"schema": {"type": "string"}}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 PROBLEM = {
     "type": "object",
@@ -36,6 +38,8 @@ class Operation:
     json_body: Any = None
     binary_bodies: tuple[str, ...] = ()
     binary_responses: tuple[str, ...] = ()
+    text_responses: tuple[str, ...] = ()
+    status: int = 200
     problems: tuple[int, ...] = ()
     description: str = ""
     error: Any = None
@@ -62,11 +66,12 @@ def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         "description": operation.description,
         **({"requestBody": {"required": True, "content": content}} if content else {}),
         "responses": {
-            "200": {
-                "description": "OK",
+            str(operation.status): {
+                "description": HTTPStatus(operation.status).phrase,
                 "content": {
                     "application/json": _content(operation.response, "serialization", schemas),
                     **dict.fromkeys(operation.binary_responses, BINARY),
+                    **dict.fromkeys(operation.text_responses, TEXT),
                 },
             },
             **{str(status): {"description": "see detail", "content": problem} for status in operation.problems},

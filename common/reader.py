@@ -1,22 +1,16 @@
 """`POST /predict`: a picture in, a digit out. Here, and only here, HTTP, the domain and the model meet."""
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
-
 import numpy as np
-from numpy.typing import NDArray
 
 from common import digits
 from common.call import Call, Reply
 from common.errors import Problem
 from common.model import Model
 from common.openapi import Operation
+from common.pictures import IMAGES, PictureDecoder
 from common.predictor import Predictor
-from common.quota import cpu_quota
 from common.settings import PredictorSettings
 
-IMAGES = ("image/png", "image/jpeg")
 DIGITS = [str(digit) for digit in range(10)]
 
 READ = Operation(
@@ -34,11 +28,10 @@ class Reader:
 
     def __init__(self, predictor: Predictor, settings: PredictorSettings) -> None:
         self._predictor = predictor
-        self._settings = settings
         self._model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
         self._probabilities = probabilities_output(predictor.model)
         self._input = predictor.model.inputs[0]
-        self._decoders = ThreadPoolExecutor(cpu_quota(), "decode")
+        self._pictures = PictureDecoder(settings.max_pixels, settings.max_batch_rows)
 
     async def __call__(self, call: Call) -> Reply:
         """Decode, predict, encode."""
@@ -46,24 +39,10 @@ class Reader:
             raise Problem(
                 409, f"the model {self._model.name} reads no digits: use the Open Inference Protocol under /v2"
             )
-        body = await call.body()
-        started = monotonic()
-        features, many = await self._features(call.media_type, body)
-        call.timings["decode"] = monotonic() - started
+        features, many = await self._pictures.decode(call, await call.body())
         features = features.astype(self._input.dtype, copy=False)
         outputs = await self._predictor.predict({self._input.name: features}, len(features), call)
         return Reply(digits.to_json(outputs[self._probabilities], self._model, many))
-
-    async def _features(self, media_type: str, body: bytes) -> tuple[NDArray[np.float32], bool]:
-        """The rows of a request and whether it was a list; an image takes a while to decode, so a thread does it."""
-        if media_type == "application/json":
-            return digits.from_json(body, self._settings.max_batch_rows)
-        if media_type not in IMAGES:
-            got = repr(media_type) if media_type else "none"
-            raise Problem(415, f"Content-Type: expected application/json, {' or '.join(IMAGES)}, got {got}")
-        loop = asyncio.get_running_loop()
-        features = await loop.run_in_executor(self._decoders, digits.from_image, body, self._settings.max_pixels)
-        return features[np.newaxis], False
 
 
 def probabilities_output(model: Model) -> str | None:

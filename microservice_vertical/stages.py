@@ -1,0 +1,68 @@
+"""A stage: one of the services that the proxy asks, which scans it looks at, and what its failure means."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import to_json
+
+from common.backend import Backend, BackendError
+from common.call import Call
+from common.classifier import Classification
+from common.classifier_rest import RestClassifier
+from common.client import Client
+from common.digits import CLASSES
+from common.service import Service
+from microservice_vertical.answers import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
+from microservice_vertical.settings import ProxySettings, Step
+from microservice_vertical.store import not_kept
+
+Letter = NDArray[np.float32] | UUID
+"""Scans of shape (n, 64), or the id of those that each predictor gets from the store itself."""
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A service by its name, the scans that it looks at, and whether the request fails where it fails."""
+
+    name: StageName
+    classifier: RestClassifier
+    retrieve: httpx.URL
+    scans: slice
+    hard: bool
+
+    async def ask(self, letter: Letter, call: Call) -> Answered | FailedAnswer:
+        """Its answer; where it fails, a failed one if it is soft, else a `Problem` that names it: 502, 503 or 504."""
+        try:
+            classification = await self._classify(letter, call)
+            return answered(self.name, classification, call.timings[self.name])
+        except BackendError as error:
+            if error.status == 404 and isinstance(letter, UUID):
+                raise not_kept(letter) from None
+            if self.hard:
+                raise error.problem() from None
+            return failed(self.name, error, call.timings[self.name])
+
+    async def _classify(self, letter: Letter, call: Call) -> Classification:
+        if isinstance(letter, UUID):
+            return await self.classifier.ask(self.retrieve, to_json({"image_id": letter}), JSON, call)
+        return await self.classifier.classify(letter[self.scans], call)
+
+
+def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]:
+    """quality, reader and specialist, each with a breaker of its own, on one pool of connections."""
+    client = Client(app)
+
+    def stage(name: StageName, url: str, step: Step, classes: int, scans: slice) -> Stage:
+        classifier = RestClassifier(Backend(name, settings, app.metrics), client, url, classes)
+        return Stage(name, classifier, httpx.URL(url).join("/retrieve"), scans, step == "hard")
+
+    first, every = slice(1), slice(None)
+    return (
+        stage("quality", settings.quality_url, settings.quality_step, LEGIBILITIES, first),
+        stage("reader", settings.reader_url, settings.reader_step, CLASSES, first),
+        stage("specialist", settings.specialist_url, settings.specialist_step, CLASSES, every),
+    )

@@ -1,0 +1,23 @@
+"""The environment variables of the two services: the proxy and its predictor."""
+
+from pydantic import Field
+
+from common.grpc_server import GrpcSettings
+from common.settings import CallerSettings, PictureSettings
+
+
+class ProxySettings(CallerSettings, PictureSettings):
+    """The business flow."""
+
+    predictor_url: str = Field(
+        "http://127.0.0.1:8121/v2/models/mlp",
+        pattern="^(https?|grpc)://[^/]+/v2/models/[^/]+$",
+        description="the model's address; http:// asks it over REST, grpc:// over gRPC",
+    )
+    fallback: bool = Field(True, description="no reading in time: true, the letter goes to `manual`; false, a problem")
+
+
+class PredictorSettings(GrpcSettings):
+    """The reader; it serves REST and gRPC."""
+
+    grpc_port: int = Field(8122, ge=0, lt=2**16, description="port on which gRPC is served; 0: it is not")
