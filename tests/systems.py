@@ -1,0 +1,113 @@
+"""A pattern of several services for a test: each process of its Procfile, started, replaced and ended by name."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from redis import Redis, RedisError
+
+from tests.processes import ROOT, free_port, running, wait_until
+from tests.servers import Server, is_ready
+
+LONG_TIMEOUT = 30.0
+
+
+class System:
+    """The processes of one pattern, on ports of their own; which of them run is up to the test."""
+
+    def __init__(self, pattern: str, folder: Path, stack: ExitStack) -> None:
+        procfile = (ROOT / pattern / "Procfile").read_text()
+        self.front_name = pattern
+        self.servers: dict[str, Server] = {}
+        self._commands = dict(re.findall(r"^([\w-]+): (.+)$", procfile, re.MULTILINE))
+        self._ports = {name: str(free_port()) for name in set(re.findall(r"\$\{(\w+_PORT):-\d+\}", procfile))}
+        self._folder = folder
+        self._stack = stack
+
+    @property
+    def front(self) -> Server:
+        """The pattern's front service."""
+        return self.servers[self.front_name]
+
+    def port(self, name: str, kind: str = "") -> int:
+        """The port of a process; `kind` is "grpc" for its other one."""
+        parts = [self.front_name, *([name] if name != self.front_name else []), *([kind] if kind else []), "port"]
+        return int(self._ports["_".join(parts).upper()])
+
+    def launch(self, name: str, **settings: object) -> Server:
+        """Start a process with these settings (a setting of one process may differ from that of another)."""
+        environment = {setting.upper(): str(value) for setting, value in ({"drain_seconds": 0} | settings).items()}
+        environment = {"GRPC_PORT": self._ports.get(f"{self.front_name}_{name}_grpc_port".upper(), "0")} | environment
+        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self._ports} | environment
+        log = self._folder / f"{name}-{len(list(self._folder.iterdir()))}.log"
+        command = self._commands[name].replace(".state/", f"{self._folder}/state/")
+        process = self._stack.enter_context(
+            running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
+        )
+        port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
+        client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LONG_TIMEOUT))
+        server = Server(port, process, log, client)
+        self._stack.callback(lambda: print(f"--- {name}\n{log.read_text()[-5_000:]}"))
+        self.servers[name] = server
+        return server
+
+    def start(self, name: str, **settings: object) -> Server:
+        """The same, and wait until it is ready."""
+        server = self.launch(name, **settings)
+        answers = self._store_answers if name == "redis" else lambda: is_ready(server)
+        wait_until(lambda: server.process.poll() is not None or answers())
+        assert server.process.poll() is None, server.log.read_text()
+        return server
+
+    def stop(self, name: str) -> None:
+        """End a process as an update does: SIGTERM, and wait."""
+        self.servers[name].process.terminate()
+        self.servers[name].process.wait(30)
+
+    def store(self) -> "Redis":
+        """A client of the pattern's own Valkey."""
+        return Redis(port=self.port("redis"))
+
+    def _store_answers(self) -> bool:
+        try:
+            return bool(self.store().ping())
+        except RedisError:
+            return False
+
+
+@contextmanager
+def system(pattern: str) -> Iterator[System]:
+    """A pattern of which nothing runs yet; what is started is ended."""
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        yield System(pattern, Path(folder), stack)
+
+
+@contextmanager
+def synchronous(url: str = "http", *, predictor: dict[str, object] | None = None, **proxy: object) -> Iterator[System]:
+    """The proxy and its predictor, asked over `http` or `grpc`, once both are ready; settings of either."""
+    with system("synchronous") as these:
+        these.start("predictor", **(predictor or {}))
+        proxy.setdefault("predictor_url", predictor_url(these, url))
+        these.start("synchronous", **proxy)
+        yield these
+
+
+def predictor_url(these: System, scheme: str, port: int | None = None) -> str:
+    """Where the predictor is asked over `http` or `grpc`; another `port` is that of something in between."""
+    port = port or these.port("predictor", "grpc" if scheme == "grpc" else "")
+    return f"{scheme}://127.0.0.1:{port}/v2/models/mlp"
+
+
+@contextmanager
+def vertical(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+    """The whole vertical pattern, once it is ready; settings of each service by its name, and of the proxy."""
+    with system("microservice_vertical") as these:
+        for name in ("redis", "quality", "reader", "specialist"):
+            these.launch(name, **(services or {}).get(name, {}))
+        these.start("microservice_vertical", **proxy)
+        yield these
