@@ -1,22 +1,26 @@
-"""A few PNGs to try: real held-out scans enlarged, a drawn digit, and a smudge that nobody can read."""
+"""What there is to try: real held-out scans enlarged, a drawn digit, a smudge that nobody can read, a doubtful letter."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from common.training.data import SEED, enlarge, held_out
+from common.training.damage import degrade
+from common.training.data import SEED, Features, enlarge, held_out
 from common.training.measure import Run
 from common.training.strokes import drawn_digits, scribbles
 
 SIDE = 280  # pixels
 SCANS = {"zero": 0, "two": 2, "four": 4, "seven": 7}
 DRAWN = 3
+DOUBTFUL = 6
+SCANS_OF_A_LETTER = 3
 
 
 def write_samples(folder: Path, read: Run) -> None:
-    """Writes six PNGs; of each digit the scan that `read` is surest of."""
+    """Writes six PNGs, of each digit the scan that `read` is surest of; and as JSON, the letter that it doubts most."""
     for name, digit in SCANS.items():
         _scan(digit, read).save(folder / f"{name}.png", optimize=True)
     rng = np.random.default_rng(SEED)
@@ -24,6 +28,17 @@ def write_samples(folder: Path, read: Run) -> None:
     _picture(drawing).save(folder / "drawn_three.png", optimize=True)
     smudge = np.stack(list(scribbles(4, rng)))
     _picture(smudge.mean(axis=0)).filter(ImageFilter.GaussianBlur(12)).save(folder / "smudge.png", optimize=True)
+    letter = [{"pixels": scan.round(1).tolist()} for scan in _doubtful_letter(DOUBTFUL, read)]
+    (folder / "doubtful_letter.json").write_text(f"{json.dumps(letter)}\n")
+
+
+def _doubtful_letter(digit: int, read: Run) -> Features:
+    """Damaged scans of one digit, shape (3, 64): of all such letters the one whose first scan is the hardest to read."""
+    features, labels = held_out()
+    rng = np.random.default_rng(SEED)
+    copies = np.stack([degrade(features[labels == digit], rng) for _ in range(SCANS_OF_A_LETTER)])
+    hardest = read(copies[0])[1].max(axis=1).argmin()
+    return copies[:, hardest]
 
 
 def _scan(digit: int, read: Run) -> Image.Image:
