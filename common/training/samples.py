@@ -1,4 +1,4 @@
-"""What there is to try: real held-out scans enlarged, a drawn digit, a smudge that nobody can read, a doubtful letter."""
+"""Things to try: held-out scans enlarged, a drawn digit, a smudge that nobody can read, a letter that is in doubt."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def write_samples(folder: Path, read: Run) -> None:
 
 
 def _doubtful_letter(digit: int, read: Run) -> Features:
-    """Damaged scans of one digit, shape (3, 64): of all such letters the one whose first scan is the hardest to read."""
+    """Damaged scans of one digit, shape (3, 64): of all such letters the one whose first scan is hardest to read."""
     features, labels = held_out()
     rng = np.random.default_rng(SEED)
     copies = np.stack([degrade(features[labels == digit], rng) for _ in range(SCANS_OF_A_LETTER)])
