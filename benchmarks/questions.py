@@ -31,7 +31,7 @@ def v2_json() -> Question:
     return Question(f"/v2/models/{MODEL_NAME}/infer", json.dumps(request).encode())
 
 
-def v2_binary() -> Question:
+def v2_binary(model: str = MODEL_NAME) -> Question:
     """The numbers as bytes, after a JSON that says what they are; so are those of the answer."""
     numbers = PIXELS.tobytes()
     request = {
@@ -41,7 +41,7 @@ def v2_binary() -> Question:
     }
     head = json.dumps(request).encode()
     headers = ("Content-Type: application/octet-stream", f"Inference-Header-Content-Length: {len(head)}")
-    return Question(f"/v2/models/{MODEL_NAME}/infer", head + numbers, headers)
+    return Question(f"/v2/models/{model}/infer", head + numbers, headers)
 
 
 def v2_grpc() -> Question:

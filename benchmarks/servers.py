@@ -48,8 +48,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """What all its threads have used so far, in the program and in the kernel."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS  # utime and stime; the first field here is the state
+        return cpu_seconds(self.pid)
 
     def resident_mb(self) -> float:
         """Memory that is in use, shared libraries included."""
@@ -59,6 +58,12 @@ class Server:
     def forget_log(self) -> None:
         """Empty its log: a minute of it is hundreds of megabytes."""
         self.log.truncate(0)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have used so far, in the program and in the kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS  # utime and stime; the first field here is the state
 
 
 @contextmanager

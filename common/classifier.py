@@ -38,10 +38,10 @@ class Classifier(Protocol):
 def checked(probabilities: NDArray[np.float32], classes: int, rows: int | None) -> NDArray[np.float32]:
     """The same, if they are probabilities of so many classes for so many rows (None: any); raises `BackendError`."""
     expected = f"expected probabilities of shape ({'n' if rows is None else rows}, {classes})"
-    if probabilities.ndim == 0 or probabilities.shape != (rows or len(probabilities), classes):
+    rows = rows or max([1, *probabilities.shape[:1]])
+    if probabilities.shape != (rows, classes):
         raise BackendError("error", f"{expected}, got {probabilities.shape}", again=True)
-    sums = probabilities.sum(axis=1)
-    # A NaN is neither above nor below anything, so each comparison is one that it fails.
-    if not (probabilities.size and probabilities.min() >= 0 and abs(sums - 1).max() <= SUM_TOLERANCE):
+    # In Python, since rows are short and few. A NaN fails the comparison of the sum.
+    if not all(min(row) >= 0 and abs(sum(row) - 1) <= SUM_TOLERANCE for row in probabilities.tolist()):
         raise BackendError("error", f"{expected}, got numbers that are none", again=True)
     return probabilities

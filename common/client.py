@@ -95,8 +95,9 @@ class Client:
 
 
 async def _whole(response: httpx.Response) -> bytes:
+    assert isinstance(response.stream, httpx.AsyncByteStream)
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.stream:
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise BackendError("error", f"it answered more than {MAX_ANSWER_BYTES} bytes")

@@ -52,7 +52,7 @@ class System:
         port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
         client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LONG_TIMEOUT))
         server = Server(port, process, log, client)
-        self._stack.callback(lambda: print(f"--- {name}\n{log.read_text()[-5_000:]}"))
+        self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
         self.servers[name] = server
         return server
 

@@ -1,4 +1,4 @@
-"""S5: a caller that blocks its threads makes its other work wait as long as the flow takes; one that awaits does not."""
+"""S5: a caller that blocks its threads makes other work wait as long as the flow takes; one that awaits does not."""
 
 import re
 import signal
