@@ -35,9 +35,9 @@ class PictureDecoder:
 
     async def decode_one(self, call: Call, body: bytes) -> NDArray[np.float32]:
         """The features of one picture, shape (1, 64); a list is a `Problem` too (422)."""
-        features, many = await self.decode(call, body)
-        if many:
-            raise Problem(422, f"body: got a list of pictures; {digits.EXPECTED}")
+        if call.media_type == "application/json" and body.lstrip().startswith(b"["):
+            raise Problem(422, f"body: got a list; {digits.EXPECTED}")
+        features, _ = await self.decode(call, body)
         return features
 
     async def _features(self, media_type: str, body: bytes) -> tuple[NDArray[np.float32], bool]:
