@@ -9,10 +9,10 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help install lint types test test-all bench models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update
+.PHONY: help install lint types test test-all bench models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
-	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-20s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
 
 $(PATTERNS): %: .venv/.installed-%  ## run a pattern without Docker; Ctrl-C ends it
 	@honcho -f $@/Procfile -d . start
@@ -24,6 +24,20 @@ web_single-update:  ## replace the three containers of `docker compose up web_si
 	docker compose build web_single-1
 	for replica in 1 2 3; do \
 	    docker compose up --detach --no-deps --no-build --wait web_single-$$replica || exit; done
+
+# A new container starts beside each old one. Once it is healthy, the old one ends; if it does not get healthy, it goes.
+# Not so the proxy, which holds the port, and Redis, which holds the scans.
+microservice_vertical-update: PREDICTORS := $(addprefix microservice_vertical-,quality reader specialist)
+microservice_vertical-update:  ## replace one predictor of `docker compose up microservice_vertical`: SERVICE=NAME
+	@[ "$(filter $(PREDICTORS),$(SERVICE))" ] || { echo "say which: make $@ SERVICE=NAME, one of $(PREDICTORS)" >&2; exit 1; }
+	docker compose build $(SERVICE)
+	docker compose rm --force $(SERVICE)
+	@old=$$(docker compose ps --quiet $(SERVICE)); set -- $$old; \
+	[ $$# -gt 0 ] || { echo "$(SERVICE) does not run: docker compose up --detach $(SERVICE)" >&2; exit 1; }; \
+	docker compose up --detach --no-deps --no-build --no-recreate --scale $(SERVICE)=$$(($$# * 2)) --wait $(SERVICE) || { \
+	    for new in $$(docker compose ps --all --quiet $(SERVICE) | grep -vxF "$$old"); do \
+	        docker logs --tail 5 $$new; docker rm --force $$new; done; exit 1; }; \
+	docker stop $$old && docker rm $$old
 
 install: .venv/.installed-all  ## install everything, for work on this repository
 

@@ -30,13 +30,14 @@ LAST_CALLS_SECONDS = 1.0
 """How long callers who do not listen are refused, before they are cut off."""
 
 
+GrpcPort = Annotated[int, BeforeValidator(lambda port: port or 0), Field(ge=0, lt=2**16)]
+
+
 class GrpcSettings(PredictorSettings):
     """A predictor that can be asked over gRPC too."""
 
     grpc_host: str = Field("127.0.0.1", description="address on which gRPC is served")
-    grpc_port: Annotated[int, BeforeValidator(lambda port: port or 0)] = Field(
-        9001, ge=0, lt=2**16, description="port on which gRPC is served; 0 or empty: it is not"
-    )
+    grpc_port: GrpcPort = Field(9001, description="port on which gRPC is served; 0 or empty: it is not")
 
 
 def add_grpc_server(

@@ -4,9 +4,9 @@ Each field is the environment variable of the same name in capitals: `MAX_BATCH_
 """
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MODELS = Path(__file__).parent / "models"
@@ -44,7 +44,9 @@ class PredictorSettings(PictureSettings):
     """Which model a predictor serves, and how it makes batches."""
 
     model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
-    model_sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="checked where it is set")
+    model_sha256: Annotated[str | None, BeforeValidator(lambda digest: digest or None)] = Field(
+        None, pattern="^[0-9a-f]{64}$", description="checked where it is set, and not empty"
+    )
     model_name: str | None = Field(None, min_length=1, description="default: the file's name without .onnx")
     model_download_timeout_seconds: float = Field(30.0, gt=0)
     model_threads: int | None = Field(None, gt=0, description="threads of one inference; default: the CPU quota")

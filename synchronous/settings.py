@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from common.grpc_server import GrpcSettings
+from common.grpc_server import GrpcPort, GrpcSettings
 from common.settings import CallerSettings, PictureSettings
 
 
@@ -20,4 +20,4 @@ class ProxySettings(CallerSettings, PictureSettings):
 class PredictorSettings(GrpcSettings):
     """The reader; it serves REST and gRPC."""
 
-    grpc_port: int = Field(8122, ge=0, lt=2**16, description="port on which gRPC is served; 0: it is not")
+    grpc_port: GrpcPort = Field(8122, description="port on which gRPC is served; 0 or empty: it is not")

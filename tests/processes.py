@@ -1,5 +1,6 @@
 """Starting, awaiting and ending real processes and containers."""
 
+import json
 import os
 import signal
 import socket
@@ -7,8 +8,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -42,14 +44,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def predict(port: int, picture: str = "seven.png") -> dict[str, object]:
-    """What the service on this port reads in one of the sample pictures."""
-    content = (ROOT / "common" / "samples" / picture).read_bytes()
-    url = f"http://127.0.0.1:{port}/predict"
-    response = httpx.post(url, content=content, headers={"Content-Type": "image/png"}, timeout=10)
-    assert response.status_code == 200, response.text
-    reading: dict[str, object] = response.json()
-    return reading
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -74,14 +71,48 @@ def output_of(*command: str, folder: Path = ROOT, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@dataclass(frozen=True)
+class Composed:
+    """A compose project: its folder, what its commands find in their environment, and its front's port on this host."""
+
+    folder: Path
+    environment: dict[str, str]
+    port: int
+
+    def compose(self, *arguments: str, **environment: str) -> str:
+        return output_of("docker", "compose", *arguments, folder=self.folder, **self.environment | environment)
+
+    def containers(self, *services: str) -> list[str]:
+        """The ids of the containers that run, of these services or of all."""
+        return self.compose("ps", "--quiet", *services).splitlines()
+
+    def container(self, service: str) -> str:
+        """The id of the one container of this service."""
+        (container,) = self.containers(service)
+        return container
+
+
 @contextmanager
-def composed(folder: Path, *files: str, service: str = "web_single") -> Iterator[tuple[str, int]]:
-    """`docker compose up` in a folder, as a project of its own, on a free port: the container and the port."""
-    port, project = free_port(), f"test-{uuid4().hex[:8]}"
-    compose = ("docker", "compose", *(f"--file={file}" for file in files), f"--project-name={project}")
+def composed(
+    folder: Path, file: str = "docker-compose.yml", service: str = "web_single", **environment: str
+) -> Iterator[Composed]:
+    """`docker compose up` in a folder, as a project of its own, on a free port."""
+    port = free_port()
+    environment |= {"COMPOSE_PROJECT_NAME": f"test-{uuid4().hex[:8]}", "COMPOSE_FILE": file}
+    environment |= {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
+    these = Composed(folder, environment, port)
     try:
-        ports = {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
-        output_of(*compose, "up", "--build", "--wait", service, folder=folder, **ports)
-        yield output_of(*compose, "ps", "--quiet", service, folder=folder), port
+        these.compose("up", "--build", "--wait", service)
+        yield these
     finally:
-        output_of(*compose, "down", "--volumes", "--timeout=5", folder=folder)
+        these.compose("down", "--volumes", "--rmi=local", "--timeout=5")
+
+
+def inspect(thing: str) -> Any:
+    """What Docker knows of a container or an image."""
+    return json.loads(output_of("docker", "inspect", thing))[0]
+
+
+def inside(container: str, code: str) -> str:
+    """What Python code prints in a container."""
+    return output_of("docker", "exec", container, "python", "-c", code)

@@ -9,7 +9,7 @@ from tests.processes import PATTERNS, ROOT
 READMES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / pattern / "README.md" for pattern in PATTERNS)]
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ROW = re.compile(r"^\|(.+)\|$", re.MULTILINE)
+_TABLE = re.compile(r"(?:^\|.+\|\n)+", re.MULTILINE)
 
 
 class Step(NamedTuple):
@@ -31,7 +31,7 @@ def steps(readme: Path) -> list[Step]:
 
 
 def rows(readme: Path, heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, without its head."""
+    """The cells of the tables under a heading, without their heads."""
     section = readme.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    table = [[cell.strip() for cell in row.split("|")] for row in _ROW.findall(section)]
-    return table[2:]
+    bodies = [table.splitlines()[2:] for table in _TABLE.findall(f"{section}\n")]
+    return [[cell.strip() for cell in row[1:-1].split("|")] for body in bodies for row in body]

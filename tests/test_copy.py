@@ -2,14 +2,14 @@
 
 import ast
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.processes import PATTERNS, ROOT, answers, composed, free_port, output_of, predict, running, wait_until
+from tests.fronts import FRONTS, commands, copied, started
+from tests.processes import PATTERNS, ROOT, composed, listens, output_of
 
 
 @pytest.fixture(params=PATTERNS)
@@ -19,9 +19,7 @@ def pattern(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def copy(pattern: str, tmp_path: Path) -> Path:
-    for folder in ("common", pattern):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return tmp_path
+    return copied(pattern, tmp_path)
 
 
 def imports(file: Path) -> set[str]:
@@ -42,33 +40,30 @@ def test_common_knows_no_pattern() -> None:
 
 
 def test_a_copy_runs_by_its_procfile(pattern: str, copy: Path) -> None:
-    port = free_port()
-    honcho = (sys.executable, "-m", "honcho", "-f", f"{pattern}/Procfile", "-d", ".", "start")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with running(*honcho, folder=copy, PATH=path, **{f"{pattern.upper()}_PORT": str(port)}) as server:
-        wait_until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/health/ready"))
-        assert predict(port)["digit"] == 7
-        server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 130  # what a shell gives for Ctrl-C
-        assert not answers(f"http://127.0.0.1:{port}/health/live")
+    with started(pattern, copy) as (processes, ports):
+        assert FRONTS[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
+        processes.send_signal(signal.SIGINT)
+        assert processes.wait(20) == 130  # what a shell gives for Ctrl-C
+        assert not any(map(listens, ports.values()))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
 def test_the_lock_of_a_copy_is_all_it_needs(pattern: str, copy: Path) -> None:
+    """And, where there is no Redis, requirements-run.txt for a Valkey."""
     output_of(sys.executable, "-m", "venv", ".venv", folder=copy)
-    output_of(".venv/bin/pip", "install", "--require-hashes", "-r", f"{pattern}/requirements.txt", folder=copy)
-    command = (copy / pattern / "Procfile").read_text().split(f"{pattern}: ", 1)[1].splitlines()[0]
-    port = free_port()
-    environment = {f"{pattern.upper()}_PORT": str(port), "PATH": f"{copy}/.venv/bin:{os.environ['PATH']}"}
-    with running("sh", "-c", command, folder=copy, **environment) as server:
-        wait_until(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/health/ready"))
-        assert predict(port)["digit"] == 7
+    locks = [f"{pattern}/requirements.txt"]
+    if any("common.valkey" in command for command in commands(pattern).values()):
+        locks.append(str(ROOT / "requirements-run.txt"))
+    for lock in locks:
+        output_of(".venv/bin/pip", "install", "--require-hashes", "-r", lock, folder=copy)
+    with started(pattern, copy, PATH=f"{copy}/.venv/bin:{os.environ['PATH']}") as (_, ports):
+        assert FRONTS[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
 
 
 @pytest.mark.docker
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_copy_is_built_and_served_by_docker_compose(pattern: str, copy: Path) -> None:
-    with composed(copy, f"{pattern}/docker-compose.yml", service=pattern) as (_, port):
-        assert predict(port)["digit"] == 7
+    with composed(copy, f"{pattern}/docker-compose.yml", service=pattern) as project:
+        assert FRONTS[pattern].read(project.port)["digit"] == 7

@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from tests.processes import ROOT, answers, composed, free_port, output_of, predict, wait_until
+from tests.fronts import FRONTS
+from tests.processes import ROOT, answers, composed, free_port, inside, inspect, output_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 BASE = "python:3.13-slim"
+read = FRONTS["web_single"].read
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 NOT_INSIDE = (
     "sklearn",
@@ -57,16 +58,8 @@ def started(image: str, *options: str) -> Iterator[tuple[str, int]]:
         output_of("docker", "rm", "--force", "--volumes", name)
 
 
-def inspect(thing: str) -> Any:
-    return json.loads(output_of("docker", "inspect", thing))[0]
-
-
 def logs(container: str) -> str:
     return output_of("sh", "-c", f"docker logs {container} 2>&1")
-
-
-def inside(container: str, code: str) -> str:
-    return output_of("docker", "exec", container, "python", "-c", code)
 
 
 def test_the_image_adds_less_than_250_mb_to_its_base(image: str) -> None:
@@ -110,7 +103,7 @@ def test_it_serves_as_nobody_without_capabilities_on_a_read_only_root(container:
     assert status["NoNewPrivs"].strip() == "1"
     writing = "import errno\ntry: open('/app/x', 'w')\nexcept OSError as error: print(errno.errorcode[error.errno])"
     assert inside(container, writing) == "EROFS"
-    assert predict(port_of(container))["digit"] == 7
+    assert read(port_of(container))["digit"] == 7
 
 
 def port_of(container: str) -> int:
@@ -178,7 +171,7 @@ def test_a_container_loads_its_model_at_start_from_a_url(image: str, model_serve
     options = (f"--network={model_server}", "--env=MODEL_URI=http://models:8000/linear.onnx")
     with started(image, *HARDENED, *options, f"--env=MODEL_SHA256={digest}") as (_, port):
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/ready"))
-        assert predict(port)["model"] == {"name": "linear", "version": digest[:12]}
+        assert read(port)["model"] == {"name": "linear", "version": digest[:12]}
 
 
 def test_a_container_refuses_a_model_of_another_hash_with_one_line(image: str, model_server: str) -> None:
@@ -190,9 +183,9 @@ def test_a_container_refuses_a_model_of_another_hash_with_one_line(image: str, m
 
 
 def test_compose_serves_hardened_and_healthy_from_the_root() -> None:
-    with composed(ROOT) as (container, port):
-        assert predict(port)["digit"] == 7
-        found = inspect(container)
+    with composed(ROOT) as project:
+        assert read(project.port)["digit"] == 7
+        found = inspect(project.container("web_single"))
         host = found["HostConfig"]
         assert found["State"]["Health"]["Status"] == "healthy"
         assert host["ReadonlyRootfs"]
@@ -200,7 +193,7 @@ def test_compose_serves_hardened_and_healthy_from_the_root() -> None:
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert host["NanoCpus"]
         assert host["Memory"]
-        assert {"HostIp": "127.0.0.1", "HostPort": str(port)} in found["NetworkSettings"]["Ports"]["8000/tcp"]
+        assert {"HostIp": "127.0.0.1", "HostPort": str(project.port)} in found["NetworkSettings"]["Ports"]["8000/tcp"]
 
 
 def test_compose_publishes_its_ports_on_this_host_alone() -> None:

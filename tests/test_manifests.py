@@ -1,52 +1,81 @@
-"""Compose files, Procfiles and Kubernetes manifests, held against the schema, the settings and the app."""
+"""Compose files, Procfiles and Kubernetes manifests, held against each other, the schema, the settings and the apps."""
 
-import importlib
 import re
-import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from common.healthcheck import is_ready
-from tests.processes import PATTERNS, ROOT, free_port, running, wait_until
+from tests.fronts import app_in, commands, copied, settings_classes, settings_of, started
+from tests.processes import PATTERNS, ROOT
 
 NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY"}
-"""Variables that compose or onnxruntime reads, not our Settings; and the ports on the host: `PATTERN_PORT`."""
+"""Variables that compose or onnxruntime reads, not our Settings."""
 
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 
 
-def settings_of(pattern: str) -> Any:
-    return importlib.import_module(f"{pattern}.settings").Settings()
+def compose(pattern: str) -> Any:
+    """The services of a compose file, without the variants that a profile holds back."""
+    services = yaml.safe_load((ROOT / pattern / "docker-compose.yml").read_text())["services"]
+    return {name: service for name, service in services.items() if "profiles" not in service}
 
 
-def manifests(pattern: str, kind: str = "") -> list[Any]:
+def manifests(pattern: str, *kinds: str) -> list[Any]:
     every = yaml.safe_load_all((ROOT / pattern / "k8s.yaml").read_text())
-    return [manifest for manifest in every if not kind or manifest["kind"] == kind]
+    return [manifest for manifest in every if not kinds or manifest["kind"] in kinds]
 
 
-def pods(pattern: str) -> list[Any]:
-    return [deployment["spec"]["template"] for deployment in manifests(pattern, "Deployment")]
+def names(pattern: str, *kinds: str) -> set[str]:
+    return {manifest["metadata"]["name"] for manifest in manifests(pattern, *kinds)}
 
 
-def containers(pattern: str) -> list[Any]:
-    return [container for pod in pods(pattern) for container in pod["spec"]["containers"]]
+def pods(pattern: str, *kinds: str) -> list[Any]:
+    return [workload["spec"]["template"] for workload in manifests(pattern, *(kinds or ["Deployment"]))]
 
 
-def test_every_variable_in_compose_kubernetes_and_procfile_is_a_setting(pattern: str) -> None:
-    compose = (ROOT / pattern / "docker-compose.yml").read_text()
-    procfile = (ROOT / pattern / "Procfile").read_text()
-    used = {
-        *re.findall(r"\$\{(\w+)", compose + procfile),
-        *re.findall(r"(?<=[ :])([A-Z_]+)=", procfile),
-        *(name for service in yaml.safe_load(compose)["services"].values() for name in service.get("environment", {})),
-        *(variable["name"] for container in containers(pattern) for variable in container.get("env", [])),
-    }
-    known = {name.upper() for name in type(settings_of(pattern)).model_fields}
-    assert "MODEL_URI" in used
-    assert used <= known | NO_SETTINGS | {f"{pattern.upper()}_PORT", f"{pattern.upper()}_GRPC_PORT"}
+def containers(pattern: str, *kinds: str) -> list[Any]:
+    return [container for pod in pods(pattern, *kinds) for container in pod["spec"]["containers"]]
+
+
+def given(pattern: str) -> Iterator[tuple[str, set[str]]]:
+    """Each app that the Procfile, compose or Kubernetes starts, and the variables that it is given there."""
+    usual = app_in((ROOT / pattern / "Dockerfile").read_text())
+    for command in commands(pattern).values():
+        yield app_in(command), set(re.findall(r"(?:^| )([A-Z_]+)=", command))
+    for service in compose(pattern).values():
+        yield app_in(str(service.get("command"))) or usual, set(service.get("environment", {}))
+    for container in containers(pattern):
+        yield app_in(str(container.get("args"))) or usual, {variable["name"] for variable in container["env"]}
+
+
+def test_every_variable_that_a_service_is_given_is_a_setting_of_it(pattern: str) -> None:
+    every = [(app, variables) for app, variables in given(pattern) if variables]
+    for app, variables in every:
+        assert variables <= {name.upper() for name in settings_of(app).model_fields} | NO_SETTINGS, app
+    assert any("MODEL_URI" in variables for _, variables in every)
+
+
+def test_every_variable_that_compose_and_procfile_read_is_a_setting_or_a_port(pattern: str) -> None:
+    """Perhaps the setting or the port of one service: `READER_MODEL_URI`, `PATTERN_READER_PORT`."""
+    text = "".join((ROOT / pattern / name).read_text() for name in ("docker-compose.yml", "Procfile"))
+    settings = {name.upper() for settings in settings_classes(pattern) for name in settings.model_fields}
+    roles = {role.upper() for role in commands(pattern)} - {pattern.upper()}
+    services = {pattern.upper(), *(f"{pattern.upper()}_{role}" for role in roles)}
+    known = settings | {f"{role}_{setting}" for role in roles for setting in settings}
+    known |= {f"{service}{port}" for service in services for port in ("_PORT", "_GRPC_PORT")}
+    assert set(re.findall(r"\$\{(\w+)", text)) <= known | NO_SETTINGS
+
+
+def test_procfile_compose_and_kubernetes_start_the_same_services(pattern: str) -> None:
+    services = {pattern, *(f"{pattern}-{role}" for role in commands(pattern) if role != pattern)}
+    assert set(compose(pattern)) == services
+    assert names(pattern, "Deployment", "StatefulSet") == {service.replace("_", "-") for service in services}
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
@@ -57,27 +86,56 @@ def test_the_kubernetes_manifests_fit_the_schema(pattern: str, version: str) -> 
 
 def test_the_kubernetes_manifests_refer_to_each_other(pattern: str) -> None:
     """What a schema cannot see: with one name misspelt, a service has no pods and an autoscaler nothing to scale."""
-    names = {deployment["metadata"]["name"] for deployment in manifests(pattern, "Deployment")}
-    labels = [pod["metadata"]["labels"].items() for pod in pods(pattern)]
-    ports = {port["name"] for container in containers(pattern) for port in container["ports"]}
-    accounts = {account["metadata"]["name"] for account in manifests(pattern, "ServiceAccount")}
+    workloads = ("Deployment", "StatefulSet")
+    labels = [pod["metadata"]["labels"].items() for pod in pods(pattern, *workloads)]
+    ports = {port["name"] for container in containers(pattern, *workloads) for port in container["ports"]}
     services, budgets = manifests(pattern, "Service"), manifests(pattern, "PodDisruptionBudget")
     selectors = [service["spec"]["selector"] for service in services]
     selectors += [budget["spec"]["selector"]["matchLabels"] for budget in budgets]
+    selectors += [policy["spec"]["podSelector"]["matchLabels"] for policy in manifests(pattern, "NetworkPolicy")]
+    scaled = [hpa["spec"]["scaleTargetRef"]["name"] for hpa in manifests(pattern, "HorizontalPodAutoscaler")]
+    accounts = [pod["spec"]["serviceAccountName"] for pod in pods(pattern)]
 
     assert services
-    assert len(budgets) == len(names)
+    assert len(budgets) == len(names(pattern, "Deployment"))
     assert all(any(selector.items() <= pod for pod in labels) for selector in selectors)
     assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} <= ports
-    assert {pod["spec"]["serviceAccountName"] for pod in pods(pattern)} <= accounts
-    scaled = {hpa["spec"]["scaleTargetRef"]["name"] for hpa in manifests(pattern, "HorizontalPodAutoscaler")}
-    assert scaled == names
+    assert set(accounts) <= names(pattern, "ServiceAccount")
+    assert sorted(scaled) == sorted(names(pattern, "Deployment"))
+    assert {store["spec"]["serviceName"] for store in manifests(pattern, "StatefulSet")} <= names(pattern, "Service")
+
+
+def test_every_address_in_the_kubernetes_manifests_is_that_of_a_service(pattern: str) -> None:
+    secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in manifests(pattern, "Secret")}
+    variables = [variable for container in containers(pattern) for variable in container["env"]]
+    keys = [variable["valueFrom"]["secretKeyRef"] for variable in variables if "valueFrom" in variable]
+    values = [variable["value"] for variable in variables if "value" in variable]
+    values += [secrets[key["name"]][key["key"]] for key in keys]
+    addresses = {(url.hostname, url.port or 80) for url in map(urlsplit, values) if url.hostname}
+    assert addresses <= {
+        (service["metadata"]["name"], port["port"])
+        for service in manifests(pattern, "Service")
+        for port in service["spec"]["ports"]
+    }
+
+
+def test_every_pod_runs_as_nobody_on_a_read_only_root(pattern: str) -> None:
+    for pod in pods(pattern, "Deployment", "StatefulSet"):
+        assert pod["spec"]["securityContext"]["runAsNonRoot"]
+        assert not pod["spec"]["automountServiceAccountToken"]
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {*container["resources"]["requests"], *container["resources"]["limits"]} == {"cpu", "memory"}
 
 
 def test_a_service_has_time_to_drain(pattern: str) -> None:
     """DRAIN_SECONDS and the longest request fit into what compose grants, and with preStop, Kubernetes."""
-    settings = settings_of(pattern)
-    needed = settings.drain_seconds + settings.max_request_timeout_ms / 1000
+    every = [settings() for settings in settings_classes(pattern)]
+    needed = max(settings.drain_seconds + settings.max_request_timeout_ms / 1000 for settings in every)
     base = yaml.safe_load((ROOT / "common" / "compose.yaml").read_text())["services"]["service"]
     assert int(base["stop_grace_period"].removesuffix("s")) > needed
     for pod in pods(pattern):
@@ -85,15 +143,16 @@ def test_a_service_has_time_to_drain(pattern: str) -> None:
         assert pod["spec"]["terminationGracePeriodSeconds"] > sleep + needed
 
 
-def test_the_probes_of_the_manifest_are_endpoints_of_the_app(pattern: str) -> None:
+def test_the_probes_of_the_manifest_are_endpoints_of_the_apps(pattern: str, tmp_path: Path) -> None:
     probes = ("startupProbe", "readinessProbe", "livenessProbe")
-    paths = {container[probe]["httpGet"]["path"] for container in containers(pattern) for probe in probes}
-    port = free_port()
-    app = re.findall(rf"^{pattern}: .*?(\S+:create_app)", (ROOT / pattern / "Procfile").read_text(), re.MULTILINE)
-    with running(sys.executable, "-m", "uvicorn", *app, "--factory", "--port", str(port)) as server:
-        wait_until(lambda: server.poll() is not None or is_ready(port))
-        assert all(is_ready(port, path) for path in paths)
-    assert not is_ready(port)
+    with started(pattern, copied(pattern, tmp_path), DRAIN_SECONDS="0") as (_, ports):
+        asked = {
+            (ports[f"{container['name'].replace('-', '_').upper()}_PORT"], container[probe]["httpGet"]["path"])
+            for container in containers(pattern)
+            for probe in probes
+        }
+        assert all(is_ready(port, path) for port, path in asked)
+    assert not any(is_ready(port) for port, _ in asked)
 
 
 def test_the_image_is_built_from_an_allow_list(pattern: str) -> None:

@@ -1,8 +1,8 @@
 """The READMEs do what they say: every command is run here or by CI, and gives the answer that is shown."""
 
-import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,25 +12,35 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from common.settings import ServiceSettings
-from tests.processes import PATTERNS, ROOT, answers, output_of, predict, wait_until
+from tests.fronts import FRONTS, app_in, commands, settings_classes
+from tests.processes import PATTERNS, ROOT, answers, output_of, wait_until
 from tests.readmes import READMES, Step, rows, steps
 
-PORTS = {"web_single": 8001}
 CI = (ROOT / ".ci" / "run").read_text()
 ANYTHING = "…"
 
 
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--rmi=local", "--timeout=5")
+
+
 def served_pattern(step: Step) -> str | None:
     """The pattern that a block starts and that stays in the foreground, or None."""
-    words = step.commands.splitlines()[-1].split()
+    words = re.sub(r"^(\w+=\S* )+", "", step.commands.splitlines()[-1]).split()
     starts = words[0] == "make" or words[:3] == ["docker", "compose", "up"]
     for pattern in PATTERNS:
-        if (starts and words[-1] in (pattern, f"{pattern}-replicas")) or f"{pattern}.predictor:create_app" in words:
+        front = app_in(commands(pattern)[pattern])
+        if (starts and words[-1] in (pattern, f"{pattern}-replicas")) or {front, f"{pattern}/Procfile"} & {*words}:
             return pattern
     return None
+
+
+def brings_its_own(step: Step) -> bool:
+    """Whether a block starts a pattern that goes on in the background."""
+    return "docker compose up --detach" in step.commands
 
 
 @pytest.fixture
@@ -46,18 +56,18 @@ def copy(tmp_path: Path) -> Path:
 @contextmanager
 def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
     """The server that a block starts; ended as a person would, by Ctrl-C."""
-    port = PORTS[pattern]
+    port = FRONTS[pattern].port
     assert not answers(f"http://127.0.0.1:{port}/health/live"), f"something else answers on port {port}"
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    process = subprocess.Popen(["bash", "-c", step.commands], cwd=folder, env=environment, start_new_session=True)
+    command = ["bash", "-c", step.commands]
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": PATH}, start_new_session=True)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/ready"), 300)
         yield
     finally:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)
-        if step.commands.startswith("docker"):
-            output_of("docker", "compose", "--profile=*", "down", "--timeout=5", folder=folder)
+        if "docker compose up" in step.commands:
+            output_of(*DOWN, folder=folder)
 
 
 def assert_alike(answer: object, shown: object) -> None:
@@ -85,19 +95,35 @@ def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy:
             if pattern := served_pattern(step):
                 server.close()
                 server.enter_context(serving(step, pattern, copy))
-                assert predict(PORTS[pattern])["digit"] == 7
+                assert FRONTS[pattern].read(FRONTS[pattern].port)["digit"] == 7
             else:
-                output = output_of("bash", "-euo", "pipefail", "-c", step.commands, folder=copy)
+                if brings_its_own(step):
+                    server.close()
+                    server.callback(output_of, *DOWN, folder=copy)
+                output = output_of("bash", "-euo", "pipefail", "-c", step.commands, folder=copy, PATH=PATH)
                 if step.answer:
                     assert_alike(json.loads(output), json.loads(step.answer))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_the_settings_table_lists_every_setting_with_its_default(pattern: str) -> None:
-    settings: type[ServiceSettings] = importlib.import_module(f"{pattern}.settings").Settings
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows(ROOT / pattern / "README.md", "Settings")}
-    assert sorted(told) == sorted(name.upper() for name in settings.model_fields)
-    for name, field in settings.model_fields.items():
-        if isinstance(field.default, int | float):
-            assert float(told[name.upper()].replace(",", "")) == field.default, name
+def test_the_settings_tables_list_every_setting_with_its_default(pattern: str) -> None:
+    """A setting that several services share may be listed once."""
+    told: dict[str, set[str]] = {}
+    for name, default, _ in rows(ROOT / pattern / "README.md", "Settings"):
+        told.setdefault(name.strip("`"), set()).add(default.strip("`"))
+    fields = [field for settings in settings_classes(pattern) for field in settings.model_fields.items()]
+    assert sorted(told) == sorted({name.upper() for name, _ in fields})
+    for name, field in fields:
         assert field.default is not PydanticUndefined, f"{name} has no default: say in the README that it is required"
+        assert any(is_told(field.default, text) for text in told[name.upper()]), name
+
+
+def is_told(default: object, text: str) -> bool:
+    """Whether this is how a README tells a default; of None it tells what happens then."""
+    if isinstance(default, bool):
+        return text == str(default).lower()
+    if isinstance(default, int | float):
+        return float(text.replace(",", "")) == default
+    if isinstance(default, SecretStr):
+        return text == default.get_secret_value()
+    return default is None or text == str(default).removeprefix(f"{ROOT}/")

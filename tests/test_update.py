@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.calls import Load, grpc_calls, load, rest_calls
-from tests.processes import ROOT, free_port, output_of, wait_until
+from tests.processes import PATTERNS, ROOT, free_port, output_of, wait_until
 from tests.replicas import NUMBERS, replicas
 from tests.servers import MLP
 
@@ -61,7 +61,7 @@ class Composed:
     """`docker compose up web_single-replicas` in a copy of what is needed for it, on ports of its own."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("Makefile", "docker-compose.yml", "common", "web_single"):
+        for name in ("Makefile", "docker-compose.yml", "common", *PATTERNS):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
         self.folder = folder
@@ -94,7 +94,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         yield these
         print(these.compose("logs", "--no-color", "--tail=20", "web_single-replicas"))
     finally:
-        these.compose("--profile=replicas", "down", "--timeout=5")
+        these.compose("--profile=replicas", "down", "--volumes", "--timeout=5")
 
 
 @pytest.mark.docker
