@@ -56,6 +56,9 @@ test-all: install  ## every test; what this machine lacks is a failure
 
 bench: install  ## measure; the results are printed
 	python -m benchmarks.online
+	python -m benchmarks.transports
+	python -m benchmarks.hops
+	python -m benchmarks.chain
 
 models: install  ## train the models again and export them
 	python -m common.training

@@ -68,3 +68,28 @@ def test_the_pieces_of_a_request_are_measured() -> None:
     table = output_of(sys.executable, "-m", "benchmarks.pieces")
     assert "digits.from_json" in table
     assert "all of ours" in table
+
+
+@pytest.mark.full
+def test_the_ways_to_send_a_call_are_measured() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.transports", "--calls=200", "--rounds=1")
+    for way in ("aiohttp, bare", "httpx, its own transport", "ours, REST", "ours, gRPC"):
+        assert f"| {way} | " in table
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_the_cost_of_a_hop_is_measured() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.hops", "--seconds=1", "--rounds=1")
+    for way in ("none", "REST", "gRPC"):
+        assert f"| {way} | 1 | " in table
+        assert f"| {way} | 16 | " in table
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_how_latency_adds_up_is_measured_and_no_request_fails() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.chain", "--seconds=1", "--rounds=1")
+    rows = [line for line in table.splitlines() if line.startswith("| quality, reader")]
+    assert len(rows) == 2 + 2 * 3  # whole and parts of each route; then each at three rates
+    assert all(row.endswith("| 0 |") for row in rows[2:])
