@@ -104,7 +104,7 @@ class Backend:
             return await self._ask(ask, deadline)
         except BackendError as error:
             pause = random.uniform(*JITTER_SECONDS)
-            if not error.again or _seconds_to_give(deadline) < pause + SHORTEST_SECONDS:
+            if not error.again or self.breaker.is_open or _seconds_to_give(deadline) < pause + SHORTEST_SECONDS:
                 raise
         self._metrics.retries.labels(self.name).inc()
         await asyncio.sleep(pause)

@@ -56,7 +56,7 @@ class ImageStore:
         """Scans of shape (n, 64), or the first alone, shape (1, 64); raises `Problem`: 404, 503."""
         async with _within(caller):
             content: bytes = await self._redis.getrange(_key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
-        if not content:
+        if not content or len(content) % SCAN_BYTES:  # nothing, or nothing of ours
             raise not_kept(image_id)
         return np.frombuffer(content, FP32).reshape(-1, FEATURES)
 
