@@ -18,7 +18,7 @@ from tests.systems import System, system
 
 MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
 ROUTES = {"quality, reader": 0.0, "quality, reader, specialist": 1.0}
-"""Who is asked, by DOUBT_BELOW."""
+"""Who is asked, by DOUBT_UP_TO."""
 CONNECTIONS = 16
 SHARES = (0.25, 0.5, 0.75)
 CHAIN_COLUMNS = ("stages", "p50 ms", "sum of the stages' p50 ms", "ratio (min, median, max)", "p99 ms", "proxy CPU µs")
@@ -34,7 +34,7 @@ def main() -> None:
         for name in ("redis", *MODELS):
             these.start(name, **({} if name == "redis" else QUIET | {"model_threads": 1}))
         proxies = {
-            route: stack.enter_context(proxy("microservice_vertical", doubt_below=doubt, **urls(these)))
+            route: stack.enter_context(proxy("microservice_vertical", doubt_up_to=doubt, **urls(these)))
             for route, doubt in ROUTES.items()
         }
         for server in proxies.values():

@@ -104,14 +104,14 @@ class Backend:
             return await self._ask(ask, deadline)
         except BackendError as error:
             pause = random.uniform(*JITTER_SECONDS)
-            if not error.again or self.breaker.is_open or _seconds_to_give(deadline) < pause + SHORTEST_SECONDS:
+            if not error.again or self.breaker.is_open or seconds_to_give(deadline) < pause + SHORTEST_SECONDS:
                 raise
         self._metrics.retries.labels(self.name).inc()
         await asyncio.sleep(pause)
         return await self._ask(ask, deadline)
 
     async def _ask(self, ask: Callable[[float], Awaitable[Answer]], deadline: float) -> Answer:
-        seconds = _seconds_to_give(deadline)
+        seconds = seconds_to_give(deadline)
         if seconds < SHORTEST_SECONDS:
             raise BackendError("timeout", "no time was left to ask it")
         era = self.breaker.admit()
@@ -150,7 +150,7 @@ async def _within(seconds: float, ask: Callable[[float], Awaitable[Answer]]) -> 
         raise BackendError("timeout", f"no answer within {seconds * 1e3:.0f} ms") from None
 
 
-def _seconds_to_give(deadline: float) -> float:
+def seconds_to_give(deadline: float) -> float:
     """How long a backend may take, if the caller is to be answered by then."""
     left = deadline - monotonic()
     return left - min(left * RESERVE_SHARE, RESERVE_SECONDS)

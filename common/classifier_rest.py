@@ -14,8 +14,8 @@ from common.client import Answer, Client
 from common.protocol.client import HEADER_LENGTH, read_response, write_request
 from common.timing import merge_timings
 
-REASONS: dict[int, Reason] = {408: "timeout", 429: "refused", 503: "refused", 504: "timeout"}
-"""By status; any other is an error."""
+REASONS: dict[int, Reason] = {408: "timeout", 424: "refused", 429: "refused", 503: "refused", 504: "timeout"}
+"""By status; any other is an error. 424: what it depends on is not there, which is not its own failure."""
 
 
 class RestClassifier:

@@ -6,7 +6,7 @@ Each field is the environment variable of the same name in capitals: `MAX_BATCH_
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MODELS = Path(__file__).parent / "models"
@@ -30,8 +30,22 @@ class ServiceSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            wrong = [f"{str(e['loc'][0]).upper()}={e['input']!s}: {e['msg']}" for e in error.errors()]
+            secrets = {name for name, field in cls.model_fields.items() if field.annotation is SecretStr}
+            wrong = [
+                f"{str(e['loc'][0]).upper()}={'***' if e['loc'][0] in secrets else e['input']}: {e['msg']}"
+                for e in error.errors()
+            ]
             raise SystemExit("cannot start, wrong setting: " + "; ".join(wrong)) from None
+
+
+def _is_redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("expected redis://HOST:PORT/DATABASE")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
+"""Where a Redis or Valkey is; it may hold a password."""
 
 
 class PictureSettings(ServiceSettings):

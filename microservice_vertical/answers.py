@@ -40,7 +40,7 @@ class StoredImage(BaseModel):
             return cls.model_validate(document)
         except ValidationError as error:
             found = error.errors(include_url=False)[0]
-            raise Problem(422, f"{str(found['loc'][0]):.60}: {found['msg']}; {EXPECTED}") from None
+            raise Problem(422, f"{found['loc'][0]!s:.60}: {found['msg']}; {EXPECTED}") from None
 
 
 class StageAnswer(BaseModel):

@@ -51,7 +51,7 @@ class Proxy:
     def __init__(self, store: ImageStore, stages: tuple[Stage, Stage, Stage], settings: ProxySettings) -> None:
         self._store = store
         self._quality, self._reader, self._specialist = stages
-        self._doubt_below = settings.doubt_below
+        self._doubt_up_to = settings.doubt_up_to
         self._retrieves = settings.retrieval == "proxy"
         self._pictures = PictureDecoder(settings.max_pixels, settings.max_scans)
 
@@ -89,5 +89,5 @@ class Proxy:
         return gathered([quality, reading, await self._specialist.ask(letter, call)])
 
     def _is_doubtful(self, reading: Answered | FailedAnswer) -> bool:
-        """Whether the reader is less sure than the setting wants it, or has not read at all."""
-        return not isinstance(reading, ReadingAnswer) or reading.confidence < self._doubt_below
+        """Whether the reader is no surer than the setting says, or has not read at all."""
+        return not isinstance(reading, ReadingAnswer) or reading.confidence <= self._doubt_up_to

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from common.settings import CallerSettings, PictureSettings, PredictorSettings as AnyPredictorSettings
+from common.settings import CallerSettings, PictureSettings, PredictorSettings as AnyPredictorSettings, RedisUrl
 
 Step = Literal["hard", "soft"]
 """A hard step's failure is the request's; a soft one's leaves the best answer so far, marked as degraded."""
@@ -15,7 +15,7 @@ MODEL_URL = "^https?://[^/]+/v2/models/[^/]+$"
 class StoreSettings(BaseSettings):
     """Where the scans of letters are kept."""
 
-    redis_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6305/0"), description="may hold a password")
+    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6305/0"), description="may hold a password")
     image_ttl_seconds: int = Field(86_400, gt=0, description="how long scans are kept")
 
 
@@ -28,7 +28,7 @@ class ProxySettings(CallerSettings, PictureSettings, StoreSettings):
     quality_step: Step = Field("hard", description="hard: its failure is the request's; soft: go on without it")
     reader_step: Step = "hard"
     specialist_step: Step = "soft"
-    doubt_below: float = Field(0.9, ge=0, le=1, description="a reading less sure than this: ask the specialist")
+    doubt_up_to: float = Field(0.9, ge=0, le=1, description="a reading no surer than this: ask the specialist")
     retrieval: Literal["proxy", "predictor"] = Field("proxy", description="who gets stored scans from the store")
     max_scans: int = Field(16, gt=0, description="scans of one letter")
 

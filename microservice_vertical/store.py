@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from common.backend import Caller
+from common.backend import Caller, seconds_to_give
 from common.digits import FEATURES
 from common.errors import Problem
 from common.service import Service
@@ -83,7 +83,7 @@ async def _within(caller: Caller) -> AsyncIterator[None]:
     """The caller's deadline holds, and is told how long the store took; whatever goes wrong is a 503."""
     started = monotonic()
     try:
-        async with asyncio.timeout(caller.deadline - started):
+        async with asyncio.timeout(seconds_to_give(caller.deadline)):
             yield
     except (RedisError, TimeoutError) as error:
         raise Problem(503, f"the store does not answer ({type(error).__name__})", {"Retry-After": "1"}) from None

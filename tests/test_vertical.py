@@ -166,10 +166,10 @@ def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(these
     assert differ > len(answers) // 4
 
 
-@pytest.mark.parametrize(("doubt_below", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
-def test_how_much_doubt_calls_the_specialist_is_a_setting(these: System, doubt_below: int, specialists: int) -> None:
+@pytest.mark.parametrize(("doubt_up_to", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
+def test_how_much_doubt_calls_the_specialist_is_a_setting(these: System, doubt_up_to: int, specialists: int) -> None:
     scans = [SEVEN, *map(picture, doubtful().features[:5, 0])]
-    with another_proxy(these, doubt_below=doubt_below) as proxy:
+    with another_proxy(these, doubt_up_to=doubt_up_to) as proxy:
         answers = [proxy.read(scan).json() for scan in scans]
     assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
 
