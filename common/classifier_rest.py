@@ -49,11 +49,12 @@ class RestClassifier:
         self, url: httpx.URL, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None, seconds: float
     ) -> Classification:
         answer = await self._client.post(url, body, headers, seconds)
-        merge_timings(caller.timings, self._backend.name, answer.headers.get("server-timing", ""))
+        merge_timings(caller.timings, self._backend.name, answer.headers.get(b"server-timing", b"").decode("latin-1"))
         if answer.status != 200:
             raise _refusal(answer)
         try:
-            values, model, version = read_response(answer.body, answer.headers.get(HEADER_LENGTH), digits.OUTPUT)
+            length = answer.headers.get(HEADER_LENGTH.encode())
+            values, model, version = read_response(answer.body, length, digits.OUTPUT)
         except ValueError as error:
             raise BackendError("error", f"it answered rubbish: {error}"[:200], again=True) from None
         return Classification(checked(values, self._classes, rows), model, version)
@@ -62,7 +63,7 @@ class RestClassifier:
 def _refusal(answer: Answer) -> BackendError:
     """What an answer that is no success means; one that says when to come back is not asked again before."""
     reason = REASONS.get(answer.status, "error")
-    again = answer.status in (502, 503) and "retry-after" not in answer.headers
+    again = answer.status in (502, 503) and b"retry-after" not in answer.headers
     return BackendError(reason, f"it answered {answer.status}{_detail(answer.body)}", again, answer.status)
 
 

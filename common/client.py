@@ -31,10 +31,10 @@ BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError)
 
 
 class Answer(NamedTuple):
-    """What a backend answered."""
+    """What a backend answered; the names of its headers in lower case."""
 
     status: int
-    headers: httpx.Headers
+    headers: dict[bytes, bytes]
     body: bytes
 
 
@@ -75,7 +75,8 @@ class Client:
             if isinstance(error.__cause__, aiohttp.ClientConnectorError):
                 raise BackendError("refused", f"no connection: {_line(error)}", again=True) from None
             raise BackendError("error", f"the connection broke: {_line(error)}", again=True) from None
-        return Answer(response.status_code, response.headers, body)
+        headers = {name.lower(): value for name, value in response.headers.raw}
+        return Answer(response.status_code, headers, body)
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

@@ -28,7 +28,7 @@ def _head(shape: tuple[int, ...], input_name: str, output_name: str) -> bytes:
     return to_json({"inputs": [tensor], "outputs": [{"name": output_name, "parameters": {"binary_data": True}}]})
 
 
-def read_response(body: bytes, header_length: str | None, output_name: str) -> tuple[NDArray[np.float32], str, str]:
+def read_response(body: bytes, header_length: bytes | None, output_name: str) -> tuple[NDArray[np.float32], str, str]:
     """The output, in the shape that it says to have, and the model's name and version."""
     try:
         end = len(body) if header_length is None else int(header_length)
