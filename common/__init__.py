@@ -7,3 +7,5 @@ import os
 
 # onnxruntime reports its use to its makers unless this is set before it is first imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# gRPC's core writes lines of its own to stderr, and every line of our logs is to be JSON.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

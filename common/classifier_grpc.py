@@ -29,7 +29,9 @@ OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 2_000),
-    ("grpc.keepalive_timeout_ms", 1_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.ping_timeout_ms", 1_000),  # `keepalive_timeout_ms` does not bound the wait for a ping's answer
     ("grpc.enable_retries", 0),  # `Backend` does that
     ("grpc.lb_policy_name", "round_robin"),  # where the name stands for several
 ]
@@ -37,6 +39,7 @@ Outcome = tuple[Reason, bool, int]
 OUTCOMES: dict[grpc.StatusCode, Outcome] = {
     grpc.StatusCode.UNAVAILABLE: ("refused", True, 503),
     grpc.StatusCode.RESOURCE_EXHAUSTED: ("refused", False, 429),
+    grpc.StatusCode.CANCELLED: ("refused", True, 499),  # it closes, and the call came a moment too late
     grpc.StatusCode.DEADLINE_EXCEEDED: ("timeout", False, 504),
     grpc.StatusCode.INVALID_ARGUMENT: ("error", False, 400),
     grpc.StatusCode.NOT_FOUND: ("error", False, 404),

@@ -64,15 +64,10 @@ class Method:
 
 
 class GrpcEnvelope:
-    """Calls methods, and turns whatever comes of it into a message or a gRPC status.
-
-    While `closing`, every call is refused. `last_call` is the `time.monotonic()` at which one ended.
-    """
+    """Calls methods, and turns whatever comes of it into a message or a gRPC status."""
 
     def __init__(self, app: Service) -> None:
         self.calls_in_flight = 0
-        self.last_call = 0.0
-        self.closing = False
         self._app = app
         self._settings = app.settings
 
@@ -103,8 +98,7 @@ class GrpcEnvelope:
             status = answer.status_code
         finally:
             self._count(-1)
-            self.last_call = time.monotonic()
-            seconds = self.last_call - started
+            seconds = time.monotonic() - started
             self._app.account.note(Finished(began, seconds, trace, "gRPC", method.path, method.path, status))
         timing = server_timing(call.timings, seconds)
         context.set_trailing_metadata((("server-timing", timing), ("traceparent", trace.traceparent)))
@@ -113,8 +107,6 @@ class GrpcEnvelope:
         return answer
 
     def _admit(self, method: Method) -> None:
-        if self.closing:
-            raise Problem(503, "the server is closing: try another")
         if method.limited and self._app.process.requests_in_flight > self._settings.max_concurrent_requests:
             raise Problem(503, "too many requests are in progress: try again")
 

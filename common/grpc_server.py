@@ -1,7 +1,7 @@
 """The gRPC server beside the HTTP server: one event loop, one end.
 
-At SIGTERM `grpc.health.v1.Health` says NOT_SERVING, calls are answered for DRAIN_SECONDS more, then new ones are
-UNAVAILABLE, and those in flight are finished. A port that cannot be had ends the process.
+At SIGTERM `grpc.health.v1.Health` says NOT_SERVING, calls are answered for DRAIN_SECONDS more, then clients are told to
+connect elsewhere, and the calls in flight are finished. A port that cannot be had ends the process.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import Annotated
 
 import grpc
@@ -23,11 +22,6 @@ from common.service import Service
 from common.settings import PredictorSettings
 
 logger = logging.getLogger(__name__)
-
-QUIET_SECONDS = 0.1
-"""After so long without a call, the last answer is sent and nobody asks any more."""
-LAST_CALLS_SECONDS = 1.0
-"""How long callers who do not listen are refused, before they are cut off."""
 
 
 GrpcPort = Annotated[int, BeforeValidator(lambda port: port or 0), Field(ge=0, lt=2**16)]
@@ -78,10 +72,8 @@ def _server(settings: GrpcSettings) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", settings.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            (
-                "grpc.http2.min_recv_ping_interval_without_data_ms",
-                1_000,
-            ),  # clients may ask whether we live
+            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # clients may ask whether we live
+            ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),  # a port that another process has is an error, not half of the calls
         ]
     )
@@ -105,17 +97,16 @@ async def _end(
 ) -> None:
     """From SIGTERM to the end of the server; the HTTP server waits and closes at the same times.
 
-    gRPC cancels calls that have arrived but not begun when a server is stopped. So they are refused first, for callers
-    to try elsewhere, and the server is stopped when none come any more.
+    Clients are told first to connect elsewhere (GOAWAY), or they would send the next call on the same connection; the
+    calls in flight are finished. One that arrives at that very moment is CANCELLED, for its caller to try elsewhere.
     """
     await draining.wait()
     await health.enter_graceful_shutdown()
     with suppress(TimeoutError):
         await asyncio.wait_for(closing.wait(), settings.drain_seconds)
-    envelope.closing = True
+    stopping = asyncio.create_task(server.stop(settings.max_request_timeout_ms / 1e3))
+    await asyncio.sleep(0)
     while envelope.calls_in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
         await asyncio.sleep(0.01)
-    latest = monotonic() + LAST_CALLS_SECONDS
-    while monotonic() < min(latest, envelope.last_call + QUIET_SECONDS):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    await server.stop(None)  # not later: who watches the health holds on for ever
+    await server.stop(None)  # who watches the health would hold on until the grace is over
+    await stopping

@@ -65,6 +65,7 @@ def test_while_it_drains_a_server_still_answers_and_closes_connections() -> None
         server.process.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.full
 def test_work_that_takes_longer_than_the_drain_is_finished(tmp_path: Path) -> None:
     with (
         serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, drain_seconds=0.2) as server,
@@ -77,12 +78,14 @@ def test_work_that_takes_longer_than_the_drain_is_finished(tmp_path: Path) -> No
         assert ended(server, 20) < 5
 
 
+@pytest.mark.full
 def test_an_idle_server_ends_when_the_drain_ends() -> None:
     with serving(drain_seconds=1) as server:
         server.process.send_signal(signal.SIGTERM)
         assert 0.9 < ended(server, 20) < 4
 
 
+@pytest.mark.full
 def test_a_second_sigterm_ends_the_wait() -> None:
     with serving(drain_seconds=60) as server:
         server.process.send_signal(signal.SIGTERM)
@@ -91,6 +94,7 @@ def test_a_second_sigterm_ends_the_wait() -> None:
         assert ended(server, 20) < 5
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_the_server_without_a_wait() -> None:
     with serving(drain_seconds=60) as server:
         server.process.send_signal(signal.SIGINT)

@@ -143,6 +143,7 @@ def test_a_service_has_time_to_drain(pattern: str) -> None:
         assert pod["spec"]["terminationGracePeriodSeconds"] > sleep + needed
 
 
+@pytest.mark.full
 def test_the_probes_of_the_manifest_are_endpoints_of_the_apps(pattern: str, tmp_path: Path) -> None:
     probes = ("startupProbe", "readinessProbe", "livenessProbe")
     with started(pattern, copied(pattern, tmp_path), DRAIN_SECONDS="0") as (_, ports):

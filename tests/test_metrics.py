@@ -58,6 +58,7 @@ def test_rows_of_batches_are_the_rows_that_were_read(server: Server) -> None:
     assert server.metric("queue_rows") == 0
 
 
+@pytest.mark.full
 def test_the_depth_of_the_queue_and_the_wait_in_it_are_seen(tmp_path: Path) -> None:
     with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, request_timeout_ms=10_000) as server:
         with ThreadPoolExecutor(8) as threads:

@@ -120,6 +120,7 @@ def test_a_web_page_in_place_of_a_model_ends_the_process_with_one_line(tmp_path:
         assert "is no ONNX model that can be run" in ends_at_once(model_uri=f"{web}/mlp.onnx")
 
 
+@pytest.mark.full
 def test_a_model_server_that_is_silent_ends_the_process_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/mlp.onnx"

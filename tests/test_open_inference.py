@@ -191,6 +191,7 @@ def test_not_a_number_and_infinity_come_back_as_they_were(all_types: tuple[Serve
     same({"x": from_json(ask(server, inputs, "every_type"))["out_FP64"]}, {"x": inputs["in_FP64"]})
 
 
+@pytest.mark.full
 def test_axes_of_any_length_and_models_without_rows(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("models")
     free = save(folder / "free.onnx", [NODE("Add", ["a", "b"], ["c"])], *free_tensors())

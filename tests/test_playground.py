@@ -160,6 +160,7 @@ def test_empty_paper_is_a_readable_problem_in_the_box_that_found_it(server: Serv
         assert page.locator(".failed").count() == 0
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_stopped_server_is_told(browser: Browser) -> None:
     with serving() as server, opened(browser, server.url, expected="Failed to load resource: net::ERR_") as page:
@@ -221,6 +222,7 @@ def test_keyboard_alone_draws_reads_and_clears(server: Server, browser: Browser)
             expect(page.locator(f"#{control}")).to_be_focused()
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_picture_from_a_file_is_read(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
@@ -230,6 +232,7 @@ def test_picture_from_a_file_is_read(server: Server, browser: Browser) -> None:
         expect(page.locator("#answer-status")).to_contain_text("is no picture")
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_saved_picture_and_shown_command_give_the_same_answer(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:

@@ -83,6 +83,7 @@ def test_the_predictors_own_problems_reach_the_caller(three: Replicas) -> None:
     assert three.retries() == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("killed", [(2,), (1, 3)], ids=["one", "two"])
 def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[int, ...]) -> None:
     """What was in flight on them is asked of another."""
@@ -122,6 +123,7 @@ def rest_and_grpc_load(these: Replicas) -> Iterator[list[Load]]:
         calls.no_failure()
 
 
+@pytest.mark.full
 def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_back() -> None:
     with replicas(drain_seconds=0) as these:
         for number in NUMBERS:

@@ -191,12 +191,14 @@ def test_a_spent_deadline_is_504_in_time(slow: Server, timeout_ms: str | None, s
     wait_until(lambda: slow.read(slow_pixels(0)).status_code == 200)
 
 
+@pytest.mark.full
 def test_a_longer_deadline_than_the_default_is_honoured(slow: Server) -> None:
     response, took = timed(slow, 1.5, **{"X-Request-Timeout-Ms": "4000"})
     assert response.status_code == 200
     assert took > 0.5
 
 
+@pytest.mark.full
 def test_a_deadline_is_capped(tmp_path: Path) -> None:
     limits = {"request_timeout_ms": 100, "max_request_timeout_ms": 300}
     with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, **limits) as server:
@@ -244,6 +246,7 @@ def test_one_request_too_many_is_503_at_once_while_probes_and_metrics_answer(slo
         assert [future.result().status_code for future in busy] == [200, 200]
 
 
+@pytest.mark.full
 def test_a_full_queue_is_503_at_once(tmp_path: Path) -> None:
     with (
         serving(
@@ -306,6 +309,7 @@ def test_a_client_that_leaves_harms_nothing(slow: Server, part: float) -> None:
     assert slow.metric("queue_rows") == 0
 
 
+@pytest.mark.full
 def test_a_client_that_leaves_in_the_queue_costs_no_inference(tmp_path: Path) -> None:
     with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, request_timeout_ms=10_000) as server:
         with ThreadPoolExecutor(1) as threads:

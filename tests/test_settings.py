@@ -30,6 +30,7 @@ def test_settings_take_effect() -> None:
         assert server.read([picture] * 3).status_code == 413  # more than 500 bytes
 
 
+@pytest.mark.full
 def test_with_log_level_warning_a_server_that_does_well_says_nothing() -> None:
     with serving(log_level="WARNING") as server:
         server.still_reads_right()

@@ -4,12 +4,15 @@ import re
 import signal
 import sys
 
+import pytest
+
 from tests.processes import output_of
 from tests.systems import synchronous
 
 DEADLINE_MS = 500
 
 
+@pytest.mark.full
 def test_other_work_waits_for_a_caller_that_blocks_and_not_for_one_that_awaits() -> None:
     with synchronous(breaker_failures=1_000) as these:
         these.servers["predictor"].process.send_signal(signal.SIGSTOP)  # every letter takes the whole deadline

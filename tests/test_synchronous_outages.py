@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_a_predictor_that_is_replaced_costs_no_letter_its_reading(scheme: str) -
         letters.goes_on(200)
         assert letters.answers.keys() == {"7"}
     letters.no_failure()
+
+
+@pytest.mark.parametrize("flow", ["grpc"], indirect=True)
+def test_a_connection_that_nobody_uses_is_kept(flow: Flow) -> None:
+    """However often the proxy asks whether the other side is alive, that is no offence."""
+    before = flow.link.connections
+    sleep(12)
+    assert flow.link.connections == before
 
 
 @pytest.mark.parametrize(("classes", "value"), [(10, float("nan")), (9, 1 / 9), (10, 0.2)])
