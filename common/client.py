@@ -1,8 +1,8 @@
 """The one HTTP client of a process: a pool of connections to all the services that it calls.
 
-httpx is the interface, aiohttp sends: asked by 16 at once, httpx's own transport takes eleven times as much CPU
+httpx is the interface, aiohttp sends: asked by 16 at once, httpx's own transport takes nine times as much CPU
 (benchmarks/README.md). The transport is called directly, since redirects, cookies and authentication, which
-`httpx.AsyncClient` adds for as much again, have no place between these services.
+`httpx.AsyncClient` adds for half as much again and more, have no place between these services.
 """
 
 import ssl
