@@ -1,7 +1,6 @@
 """A pattern of several services for a test: each process of its Procfile, started, replaced and ended by name."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +10,8 @@ from tempfile import TemporaryDirectory
 import httpx
 from redis import Redis, RedisError
 
-from tests.processes import ROOT, free_port, running, wait_until
+from tests.fronts import commands, free_ports
+from tests.processes import ROOT, running, wait_until
 from tests.servers import Server, is_ready
 
 LONG_TIMEOUT = 30.0
@@ -21,11 +21,10 @@ class System:
     """The processes of one pattern, on ports of their own; which of them run is up to the test."""
 
     def __init__(self, pattern: str, folder: Path, stack: ExitStack) -> None:
-        procfile = (ROOT / pattern / "Procfile").read_text()
         self.front_name = pattern
         self.servers: dict[str, Server] = {}
-        self._commands = dict(re.findall(r"^([\w-]+): (.+)$", procfile, re.MULTILINE))
-        self._ports = {name: str(free_port()) for name in set(re.findall(r"\$\{(\w+_PORT):-\d+\}", procfile))}
+        self._commands = commands(pattern)
+        self._ports = {name: str(port) for name, port in free_ports(pattern).items()}
         self._folder = folder
         self._stack = stack
 
