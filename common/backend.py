@@ -38,12 +38,15 @@ JITTER_SECONDS = (0.01, 0.05)
 class BackendError(Exception):
     """A backend gave no usable answer.
 
-    `again`: a second try is safe and may help. `status` is that of its answer in HTTP, where it gave one; `backend` is
-    the name under which the caller knows it.
+    `again`: a second try is safe and may help. `status` is that of its answer in HTTP, where it gave one. `cause` is
+    for the log alone: it may name hosts. `backend` is the name under which the caller knows it.
     """
 
-    def __init__(self, reason: Reason, detail: str, again: bool = False, status: int | None = None) -> None:
+    def __init__(
+        self, reason: Reason, detail: str, again: bool = False, status: int | None = None, cause: str = ""
+    ) -> None:
         super().__init__(detail)
+        self.cause = cause
         self.reason: Reason = reason
         self.again = again
         self.status = status
@@ -65,10 +68,13 @@ class BackendError(Exception):
 
 
 class Caller(Protocol):
-    """On whose behalf a call is made: until when (a `time.monotonic()`), and where it is told what took how long."""
+    """On whose behalf a call is made: until when (a `time.monotonic()`), where it is told what took how long, and what
+    is to stand in the log.
+    """
 
     deadline: float
     timings: dict[str, float]
+    log: dict[str, object]
 
 
 class Backend:
@@ -94,6 +100,7 @@ class Backend:
         except BackendError as error:
             error.backend = self.name
             outcome = error.reason
+            caller.log[self.name] = f"{error.reason} ({error.args[0]}) {error.cause}".rstrip()
             raise
         finally:
             caller.timings[self.name] = seconds = monotonic() - started

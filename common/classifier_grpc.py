@@ -112,4 +112,4 @@ def _output(response: pb.ModelInferResponse) -> NDArray[np.float32]:
 
 def _refusal(error: grpc.aio.AioRpcError) -> BackendError:
     reason, again, status = OUTCOMES.get(error.code(), FAILED)
-    return BackendError(reason, f"{error.code().name}: {error.details()}"[:200], again, status)
+    return BackendError(reason, f"it answered {error.code().name}", again, status, str(error.details())[:200])

@@ -64,13 +64,13 @@ def _refusal(answer: Answer) -> BackendError:
     """What an answer that is no success means; one that says when to come back is not asked again before."""
     reason = REASONS.get(answer.status, "error")
     again = answer.status in (502, 503) and b"retry-after" not in answer.headers
-    return BackendError(reason, f"it answered {answer.status}{_detail(answer.body)}", again, answer.status)
+    return BackendError(reason, f"it answered {answer.status}", again, answer.status, _detail(answer.body))
 
 
 def _detail(body: bytes) -> str:
     """What it says of it, where it says so in a way that we know."""
     try:
         document = from_json(body)
-        return f": {document.get('error') or document['detail']}"[:200]
+        return str(document.get("error") or document["detail"])[:200]
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""

@@ -73,8 +73,8 @@ class Client:
                 await response.aclose()
         except BROKEN as error:
             if isinstance(error.__cause__, aiohttp.ClientConnectorError):
-                raise BackendError("refused", f"no connection: {_line(error)}", again=True) from None
-            raise BackendError("error", f"the connection broke: {_line(error)}", again=True) from None
+                raise BackendError("refused", "no connection", again=True, cause=_line(error)) from None
+            raise BackendError("error", "the connection broke", again=True, cause=_line(error)) from None
         headers = {name.lower(): value for name, value in response.headers.raw}
         return Answer(response.status_code, headers, body)
 

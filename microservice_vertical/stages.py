@@ -40,7 +40,7 @@ class Stage:
             classification = await self._classify(letter, call)
             return answered(self.name, classification, call.timings[self.name])
         except BackendError as error:
-            if error.status == 404 and isinstance(letter, UUID) and str(letter) in str(error):
+            if error.status == 404 and isinstance(letter, UUID) and str(letter) in error.cause:
                 raise not_kept(letter) from None
             if self.hard:
                 raise error.problem() from None

@@ -40,6 +40,7 @@ class Caller:
 
     deadline: float
     timings: dict[str, float] = field(default_factory=dict)
+    log: dict[str, object] = field(default_factory=dict)
 
 
 class Called(NamedTuple):

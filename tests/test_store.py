@@ -29,6 +29,7 @@ class Caller:
 
     seconds: float = 5.0
     timings: dict[str, float] = field(default_factory=dict)
+    log: dict[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.deadline = monotonic() + self.seconds

@@ -146,7 +146,7 @@ def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(pr
     assert letter == {"bin": "manual", "degraded": True, "prediction": None}
     assert "fallback;dur=0" in answer.headers["server-timing"]
     (line,) = proxy.logged(letter_id=answer.json()["letter_id"])
-    assert line["degraded"].startswith("predictor: timeout")
+    assert line["predictor"].startswith("timeout")
 
 
 def test_events_tell_of_the_fallback_too(office: Office) -> None:
