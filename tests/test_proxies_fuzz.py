@@ -25,7 +25,7 @@ MEANT = (502, 503, 504)
 SEVEN = {"pixels": SEVEN_PIXELS}
 STREAMED = {"Accept": "text/event-stream", "Content-Type": "application/json"}
 full = [pytest.mark.full, pytest.mark.timeout(600)]
-cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(2_000, id="full", marks=full)])
+cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(1_000, id="full", marks=full)])
 
 
 class Endpoint(NamedTuple):
