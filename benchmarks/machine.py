@@ -3,11 +3,14 @@
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmarks.signals import exit_on_sigterm
 
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "onnxruntime", "numpy", "grpcio")
 BUSY = 0.3
@@ -53,6 +56,15 @@ def obstacle() -> str | None:
     if not Path("/proc/self/stat").exists():
         return "a server's CPU time and memory are read from /proc, which only Linux has"
     return None
+
+
+def begin() -> None:
+    """End the program where nothing can be measured, warn where the figures will be poor, and let SIGTERM end it."""
+    if reason := obstacle():
+        sys.exit(f"cannot measure: {reason}")
+    exit_on_sigterm()
+    if (busy := os.getloadavg()[0]) > BUSY:
+        print(f"warning: the machine is busy (load average {busy:.2f}): wait until it is below {BUSY}", file=sys.stderr)
 
 
 def doubts(cpus: Cpus) -> list[str]:

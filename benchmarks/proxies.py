@@ -10,11 +10,10 @@ from typing import NamedTuple
 from rich.console import Console
 
 from benchmarks.load import Load, load
-from benchmarks.machine import BUSY, description, obstacle, on_cpus, part_cpus
+from benchmarks.machine import begin, description, on_cpus, part_cpus
 from benchmarks.questions import Question
 from benchmarks.report import show_table
 from benchmarks.servers import cpu_seconds
-from benchmarks.signals import exit_on_sigterm
 from tests.processes import answers, wait_until
 from tests.servers import Server
 from tests.systems import system
@@ -41,11 +40,7 @@ def prepare(program: str, description_: str) -> Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="medians are over these (default: %(default)s)")
     arguments = parser.parse_args()
-    if reason := obstacle():
-        sys.exit(f"cannot measure: {reason}")
-    exit_on_sigterm()
-    if (busy := os.getloadavg()[0]) > BUSY:
-        print(f"warning: the machine is busy (load average {busy:.2f}): wait until it is below {BUSY}", file=sys.stderr)
+    begin()
     os.sched_setaffinity(0, part_cpus().load)
     print("; ".join(f"{name} {value}" for name, value in description().items()))
     return arguments

@@ -17,11 +17,10 @@ from typing import NamedTuple
 from benchmarks.deployments import SETTINGS, serving
 from benchmarks.large_model import write_large_model
 from benchmarks.load import Load, LoadError, load
-from benchmarks.machine import BUSY, description, obstacle
+from benchmarks.machine import begin, description
 from benchmarks.report import markdown
 from benchmarks.rounds import SMALL_MODEL, WARM_UP_SECONDS
 from benchmarks.servers import ServerError
-from benchmarks.signals import exit_on_sigterm
 
 COLUMNS = ("model", "setting", "connections", "requests/s", "/ one process (min, median, max)", "p50 ms", "p99 ms")
 
@@ -45,11 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="medians are over these (default: 3)")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32], help="default: 1 32")
     arguments = parser.parse_args()
-    if reason := obstacle():
-        sys.exit(f"cannot measure: {reason}")
-    exit_on_sigterm()
-    if (busy := os.getloadavg()[0]) > BUSY:
-        print(f"warning: the machine is busy (load average {busy:.2f}): wait until it is below {BUSY}", file=sys.stderr)
+    begin()
     loads: Loads = {}
     try:
         with TemporaryDirectory() as folder:

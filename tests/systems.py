@@ -69,12 +69,15 @@ class System:
         self.servers[name].process.wait(30)
 
     def store(self) -> "Redis":
-        """A client of the pattern's own Valkey."""
-        return Redis(port=self.port("redis"))
+        """A client of the pattern's own Valkey, closed at the end: one that is left open can fail the whole run."""
+        client = Redis(port=self.port("redis"))
+        self._stack.callback(client.close)
+        return client
 
     def _store_answers(self) -> bool:
         try:
-            return bool(self.store().ping())
+            with Redis(port=self.port("redis")) as client:
+                return bool(client.ping())
         except RedisError:
             return False
 
