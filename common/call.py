@@ -11,14 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+from urllib.parse import parse_qsl
 
+from pydantic import BaseModel, ValidationError
 from starlette.types import Receive
 
 from common.body import poll, read_body
 from common.errors import MEDIA_TYPE, ClientLeft, Problem
 from common.timing import Timings
 
+Form = TypeVar("Form", bound=BaseModel)
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -35,6 +38,7 @@ class Call:
     deadline: float
     receive: Receive
     max_body_bytes: int
+    query_string: bytes = b""
     timings: Timings = field(default_factory=dict)
     log: dict[str, object] = field(default_factory=dict)
 
@@ -42,6 +46,17 @@ class Call:
     def media_type(self) -> str:
         """The Content-Type in lower case, without its parameters; empty where there is none."""
         return _media_type(self.headers.get(b"content-type", b""))
+
+    def query(self, form: type[Form]) -> Form:
+        """The parameters after the `?`, as this model has them; raises `Problem` 422 where they are not."""
+        pairs = parse_qsl(self.query_string.decode("latin-1"), keep_blank_values=True) if self.query_string else ()
+        try:
+            return form.model_validate(dict(pairs))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            known = ", ".join(form.model_fields)
+            raise Problem(422, f"query {where}: {first['msg']}, got {first['input']!r:.80}; it takes {known}") from None
 
     async def body(self) -> bytes:
         """The whole body; raises `Problem` 413 (too long), 408 (not here by the deadline), or `ClientLeft`."""

@@ -53,7 +53,8 @@ class Envelope:
         began, started = time.time(), time.monotonic()
         headers = dict(scope["headers"])
         trace = begin_span(headers.get(b"traceparent"))
-        call = Call(scope["method"], scope["path"], headers, started, receive, self._settings.max_body_bytes)
+        limit, query = self._settings.max_body_bytes, scope["query_string"]
+        call = Call(scope["method"], scope["path"], headers, started, receive, limit, query)
         route = self._routes.get(call.path)
         refusal = route.refusal if route else problem_document
         answer = Answer(send, call.timings, trace, started, self._state)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from common.call import EndpointRoute
 from common.errors import MEDIA_TYPE
@@ -30,11 +30,14 @@ PROBLEM = {
 class Operation:
     """What an endpoint takes and gives: JSON of a type, bodies of media types, problems of statuses.
 
-    `error` is the type of a problem's JSON, where it is no problem document.
+    `query` is a pydantic model of its parameters; `headers` says what those that it heeds are for. `error`
+    is the type of a problem's JSON, where it is no problem document.
     """
 
     summary: str
     response: Any
+    query: type[BaseModel] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     json_body: Any = None
     binary_bodies: tuple[str, ...] = ()
     binary_responses: tuple[str, ...] = ()
@@ -64,6 +67,7 @@ def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": operation.summary,
         "description": operation.description,
+        "parameters": _parameters(operation, schemas),
         **({"requestBody": {"required": True, "content": content}} if content else {}),
         "responses": {
             str(operation.status): {
@@ -77,6 +81,17 @@ def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
             **{str(status): {"description": "see detail", "content": problem} for status in operation.problems},
         },
     }
+
+
+def _parameters(operation: Operation, schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    query = _content(operation.query, "validation", schemas)["schema"] if operation.query else {}
+    return [
+        *[{"name": name, "in": "query", "schema": schema} for name, schema in query.get("properties", {}).items()],
+        *[
+            {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
+            for name, text in operation.headers
+        ],
+    ]
 
 
 def _content(model: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:

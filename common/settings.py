@@ -4,7 +4,7 @@ Each field is the environment variable of the same name in capitals: `MAX_BATCH_
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,7 +30,11 @@ class ServiceSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            secrets = {name for name, field in cls.model_fields.items() if field.annotation is SecretStr}
+            secrets = {
+                name
+                for name, field in cls.model_fields.items()
+                if SecretStr in (field.annotation, *get_args(field.annotation))
+            }
             wrong = [
                 f"{str(e['loc'][0]).upper()}={'***' if e['loc'][0] in secrets else e['input']}: {e['msg']}"
                 for e in error.errors()

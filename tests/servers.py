@@ -172,6 +172,11 @@ def slow_pixels(seconds: float) -> dict[str, list[float]]:
     return {"pixels": [seconds, *SEVEN_PIXELS[1:]]}
 
 
+def is_busy(server: Server) -> bool:
+    """Whether a batch is running that leaves a request of 50 ms no time."""
+    return server.read(slow_pixels(0), **{"X-Request-Timeout-Ms": "50"}).status_code == 504
+
+
 def slow_reader(path: Path) -> str:
     """The mlp reader, slowed down: what stands in the top left pixel is how many seconds a batch takes."""
     return _slowed(path, 1 / _seconds_per_step())

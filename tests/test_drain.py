@@ -10,7 +10,7 @@ import pytest
 
 from tests.load import REFUSED, Balancer
 from tests.processes import wait_until
-from tests.servers import Server, is_ready, serving, slow_pixels, slow_reader, starting
+from tests.servers import Server, is_busy, is_ready, serving, slow_pixels, slow_reader, starting
 
 LONG = {"X-Request-Timeout-Ms": "10000"}
 
@@ -71,7 +71,9 @@ def test_work_that_takes_longer_than_the_drain_is_finished(tmp_path: Path) -> No
         serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, drain_seconds=0.2) as server,
         ThreadPoolExecutor(4) as threads,
     ):
-        futures = [threads.submit(server.read, slow_pixels(1), **LONG) for _ in range(3)]
+        futures = [threads.submit(server.read, slow_pixels(1.5), **LONG)]
+        wait_until(lambda: is_busy(server))
+        futures += [threads.submit(server.read, slow_pixels(1), **LONG) for _ in range(2)]
         wait_until(lambda: server.metric("queue_rows") > 0)
         server.process.send_signal(signal.SIGTERM)
         assert [future.result().json()["digit"] for future in futures] == [7] * 3

@@ -19,7 +19,7 @@ from common.errors import Problem
 from common.service import Service
 from common.settings import ServiceSettings
 from tests.processes import output_of, wait_until
-from tests.servers import SEVEN_PIXELS, Server, serving, slow_pixels, slow_reader
+from tests.servers import SEVEN_PIXELS, Server, is_busy, serving, slow_pixels, slow_reader
 
 PROBLEM_JSON = "application/problem+json"
 JSON = {"Content-Type": "application/json"}
@@ -93,11 +93,6 @@ def test_probes_answer_quickly_while_a_slow_model_is_busy(slow: Server) -> None:
             seconds.append(monotonic() - started)
     assert len(seconds) > 5
     assert max(seconds) < 0.5
-
-
-def is_busy(server: Server) -> bool:
-    """Whether a batch is running that leaves a request of 50 ms no time."""
-    return server.read(slow_pixels(0), **{"X-Request-Timeout-Ms": "50"}).status_code == 504
 
 
 # Problems

@@ -1,0 +1,190 @@
+"""The predictor: a service that holds the model, and works the queue off beside its endpoints.
+
+It claims jobs, as many as make a batch, has them predicted in one inference, and settles them in one step. It may end
+at any moment: what it held is claimed by another once its lease is over.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic, time
+from uuid import uuid4
+
+from fastapi import FastAPI
+from redis.exceptions import RedisError
+
+from asynchronous.broker import Broker, Claimed, Kind, Outcome
+from asynchronous.jobs import job_outcomes
+from asynchronous.reading import JobReader
+from asynchronous.settings import PredictorSettings
+from asynchronous.triggers import CacheTrigger, PubSubTrigger
+from common.errors import Problem
+from common.open_inference import add_open_inference
+from common.predictor import Predictor, load_model
+from common.reader import READ, Reader
+from common.redis import answers, connect
+from common.service import Service
+from common.trace import begin_span
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 0.5
+"""The longest wait for new jobs; then those of the dead and those to be retried are looked for."""
+PAUSE_SECONDS = 0.5
+"""Before the queue is asked again when it does not answer."""
+BEATS_PER_LEASE = 4
+
+
+def create_app(settings: PredictorSettings | None = None) -> FastAPI:
+    """The predictor: `uvicorn asynchronous.predictor:create_app --factory`."""
+    settings = settings or PredictorSettings.from_environment()
+    model = load_model(settings)
+    app = Service("asynchronous-predictor", settings)
+    predictor = Predictor(model, settings, app.metrics)
+    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    add_open_inference(app, predictor)
+
+    redis = connect(app, settings.redis_url)
+    app.add_check(lambda: answers(redis))
+    reader = JobReader(predictor)
+    if not reader.fits:
+        logger.warning("the model %s reads no digits: it is served under /v2, and no job is begun", model.name)
+    elif settings.trigger == "queue":
+        Worker(app, Broker(redis, settings.job_ttl_seconds, settings.result_ttl_seconds), reader, settings)
+    else:
+        trigger = CacheTrigger if settings.trigger == "cache" else PubSubTrigger
+        trigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds).work(app, reader, settings)
+    return app
+
+
+class Worker:
+    """Claims, predicts, settles, over and over, while the app runs and does not drain."""
+
+    def __init__(self, app: Service, broker: Broker, reader: JobReader, settings: PredictorSettings) -> None:
+        self._broker = broker
+        self._reader = reader
+        self._settings = settings
+        self._name = f"{socket.gethostname()}-{uuid4()}"  # unlike any before it: who holds what is told by the name
+        self._held: set[bytes] = set()
+        self._retries: set[asyncio.Task[None]] = set()
+        self._process = app.process
+        self._ending = False
+        self._outcomes, self._open = job_outcomes(app.metrics.registry)
+        app.add_companion(self._running)
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        """Work, and renew leases meanwhile; at the end, finish what is begun."""
+        work, heart = asyncio.create_task(self._work()), asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            self._ending = True
+            await work
+            for task in (heart, *self._retries):  # what would have been retried here, another predictor claims
+                task.cancel()
+            await asyncio.wait([heart, *self._retries])
+
+    async def _work(self) -> None:
+        while not self._ends:
+            try:
+                await self._broker.open()
+                await self._work_off()
+            except RedisError as error:
+                logger.warning("the queue does not answer: %s", error)
+            except Exception:
+                logger.exception("a round of work failed: its jobs will be claimed again")
+            self._held.clear()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _work_off(self) -> None:
+        """The lesson: claim, predict as one batch, settle."""
+        next_round = 0.0
+        while not self._ends:
+            if monotonic() >= next_round:
+                await self._take_over()
+                next_round = monotonic() + ROUND_SECONDS
+            if count := min(self._settings.max_batch_rows, self._settings.max_queue_rows - len(self._held)):
+                await self._do(await self._broker.claim(self._name, count, int(ROUND_SECONDS * 1e3)))
+            else:
+                await asyncio.sleep(ROUND_SECONDS)  # all that may wait here waits for a retry
+
+    async def _take_over(self) -> None:
+        """What is due for a retry, and the jobs of predictors that are no more.
+
+        Those one by one: should one of them be what ended its predictor, no other shall end with it.
+        """
+        self._open.set(await self._broker.release_due())
+        await self._broker.forget_dead(int(self._settings.lease_seconds * 10e3))
+        lease_ms = int(self._settings.lease_seconds * 1e3)
+        while not self._ends and (jobs := await self._broker.recover(self._name, 1, lease_ms)):
+            await self._do(jobs)
+
+    async def _do(self, jobs: list[Claimed]) -> None:
+        self._held.update([job.entry for job in jobs])
+        outcomes = await asyncio.gather(*[self._attempt(job, job.attempts) for job in jobs])
+        later = [o for o in outcomes if o.kind == "retry"] if self._settings.retry == "predictor" else []
+        for outcome in later:
+            task = asyncio.create_task(self._retry_here(outcome))
+            self._retries.add(task)
+            task.add_done_callback(self._retries.discard)
+        await self._settle([outcome for outcome in outcomes if outcome not in later])
+
+    async def _attempt(self, job: Claimed, attempts: int) -> Outcome:
+        """Predict; an error may be the data's or the program's, so the attempts are counted."""
+        if attempts > self._settings.max_attempts:
+            error = f"{attempts - 1} predictors ended while they worked on it"
+            return Outcome(job, "dead", error, attempts - 1)
+        try:
+            prediction = await self._predict(job)
+        except Exception as error:
+            kind: Kind = "retry" if attempts < self._settings.max_attempts else "dead"
+            pause = self._settings.backoff_seconds * 2 ** (attempts - 1)
+            return Outcome(job, kind, f"{type(error).__name__}: {error}", attempts, time() + pause)
+        return Outcome(job, "done", prediction, attempts)
+
+    async def _predict(self, job: Claimed) -> bytes:
+        deadline = monotonic() + self._settings.job_timeout_seconds
+        while True:
+            try:
+                return await self._reader.read(job.payload, deadline)
+            except Problem as problem:
+                if problem.status_code != 503:
+                    raise
+                await asyncio.sleep(
+                    0.05
+                )  # callers of /predict fill the queue in front of the model: no fault of the job
+
+    async def _retry_here(self, outcome: Outcome) -> None:
+        """RETRY=predictor: go on with a job that we hold, until it is done or dead."""
+        while outcome.kind == "retry":
+            await asyncio.sleep(max(0.0, outcome.retry_at - time()))
+            outcome = await self._attempt(outcome.job, outcome.attempts + 1)
+        try:
+            await self._settle([outcome])
+        except RedisError as error:
+            logger.warning("the result of job %s could not be written: %s", outcome.job.job_id, error)
+
+    async def _settle(self, outcomes: list[Outcome]) -> None:
+        settled = await self._broker.settle(self._name, outcomes)
+        self._held.difference_update([outcome.job.entry for outcome in outcomes])
+        for outcome in outcomes:
+            kind = outcome.kind if outcome.job.entry in settled else "late"
+            self._outcomes(kind)
+            begin_span(outcome.job.traceparent)
+            logger.info("job %s: attempt %d: %s", outcome.job.job_id, outcome.attempts, kind)
+
+    async def _beat(self) -> None:
+        """Renew the leases, so that a job may take longer than one."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / BEATS_PER_LEASE)
+            try:
+                self._held -= await self._broker.renew(self._name, list(self._held))
+            except RedisError as error:
+                logger.warning("leases were not renewed: %s", error)
+
+    @property
+    def _ends(self) -> bool:
+        return self._ending or self._process.draining

@@ -1,0 +1,42 @@
+"""What a job is made of, and what comes of it: here, and only here, the payload, the domain and the model meet."""
+
+from dataclasses import dataclass, field
+
+from asynchronous.jobs import to_features
+from common import digits
+from common.predictor import Predictor
+from common.reader import probabilities_output
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Stands for a caller where there is none; `deadline` is a `time.monotonic()`."""
+
+    deadline: float
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def client_left(self) -> bool:
+        """A job's client never waits."""
+        return False
+
+
+class JobReader:
+    """Reads payloads; those that are read at the same time share an inference."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
+        self._input = predictor.model.inputs[0]
+        self._output = probabilities_output(predictor.model)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the model reads digits at all."""
+        return self._output is not None
+
+    async def read(self, payload: bytes, deadline: float) -> bytes:
+        """The digit in JSON; raises what the model raises, and `Problem`: 503 (too many wait), 504 (too late)."""
+        assert self._output is not None
+        features = to_features(payload).astype(self._input.dtype, copy=False)
+        outputs = await self._predictor.predict({self._input.name: features}, 1, Attempt(deadline))
+        return digits.to_json(outputs[self._output], self._model, many=False)

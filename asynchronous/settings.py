@@ -1,0 +1,52 @@
+"""The environment variables of the three services: proxy, predictor, delivery."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from asynchronous.signature import checked_secret
+from common.settings import PictureSettings, PredictorSettings as AnyPredictorSettings, RedisUrl, ServiceSettings
+
+
+class QueueSettings(BaseSettings):
+    """Where the queue is, how a job gets to a predictor, and how long what is kept."""
+
+    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6303/0"), description="may hold a password")
+    trigger: Literal["queue", "cache", "pubsub"] = Field("queue", description="what makes a predictor begin a job")
+    job_ttl_seconds: int = Field(7 * 86_400, gt=0, description="how long a job may wait, or lie among the dead letters")
+    result_ttl_seconds: int = Field(86_400, gt=0, description="how long a finished job can be fetched")
+
+
+class WebhookSettings(BaseSettings):
+    """How results are delivered to a `callback_url`."""
+
+    webhook_secret: Annotated[
+        SecretStr | None, BeforeValidator(lambda secret: secret or None), AfterValidator(checked_secret)
+    ] = Field(None, description="`whsec_` and base64, signs deliveries; without it no callback_url is taken")
+    webhook_allow_private: bool = Field(False, description="true: deliver to addresses inside the network too")
+
+
+class ProxySettings(PictureSettings, QueueSettings, WebhookSettings):
+    """Who takes jobs in and gives results out."""
+
+    max_queued_jobs: int = Field(10_000, gt=0, description="jobs that have not ended; one more is a 429")
+    max_wait_seconds: float = Field(20.0, gt=0, description="the longest `?wait=`; a longer one is cut to this")
+
+
+class PredictorSettings(AnyPredictorSettings, QueueSettings):
+    """Who works the queue off."""
+
+    lease_seconds: float = Field(5.0, gt=0, description="a predictor that is silent for so long has lost its jobs")
+    job_timeout_seconds: float = Field(300.0, gt=0, description="one attempt that takes longer has failed")
+    retry: Literal["predictor", "queue"] = Field("queue", description="where a failed job is tried again")
+    max_attempts: int = Field(3, gt=0, description="of a job; then it is a dead letter")
+    backoff_seconds: float = Field(0.5, ge=0, description="before the second attempt; twice as long before each more")
+
+
+class DeliverySettings(ServiceSettings, QueueSettings, WebhookSettings):
+    """Who brings results elsewhere."""
+
+    results_database: str = Field(".state/asynchronous/results.sqlite", description="path of an SQLite file")
+    delivery_timeout_seconds: float = Field(5.0, gt=0, description="of one attempt at one webhook")
+    delivery_attempts: int = Field(8, gt=0, description="at one webhook, 1, 2, 4, … seconds apart")

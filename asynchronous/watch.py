@@ -1,0 +1,71 @@
+"""Who waits for a job is woken when its state changes: one subscription serves all who wait in this process.
+
+What is told is only that something has changed; the state is read from the job. So a message that is lost, while Redis
+is away, costs time and nothing else: all who wait look again when the connection is back.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from asynchronous.broker import EVENTS
+from common.service import Service
+
+logger = logging.getLogger(__name__)
+PAUSE_SECONDS = 0.2
+
+
+class Watch:
+    """Listens while the app runs."""
+
+    def __init__(self, app: Service, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
+        app.add_companion(self._listening)
+
+    @contextmanager
+    def on(self, job_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when this job changes."""
+        key, changed = job_id.encode(), asyncio.Event()
+        self._waiting[key].add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[key].discard(changed)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._listen())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    await channel.subscribe(EVENTS)
+                    async for message in channel.listen():
+                        self._wake(message)
+            except (RedisError, OSError) as error:
+                logger.warning("changes of jobs are not told: %s", error)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    def _wake(self, message: dict[str, object]) -> None:
+        data = message["data"]
+        if not isinstance(data, bytes):  # subscribed, perhaps once more: what was told meanwhile was missed
+            jobs = list(self._waiting)
+        else:
+            jobs = [line.partition(b" ")[0] for line in data.splitlines()]
+        for job in jobs:
+            for changed in self._waiting.get(job, ()):
+                changed.set()

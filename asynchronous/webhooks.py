@@ -1,0 +1,86 @@
+"""Posts to addresses that clients gave: signed, without redirects, and to no address inside the network.
+
+Whoever can name an address could make this service ask its neighbours (server-side request forgery). So the host is
+looked up here, each of its addresses must be public, and the connection goes to the very address that was checked.
+"""
+
+import asyncio
+import socket
+from ipaddress import IPv6Address, ip_address
+from time import monotonic, time
+
+import httpx
+from pydantic import SecretStr
+
+from asynchronous.signature import signed
+from common.errors import Problem
+
+LOOKUP_SECONDS = 1.0
+
+
+class PrivateAddress(Exception):
+    """The host is inside the network, or may be."""
+
+
+class Webhooks:
+    """Delivers; `allow_private` is for receivers inside the network that one trusts all clients with."""
+
+    def __init__(self, secret: SecretStr | None, allow_private: bool) -> None:
+        self._secret = secret
+        self._allow_private = allow_private
+
+    async def check(self, url: str, deadline: float) -> None:
+        """Whether deliveries to this address will be tried at all; raises `Problem` 422."""
+        if self._secret is None:
+            raise Problem(422, "callback_url: not offered here, since no WEBHOOK_SECRET is set: leave it out")
+        parts = httpx.URL(url)
+        if parts.userinfo:
+            raise Problem(422, "callback_url: expected no user name or password in it")
+        try:
+            async with asyncio.timeout(min(LOOKUP_SECONDS, deadline - monotonic())):
+                await self._address(parts)
+        except PrivateAddress as error:
+            raise Problem(422, f"callback_url: {error}") from None
+        except (OSError, TimeoutError):
+            pass  # it may be found when the result is there
+
+    async def post(self, client: httpx.AsyncClient, url: str, message_id: str, body: bytes) -> str | None:
+        """Deliver once; None if the receiver took it (2xx), else why not."""
+        assert self._secret is not None
+        parts = httpx.URL(url)
+        try:
+            address = await self._address(parts)
+            answer = await client.post(
+                parts.copy_with(host=address),
+                content=body,
+                headers={
+                    "Host": parts.netloc.decode("ascii"),
+                    "Content-Type": "application/json",
+                    **signed(self._secret, message_id, int(time()), body),
+                },
+                extensions={"sni_hostname": parts.raw_host.decode("ascii")},
+            )
+        except (PrivateAddress, OSError, httpx.HTTPError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None if answer.is_success else f"the receiver answered {answer.status_code}"
+
+    async def _address(self, url: httpx.URL) -> str:
+        """One of the host's addresses; raises OSError if there is none, `PrivateAddress` if any is not public."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+        addresses = [str(place[4][0]) for place in found]
+        if not self._allow_private and not all(map(is_public, addresses)):
+            raise PrivateAddress(f"expected a public host, got {url.host} (WEBHOOK_ALLOW_PRIVATE=true allows it)")
+        return addresses[0]
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is one of the internet's, also where one of IPv4 is written as one of IPv6."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+        if inner:
+            return is_public(str(inner))
+        if ip.packed.startswith(b"\x00\x64\xff\x9b"):  # NAT64: the last four bytes are an address of IPv4
+            return is_public(".".join(map(str, ip.packed[12:])))
+    return ip.is_global and not ip.is_multicast
