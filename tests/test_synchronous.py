@@ -3,13 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import httpx
-import onnx
 import pytest
 
 from tests.processes import wait_until
@@ -33,21 +31,9 @@ class Office(NamedTuple):
     hard: Server
 
 
-def slow_mlp(path: Path) -> str:
-    """The slow reader, whose output has the name that the proxy asks for."""
-    model = onnx.load(slow_reader(path))
-    names = {"probabilities": "quick_probabilities", "slow_probabilities": "probabilities"}
-    for node in model.graph.node:
-        for tensors in (node.input, node.output):
-            tensors[:] = [names.get(name, name) for name in tensors]
-    model.graph.output[-1].name = "probabilities"
-    onnx.save(model, path)
-    return str(path)
-
-
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    model = slow_mlp(tmp_path_factory.mktemp("slow") / "mlp.onnx")
+    model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     with system("synchronous") as these, system("synchronous") as second, system("synchronous") as third:
         servers = Office(
             these.launch("predictor", model_uri=model),

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 
 from tests.processes import wait_until
-from tests.servers import slow_pixels
+from tests.servers import slow_pixels, slow_reader
 from tests.systems import System, synchronous
-from tests.test_synchronous import as_bytes, slow_mlp, sort
+from tests.test_synchronous import as_bytes, sort
 
 pytestmark = pytest.mark.full
 SLOW_SECONDS = 1.2
@@ -20,7 +20,7 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 @pytest.fixture(scope="module", params=["http", "grpc"])
 def these(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A predictor that looks at one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
-    model = slow_mlp(tmp_path_factory.mktemp("slow") / "mlp.onnx")
+    model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     with synchronous(request.param, predictor={"model_uri": model, "max_batch_rows": 1}) as these:
         yield these
 
