@@ -14,9 +14,9 @@ from time import time
 from typing import Any, Literal, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from asynchronous import scripts
+from common.redis import make_group
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
 DEAD_LETTERS = "asynchronous:dead-letters"
@@ -105,11 +105,7 @@ class Broker:
 
     async def open(self) -> None:
         """Make the stream and its group, unless they are there."""
-        try:
-            await self._redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        await make_group(self._redis, STREAM, GROUP)
 
     async def claim(self, consumer: str, count: int, block_ms: int) -> list[Claimed]:
         """Up to `count` jobs that nobody has begun; waits for the first as long as `block_ms`."""

@@ -9,7 +9,8 @@ from time import time
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+
+from common.redis import make_group
 
 STREAM, GROUP = "asynchronous:finished", "delivery"
 WEBHOOKS = "asynchronous:webhooks"
@@ -37,11 +38,7 @@ class Outbox:
 
     async def open(self) -> None:
         """Make the stream and its group, unless they are there."""
-        try:
-            await self._redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        await make_group(self._redis, STREAM, GROUP)
 
     async def finished(self, consumer: str, count: int, block_ms: int) -> list[Finished]:
         """Up to `count` jobs that have ended; those first that another process began to deliver and has not."""

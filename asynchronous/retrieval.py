@@ -1,6 +1,5 @@
 """What clients and operators ask for once a job is in: its state, now or when it changes, and the dead letters."""
 
-import asyncio
 from collections.abc import AsyncIterable
 from time import monotonic
 from typing import Annotated, Any
@@ -10,14 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
-from asynchronous.broker import Broker
+from asynchronous.broker import EVENTS, Broker
 from asynchronous.jobs import Accepted, DeadLetter, Job, to_dead_letter, to_job
 from asynchronous.settings import ProxySettings
-from asynchronous.watch import Watch
 from common.call import Call
 from common.errors import Problem
 from common.redis import within
 from common.service import Service
+from common.watch import Watch, wait_for
 
 CALLED_OFF = "called off by its client"
 LOOK_AGAIN_SECONDS = 1.0
@@ -28,7 +27,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"description": "see detail
 def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySettings) -> None:
     """Add the endpoints under /jobs/{job_id} and /dead-letters."""
     router = APIRouter(responses=PROBLEMS)
-    watch = Watch(app, redis)
+    watch = Watch(app, redis, EVENTS)
 
     async def find(job_id: UUID, request: Request) -> Job:
         call: Call = request.scope["call"]
@@ -51,7 +50,7 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
                 left = end - monotonic()
                 if newer.status != job.status or left <= 0 or app.process.draining:
                     return newer
-                await _wait(told, min(left, LOOK_AGAIN_SECONDS))
+                await wait_for(told, min(left, LOOK_AGAIN_SECONDS))
 
     @router.get("/jobs/{job_id}")
     async def get_job(
@@ -106,14 +105,6 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         return Accepted(job_id=str(job_id))
 
     app.include_router(router)
-
-
-async def _wait(told: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await told.wait()
-    except TimeoutError:
-        pass
 
 
 def _tell_times(job: Job, call: Call) -> None:

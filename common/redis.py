@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from common.backend import Caller, seconds_to_give
 from common.errors import Problem
@@ -57,3 +57,12 @@ async def within(caller: Caller, name: str) -> AsyncIterator[None]:
         raise Problem(503, f"the {name} does not answer ({type(error).__name__})", {"Retry-After": "1"}) from None
     finally:
         caller.timings[name] = monotonic() - started
+
+
+async def make_group(redis: Redis, stream: str, group: str) -> None:
+    """Make a stream and a consumer group that reads it from its beginning, unless they are there."""
+    try:
+        await redis.xgroup_create(stream, group, "0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise

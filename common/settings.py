@@ -52,6 +52,13 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis)]
 """Where a Redis or Valkey is; it may hold a password."""
 
 
+class StoreSettings(BaseSettings):
+    """Where scans are kept."""
+
+    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), description="may hold a password")
+    image_ttl_seconds: int = Field(86_400, gt=0, description="how long scans are kept")
+
+
 class PictureSettings(ServiceSettings):
     """What a service that takes pictures will look at."""
 

@@ -1,46 +1,21 @@
 """What the proxy takes and answers."""
 
 from collections.abc import Sequence
-from typing import Literal, Self
-from uuid import UUID
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from common.backend import BackendError
 from common.classifier import Classification
 from common.digits import DECIMALS, Digit, ModelRef, Picture, to_digits
 from common.errors import Problem
+from common.image_store import StoredImage
 from common.openapi import Operation
 from common.pictures import IMAGES
 
 StageName = Literal["quality", "reader", "specialist"]
-EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
 LEGIBILITIES, LEGIBLE = 2, 1
 """The classes of the quality model, and which of them is the good one."""
-
-
-class StoredImage(BaseModel):
-    """Scans of one letter that are in the store."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    image_id: UUID
-
-    @classmethod
-    def named_in(cls, body: bytes) -> Self | None:
-        """The letter that a JSON body names, None if it names none; raises `Problem` 422 where that is no id."""
-        try:
-            document = from_json(body)
-        except ValueError:
-            return None
-        if not isinstance(document, dict) or "image_id" not in document:
-            return None
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            raise Problem(422, f"{found['loc'][0]!s:.60}: {found['msg']}; {EXPECTED}") from None
 
 
 class StageAnswer(BaseModel):

@@ -5,13 +5,13 @@ It fails as a whole, and takes no other with it: each is deployed, updated and s
 
 from fastapi import FastAPI
 
+from common.image_store import ImageStore
 from common.open_inference import add_open_inference
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader
+from common.retrieval import RETRIEVE, Retrieval
 from common.service import Service
-from microservice_vertical.retrieval import RETRIEVE, Retrieval
 from microservice_vertical.settings import PredictorSettings
-from microservice_vertical.store import ImageStore
 
 
 def create_app(settings: PredictorSettings | None = None) -> FastAPI:
@@ -20,8 +20,8 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     model = load_model(settings)
     app = Service(f"microservice_vertical-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
-    store = ImageStore(app, settings)
+    store = ImageStore(app, "microservice_vertical", settings)
     app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
-    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, settings), RETRIEVE)
+    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, settings.scans), RETRIEVE)
     add_open_inference(app, predictor)
     return app

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from common.call import Call, Reply
+from common.image_store import ImageStore, StoredImage
 from common.pictures import PictureDecoder
 from common.playground import add_playground
 from common.service import Service, once
@@ -21,19 +22,17 @@ from microservice_vertical.answers import (
     Prediction,
     QualityAnswer,
     ReadingAnswer,
-    StoredImage,
     gathered,
 )
 from microservice_vertical.settings import ProxySettings
 from microservice_vertical.stages import Letter, Stage, connect
-from microservice_vertical.store import ImageStore
 
 
 def create_app(settings: ProxySettings | None = None) -> FastAPI:
     """The proxy: `uvicorn microservice_vertical.proxy:create_app --factory`."""
     settings = settings or ProxySettings.from_environment()
     app = Service("microservice_vertical", settings)
-    store, stages = ImageStore(app, settings), connect(app, settings)
+    store, stages = ImageStore(app, "microservice_vertical", settings), connect(app, settings)
     proxy = Proxy(store, stages, settings)
     app.add_endpoint("POST", "/images", proxy.keep, KEEP)
     app.add_endpoint("POST", "/predict", proxy.predict, PREDICT)

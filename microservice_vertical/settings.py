@@ -3,20 +3,24 @@
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
 
-from common.settings import CallerSettings, PictureSettings, PredictorSettings as AnyPredictorSettings, RedisUrl
+from common.settings import (
+    CallerSettings,
+    PictureSettings,
+    PredictorSettings as AnyPredictorSettings,
+    RedisUrl,
+    StoreSettings as AnyStoreSettings,
+)
 
 Step = Literal["hard", "soft"]
 """A hard step's failure is the request's; a soft one's leaves the best answer so far, marked as degraded."""
 MODEL_URL = "^https?://[^/]+/v2/models/[^/]+$"
 
 
-class StoreSettings(BaseSettings):
+class StoreSettings(AnyStoreSettings):
     """Where the scans of letters are kept."""
 
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6305/0"), description="may hold a password")
-    image_ttl_seconds: int = Field(86_400, gt=0, description="how long scans are kept")
 
 
 class ProxySettings(CallerSettings, PictureSettings, StoreSettings):

@@ -14,10 +14,10 @@ from common.classifier import Classification
 from common.classifier_rest import RestClassifier
 from common.client import Client
 from common.digits import CLASSES
+from common.image_store import not_kept
 from common.service import Service
 from microservice_vertical.answers import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
 from microservice_vertical.settings import ProxySettings, Step
-from microservice_vertical.store import not_kept
 
 Letter = NDArray[np.float32] | UUID
 """Scans of shape (n, 64), or the id of those that each predictor gets from the store itself."""

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from common.errors import Problem
+from common.image_store import ImageStore, Scans
 from common.service import Service
 from common.training.data import Features
 from microservice_vertical.settings import ProxySettings
-from microservice_vertical.store import ImageStore, Scans
 from tests.processes import wait_until
 from tests.systems import System, system
 
@@ -64,7 +64,7 @@ async def opened(these: System, **settings: Any) -> AsyncIterator[ImageStore]:
     url = f"redis://127.0.0.1:{these.port('redis')}/0"
     proxy = ProxySettings(**({"redis_url": url} | settings))
     app = Service("test", proxy)
-    store = ImageStore(app, proxy)
+    store = ImageStore(app, "microservice_vertical", proxy)
     async with app.router.lifespan_context(app):
         yield store
 

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from common import digits
 from common.call import Call, Reply
 from common.errors import Problem
+from common.image_store import EXPECTED, ImageStore, Scans, StoredImage
 from common.openapi import Operation
 from common.predictor import Predictor
 from common.protocol.body import write_reply
 from common.protocol.schema import InferResponse
-from microservice_vertical.answers import EXPECTED, StoredImage
-from microservice_vertical.settings import PredictorSettings
-from microservice_vertical.store import ImageStore
 
 RETRIEVE = Operation(
     summary="Predict a letter that is in the store",
@@ -31,10 +29,10 @@ RETRIEVE = Operation(
 class Retrieval:
     """The endpoint: an id in, probabilities out."""
 
-    def __init__(self, predictor: Predictor, store: ImageStore, settings: PredictorSettings) -> None:
+    def __init__(self, predictor: Predictor, store: ImageStore, scans: Scans) -> None:
         self._predictor = predictor
         self._store = store
-        self._scans = settings.scans
+        self._scans: Scans = scans
         names = {spec.name for spec in (*predictor.model.inputs, *predictor.model.outputs)}
         self._fits = {digits.INPUT, digits.OUTPUT} <= names
 

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from asynchronous.broker import EVENTS
 from common.service import Service
 
 logger = logging.getLogger(__name__)
@@ -21,10 +20,11 @@ PAUSE_SECONDS = 0.2
 
 
 class Watch:
-    """Listens while the app runs."""
+    """Listens on a channel while the app runs; a message there is lines, each a job's id, a space and whatever."""
 
-    def __init__(self, app: Service, redis: Redis) -> None:
+    def __init__(self, app: Service, redis: Redis, channel: str) -> None:
         self._redis = redis
+        self._channel = channel
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
         app.add_companion(self._listening)
 
@@ -53,7 +53,7 @@ class Watch:
         while True:
             try:
                 async with self._redis.pubsub() as channel:
-                    await channel.subscribe(EVENTS)
+                    await channel.subscribe(self._channel)
                     async for message in channel.listen():
                         self._wake(message)
             except (RedisError, OSError) as error:
@@ -69,3 +69,12 @@ class Watch:
         for job in jobs:
             for changed in self._waiting.get(job, ()):
                 changed.set()
+
+
+async def wait_for(told: asyncio.Event, seconds: float) -> None:
+    """Until it is told, but no longer than so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await told.wait()
+    except TimeoutError:
+        pass
