@@ -4,21 +4,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
 from common.digits import Digit, Picture
 from common.openapi import Operation
+from common.payload import to_features
 from common.pictures import IMAGES
 
 Status = Literal["queued", "running", "done", "failed"]
 Delivery = Literal["at-least-once", "at-most-once"]
 CallbackUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=2_000, allowed_schemes=["http", "https"])]
 EXAMPLE = "0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"
-FP32 = np.dtype("<f4")
-"""A payload is the 64 features of a picture, one after another."""
 
 
 class SubmitQuery(BaseModel):
@@ -109,16 +106,6 @@ def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         error=fields[b"error"].decode(),
         pixels=to_features(fields[b"payload"])[0].tolist(),
     )
-
-
-def to_payload(features: NDArray[np.float32]) -> bytes:
-    """Features of shape (1, 64), as they stand in Redis."""
-    return features.astype(FP32, copy=False).tobytes()
-
-
-def to_features(payload: bytes) -> NDArray[np.float32]:
-    """The opposite."""
-    return np.frombuffer(payload, FP32)[np.newaxis]
 
 
 def to_time(seconds: Any) -> datetime:

@@ -17,10 +17,10 @@ from redis.exceptions import RedisError
 
 from asynchronous.broker import Broker, Claimed, Kind, Outcome
 from asynchronous.jobs import job_outcomes
-from asynchronous.reading import JobReader
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger
 from common.errors import Problem
+from common.job_reader import JobReader
 from common.open_inference import add_open_inference
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader

@@ -12,13 +12,14 @@ from uuid import uuid4
 from fastapi import FastAPI
 
 from asynchronous.broker import Broker, OtherBody, QueueFull
-from asynchronous.jobs import SUBMIT, Accepted, SubmitQuery, to_payload
+from asynchronous.jobs import SUBMIT, Accepted, SubmitQuery
 from asynchronous.retrieval import add_retrieval
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger, Trigger
 from asynchronous.webhooks import Webhooks
 from common.call import Call, Reply
 from common.errors import Problem
+from common.payload import to_payload
 from common.pictures import PictureDecoder
 from common.playground import add_playground
 from common.redis import answers, connect, within

@@ -23,9 +23,9 @@ from redis.exceptions import RedisError
 
 from asynchronous.broker import EVENTS, Values
 from asynchronous.jobs import Accepted
-from asynchronous.reading import JobReader
 from asynchronous.settings import PredictorSettings
 from common.errors import Problem
+from common.job_reader import JobReader
 from common.service import Service
 
 logger = logging.getLogger(__name__)

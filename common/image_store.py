@@ -14,14 +14,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from common.backend import Caller
-from common.digits import FEATURES
 from common.errors import Problem
+from common.payload import SCAN_BYTES, to_features, to_payload
 from common.redis import answers, connect, within
 from common.service import Service
 from common.settings import StoreSettings
 
-FP32 = np.dtype("<f4")
-SCAN_BYTES = FEATURES * FP32.itemsize
 Scans = Literal["first", "all"]
 EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
 LAST_BYTE: dict[Scans, int] = {"first": SCAN_BYTES - 1, "all": -1}
@@ -62,7 +60,7 @@ class ImageStore:
         """Keep scans of shape (n, 64), and give them an id; raises `Problem` 503."""
         image_id = uuid4()
         async with within(caller, "store"):
-            await self._redis.set(self._key(image_id), scans.astype(FP32, copy=False).tobytes(), ex=self._ttl)
+            await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
         return image_id
 
     async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.float32]:
@@ -71,7 +69,7 @@ class ImageStore:
             content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
         if not content or len(content) % SCAN_BYTES:  # nothing, or nothing of ours
             raise not_kept(image_id)
-        return np.frombuffer(content, FP32).reshape(-1, FEATURES)
+        return to_features(content)
 
     async def is_ready(self) -> bool:
         """Whether it answers."""

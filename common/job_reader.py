@@ -1,9 +1,9 @@
-"""What a job is made of, and what comes of it: here, and only here, the payload, the domain and the model meet."""
+"""A job's payload in, a digit out. Here, and only here, what lies in a queue, the domain and the model meet."""
 
 from dataclasses import dataclass, field
 
-from asynchronous.jobs import to_features
 from common import digits
+from common.payload import to_features
 from common.predictor import Predictor
 from common.reader import probabilities_output
 

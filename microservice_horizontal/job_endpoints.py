@@ -1,0 +1,122 @@
+"""The asynchronous half of the proxy: a job goes in for all members; each answer comes out as soon as it is there."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from time import monotonic
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+from fastapi import Depends, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from redis.asyncio import Redis
+
+from common.call import Call, Reply
+from common.digits import Picture as PictureBody
+from common.errors import Problem
+from common.image_store import StoredImage
+from common.openapi import Operation
+from common.payload import to_payload
+from common.pictures import IMAGES
+from common.redis import within
+from common.service import Service
+from common.trace import current_trace
+from common.watch import Watch, wait_for
+from microservice_horizontal.job_stream import EVENTS, JobStream
+from microservice_horizontal.jobs import Accepted, Job, to_job
+from microservice_horizontal.settings import ProxySettings
+
+LOOK_AGAIN_SECONDS = 1.0
+"""The longest wait without a look: for the end of this process, and for a change that was not told."""
+MAX_WAIT_SECONDS = 20.0
+
+SUBMIT = Operation(
+    summary="Have all models read a digit, and answer later",
+    json_body=PictureBody | StoredImage,
+    binary_bodies=IMAGES,
+    response=Accepted,
+    status=202,
+    problems=(400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
+)
+
+
+class JobIntake:
+    """The endpoint: a picture in, a job's id out."""
+
+    def __init__(
+        self, jobs: JobStream, picture: Callable[[Call, bool], Awaitable[Any]], settings: ProxySettings
+    ) -> None:
+        self._jobs = jobs
+        self._picture = picture
+        self._settings = settings
+
+    async def __call__(self, call: Call) -> Reply:
+        """Keep, and only then accept."""
+        payload = to_payload(await self._picture(call, True))
+        job_id = call.log["job_id"] = str(uuid4())
+        trace = current_trace.get()
+        async with within(call, "stream"):
+            if await self._jobs.count_open() >= self._settings.max_open_jobs:
+                most = self._settings.max_open_jobs
+                raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
+            seconds = self._settings.job_deadline_seconds
+            await self._jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "")
+        headers = {"Location": f"/jobs/{job_id}", "Retry-After": "1"}
+        return Reply(Accepted(job_id=job_id).model_dump_json().encode(), 202, headers=headers)
+
+
+def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: ProxySettings) -> None:
+    """Add `GET /jobs/{job_id}` and `GET /jobs/{job_id}/events`."""
+    watch = Watch(app, redis, EVENTS)
+    members = settings.names
+
+    async def find(job_id: UUID, request: Request) -> Job:
+        call: Call = request.scope["call"]
+        call.log["job_id"] = job_id
+        async with within(call, "stream"):
+            return await look(str(job_id))
+
+    async def look(job_id: str) -> Job:
+        if not (fields := await jobs.get(job_id)) or b"status" not in fields:
+            raise Problem(404, f"job_id: there is no job {job_id}, or no more")
+        return to_job(job_id, fields, members)
+
+    async def changes(job: Job, seconds: float) -> AsyncIterable[Job]:
+        """The job as it is, then after each change, until it is closed or so many seconds are over."""
+        end = monotonic() + seconds
+        with watch.on(job.job_id) as told:
+            while True:
+                told.clear()
+                job = await look(job.job_id)
+                yield job
+                if job.status != "running" or (left := end - monotonic()) <= 0 or app.process.draining:
+                    return
+                await wait_for(told, min(left, LOOK_AGAIN_SECONDS))
+
+    @app.get("/jobs/{job_id}", responses={404: {"description": "see detail"}, 503: {"description": "see detail"}})
+    async def get_job(
+        job: Annotated[Job, Depends(find)],
+        response: Response,
+        wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it is closed")] = 0,
+    ) -> Job:
+        """The answers so far; with `wait` once the job is closed, or after so many seconds as it is."""
+        async for newer in changes(job, min(wait, MAX_WAIT_SECONDS)):
+            job = newer
+        if job.status == "running":
+            response.headers["Retry-After"] = "1"
+        return job
+
+    @app.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+    async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
+        """Each model's answer the moment it is there (`prediction`), what began early (`early`), then the end
+        (`aggregate`, or `failed`).
+        """
+        told: set[str] = set()
+        async for newer in changes(job, settings.job_deadline_seconds + LOOK_AGAIN_SECONDS):
+            for name, digit in newer.predictions.items():
+                if name not in told:
+                    yield ServerSentEvent(event="prediction", data=digit)
+            if newer.early and "early" not in told:
+                yield ServerSentEvent(event="early", data=newer.early)
+                told.add("early")
+            told.update(newer.predictions)
+            if newer.status != "running":
+                yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)

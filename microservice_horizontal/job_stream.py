@@ -1,0 +1,163 @@
+"""Jobs that every member reads: every Redis command of the asynchronous half is here.
+
+A job is one entry of a stream that each member reads through a consumer group of its own, so none waits for another.
+An answer is kept under (job, member), and the first one stays; so it does no harm if work is done twice, and reading,
+claiming and acknowledging is all that a member needs. The answers are a stream too, for the post-processor.
+"""
+
+from collections.abc import Mapping
+from time import time
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+
+from common.redis import make_group
+
+JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
+DEADLINES = "microservice_horizontal:deadlines"
+EVENTS = "microservice_horizontal:events"
+POST_PROCESSORS = "post-processors"
+
+SUBMIT = """#!lua
+-- ARGV: id, time, deadline, ttl, payload, traceparent
+local id, now, deadline, ttl, payload, traceparent = unpack(ARGV)
+local job = 'microservice_horizontal:job:' .. id
+if redis.call('EXISTS', job) == 1 then return end  -- sent again after a broken connection
+local oldest = string.format('%d', (now - ttl) * 1000)
+local entry = redis.call('XADD', 'microservice_horizontal:jobs', 'MINID', '~', oldest, '*',
+                         'job_id', id, 'payload', payload, 'traceparent', traceparent)
+redis.call('HSET', job, 'status', 'running', 'submitted_at', now, 'deadline', deadline, 'entry', entry)
+redis.call('EXPIRE', job, ttl)
+redis.call('ZADD', 'microservice_horizontal:deadlines', deadline, id)
+"""
+
+CLOSE = """#!lua flags=allow-oom
+-- ARGV: id, time, then fields and values. A job is closed once; gives whether it was by this call.
+local id, job = ARGV[1], 'microservice_horizontal:job:' .. ARGV[1]
+redis.call('ZREM', 'microservice_horizontal:deadlines', id)
+if redis.call('HGET', job, 'status') ~= 'running' then return 0 end
+redis.call('HSET', job, 'finished_at', ARGV[2], unpack(ARGV, 3))
+redis.call('PUBLISH', 'microservice_horizontal:events', id .. ' closed')
+return 1
+"""
+
+Fields = dict[bytes, bytes]
+
+
+class Entry(NamedTuple):
+    """A job as a member gets it, and how often a process of this member has begun it."""
+
+    entry: bytes
+    job_id: str
+    payload: bytes
+    traceparent: bytes
+    attempts: int = 1
+
+
+class Told(NamedTuple):
+    """That a member has answered."""
+
+    entry: bytes
+    job_id: str
+    member: str
+
+
+class JobStream:
+    """The jobs, for proxy, members and post-processor. Times are seconds since the epoch."""
+
+    def __init__(self, redis: Redis, job_ttl_seconds: int) -> None:
+        self._redis = redis
+        self._ttl = job_ttl_seconds
+        self._submit, self._close = redis.register_script(SUBMIT), redis.register_script(CLOSE)
+
+    # The proxy
+
+    async def count_open(self) -> int:
+        """How many jobs are not closed."""
+        return int(await self._redis.zcard(DEADLINES))
+
+    async def submit(self, job_id: str, payload: bytes, seconds: float, traceparent: str) -> None:
+        """Keep a job for all members; in so many seconds it is closed. May be repeated with the same id."""
+        now = time()
+        await self._submit(args=[job_id, now, now + seconds, self._ttl, payload, traceparent])
+
+    async def get(self, job_id: str) -> Fields:
+        """All that is known of a job; nothing where there is no such job, or no more."""
+        return await self._redis.hgetall(_key(job_id))  # type: ignore[return-value]
+
+    # The members
+
+    async def read(self, member: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
+        """Up to `count` jobs that this member has not read yet; waits for the first as long as `block_ms`."""
+        await make_group(self._redis, JOBS, member)
+        found: Any = await self._redis.xreadgroup(member, consumer, {JOBS: ">"}, count=count, block=block_ms)
+        return [_entry(entry, fields) for entry, fields in found[0][1]] if found else []
+
+    async def take_over(self, member: str, consumer: str, lease_ms: int) -> list[Entry]:
+        """One job that another process of this member has begun, and not answered within its lease; or none."""
+        await make_group(self._redis, JOBS, member)
+        found: Any = await self._redis.xautoclaim(JOBS, member, consumer, lease_ms, count=1)
+        taken = []
+        for entry, fields in found[1]:
+            (held,) = await self._redis.xpending_range(JOBS, member, entry, entry, 1)
+            taken.append(_entry(entry, fields, int(held["times_delivered"])))
+        return taken
+
+    async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
+        """Keep this member's answers, tell of them, and be done with the jobs, all in one step."""
+        async with self._redis.pipeline() as transaction:
+            for job, content in answers.items():
+                transaction.hsetnx(_key(job.job_id), f"answer:{member}", content)
+                transaction.expire(_key(job.job_id), self._ttl)
+                oldest = int((time() - self._ttl) * 1e3)
+                transaction.xadd(ANSWERS, {"job_id": job.job_id, "member": member}, minid=oldest, approximate=True)
+                transaction.xack(JOBS, member, job.entry)
+            transaction.publish(EVENTS, "\n".join(f"{job.job_id} {member}" for job in answers))
+            await transaction.execute()
+
+    # The post-processor
+
+    async def told(self, consumer: str, count: int, block_ms: int, lease_ms: int) -> list[Told]:
+        """Up to `count` answers that no post-processor has dealt with; waits as long as `block_ms`."""
+        await make_group(self._redis, ANSWERS, POST_PROCESSORS)
+        left: Any = await self._redis.xautoclaim(ANSWERS, POST_PROCESSORS, consumer, lease_ms, count=count)
+        entries = left[1]
+        if not entries:
+            group = POST_PROCESSORS
+            found: Any = await self._redis.xreadgroup(group, consumer, {ANSWERS: ">"}, count=count, block=block_ms)
+            entries = found[0][1] if found else []
+        return [Told(entry, str(fields[b"job_id"], "ascii"), fields[b"member"].decode()) for entry, fields in entries]
+
+    async def note_early(self, job_id: str, content: bytes) -> None:
+        """That the next action has begun."""
+        async with self._redis.pipeline() as transaction:
+            transaction.hsetnx(_key(job_id), "early", content)
+            transaction.publish(EVENTS, f"{job_id} early")
+            await transaction.execute()
+
+    async def close(self, job_id: str, fields: Mapping[str, bytes | str]) -> bool:
+        """Close a job with these fields, unless it is closed."""
+        pairs = [part for field in fields.items() for part in field]
+        return bool(await self._close(args=[job_id, time(), *pairs]))
+
+    async def overdue(self) -> list[str]:
+        """The jobs that are open past their deadline."""
+        found: Any = await self._redis.zrange(DEADLINES, "-inf", time(), byscore=True, offset=0, num=1_000)
+        return [str(job_id, "ascii") for job_id in found]
+
+    async def dealt_with(self, told: list[Told], answered_by_all: list[bytes]) -> None:
+        """These answers need not be told again, and these jobs no member will read any more."""
+        async with self._redis.pipeline() as transaction:
+            transaction.xack(ANSWERS, POST_PROCESSORS, *[one.entry for one in told])
+            transaction.xdel(ANSWERS, *[one.entry for one in told])
+            if answered_by_all:
+                transaction.xdel(JOBS, *answered_by_all)
+            await transaction.execute()
+
+
+def _entry(entry: bytes, fields: Fields, attempts: int = 1) -> Entry:
+    return Entry(entry, str(fields[b"job_id"], "ascii"), fields[b"payload"], fields[b"traceparent"], attempts)
+
+
+def _key(job_id: str) -> str:
+    return f"microservice_horizontal:job:{job_id}"

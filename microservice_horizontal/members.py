@@ -1,0 +1,56 @@
+"""A member: one of the models that vote, as the proxy asks it."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import to_json
+
+from common.backend import Backend, BackendError
+from common.call import Call
+from common.classifier import Classification
+from common.classifier_rest import RestClassifier
+from common.client import Client
+from common.digits import CLASSES
+from common.image_store import not_kept
+from common.service import Service
+from microservice_horizontal.settings import ProxySettings, name_of
+
+Picture = NDArray[np.float32] | UUID
+"""Features of shape (1, 64), or the id of a picture that each member gets from the store itself."""
+JSON = {"content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A model by its name, and where it is asked."""
+
+    name: str
+    classifier: RestClassifier
+    retrieve: httpx.URL
+
+    async def ask(self, picture: Picture, call: Call) -> Classification:
+        """Its probabilities, shape (1, 10); raises `BackendError`, or `Problem` 404 where the picture is not kept."""
+        if not isinstance(picture, UUID):
+            return await self.classifier.classify(picture, call)
+        try:
+            return await self.classifier.ask(self.retrieve, to_json({"image_id": picture}), JSON, call, rows=1)
+        except BackendError as error:
+            if error.status == 404 and str(picture) in error.cause:
+                raise not_kept(picture) from None
+            raise
+
+
+def connect(app: Service, settings: ProxySettings) -> dict[str, Member]:
+    """All members by name, each with a breaker of its own, on one pool of connections."""
+    client = Client(app)
+    return {
+        (name := name_of(url)): Member(
+            name,
+            RestClassifier(Backend(name, settings, app.metrics), client, url, CLASSES),
+            httpx.URL(url).join("/retrieve"),
+        )
+        for url in settings.members
+    }

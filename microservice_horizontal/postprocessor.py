@@ -1,0 +1,97 @@
+"""The post-processor: it manages the lag between the answers to a job.
+
+As soon as the chosen member has answered, it begins the next action. As soon as enough members agree, or all have
+answered, or the job's deadline is over, it closes the job with what there is; what comes later changes nothing. It may
+be killed at any moment: the answers that it had in hand are told again.
+"""
+
+import socket
+from time import time
+from uuid import uuid4
+
+import numpy as np
+from fastapi import FastAPI
+from pydantic_core import to_json
+
+from common.redis import answers as redis_answers, connect
+from common.repeat import repeat
+from common.service import Service
+from microservice_horizontal.aggregation import agreed
+from microservice_horizontal.answers import verdict
+from microservice_horizontal.early import begin_next_action
+from microservice_horizontal.job_stream import JobStream, Told
+from microservice_horizontal.jobs import Answers, Early, to_answers, to_missing, to_time
+from microservice_horizontal.settings import PostProcessorSettings
+
+ROUND_MS = 100
+"""The longest wait for answers; then deadlines are looked at."""
+AT_ONCE = 100
+LEASE_MS = 2_000
+"""What a post-processor has not dealt with for so long, another does."""
+
+
+def create_app(settings: PostProcessorSettings | None = None) -> FastAPI:
+    """The post-processor: `uvicorn microservice_horizontal.postprocessor:create_app --factory`."""
+    settings = settings or PostProcessorSettings.from_environment()
+    app = Service("microservice_horizontal-postprocessor", settings)
+    redis = connect(app, settings.redis_url)
+    post_processor = PostProcessor(JobStream(redis, settings.job_ttl_seconds), settings)
+    app.add_check(lambda: redis_answers(redis))
+    repeat(app, post_processor.work, "answers")
+    return app
+
+
+class PostProcessor:
+    """Deals with answers, and with deadlines."""
+
+    def __init__(self, jobs: JobStream, settings: PostProcessorSettings) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._consumer = f"{socket.gethostname()}-{uuid4()}"
+
+    async def work(self) -> None:
+        """One round."""
+        if told := await self._jobs.told(self._consumer, AT_ONCE, ROUND_MS, LEASE_MS):
+            for one in told:
+                if one.member == self._settings.early_model:
+                    await self._begin_early(one)
+            finished = [entry for one in told if (entry := await self._close_if_enough(one.job_id))]
+            await self._jobs.dealt_with(told, finished)
+        for job_id in await self._jobs.overdue():
+            fields = await self._jobs.get(job_id)
+            await self._close(job_id, to_answers(fields, self._settings.names), "timeout")
+
+    async def _begin_early(self, told: Told) -> None:
+        """The chosen member has answered: go on with what needs no other."""
+        fields = await self._jobs.get(told.job_id)
+        digit = to_answers(fields, [told.member]).predictions.get(told.member)
+        if digit and b"early" not in fields:
+            action = await begin_next_action(told.job_id, digit)
+            early = Early(model=told.member, digit=digit.digit, action=action, at=to_time(time()))
+            await self._jobs.note_early(told.job_id, early.model_dump_json().encode())
+
+    async def _close_if_enough(self, job_id: str) -> bytes | None:
+        """Close the job if it can be; gives its entry where all have answered, so that no member will read it."""
+        fields = await self._jobs.get(job_id)
+        answers = to_answers(fields, self._settings.names)
+        if fields.get(b"status") == b"running" and self._is_enough(answers):
+            await self._close(job_id, answers, "late")
+        return fields.get(b"entry") if len(answers) == len(self._settings.names) else None
+
+    def _is_enough(self, answers: Answers) -> bool:
+        votes = {name: np.array(digit.probabilities, np.float32) for name, digit in answers.predictions.items()}
+        return len(answers) == len(self._settings.names) or agreed(votes, self._settings.quorum)
+
+    async def _close(self, job_id: str, answers: Answers, reason: str) -> None:
+        """Make one answer of those that there are; a failure where there are too few."""
+        names, least = self._settings.names, self._settings.quorum
+        missing = to_json(to_missing(answers, names, reason))
+        if len(answers.predictions) < least:
+            error = f"{len(answers.predictions)} of {len(names)} models answered in time, expected at least {least}"
+            await self._jobs.close(job_id, {"status": "failed", "error": error, "missing": missing})
+            return
+        digit = verdict(answers.predictions, self._settings.aggregation, self._settings.weights)
+        fields: dict[str, bytes | str] = {"status": "done", "missing": missing}
+        if digit:
+            fields["prediction"] = digit.model_dump_json().encode()
+        await self._jobs.close(job_id, fields)

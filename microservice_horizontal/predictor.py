@@ -1,0 +1,79 @@
+"""The predictor: each member is this one service with another model. It is asked directly, and reads jobs beside that.
+
+It fails alone: a member that is gone costs the others nothing. What it had begun another process of it takes over, and
+an answer that is given twice is kept once.
+"""
+
+import asyncio
+import socket
+from time import monotonic
+from uuid import uuid4
+
+from fastapi import FastAPI
+from pydantic_core import to_json
+
+from common.image_store import ImageStore
+from common.job_reader import JobReader
+from common.open_inference import add_open_inference
+from common.predictor import Predictor, load_model
+from common.reader import READ, Reader
+from common.redis import connect
+from common.repeat import repeat
+from common.retrieval import RETRIEVE, Retrieval
+from common.service import Service
+from microservice_horizontal.job_stream import Entry, JobStream
+from microservice_horizontal.settings import PredictorSettings
+
+ROUND_MS = 500
+"""The longest wait for new jobs; then those of the dead are looked for."""
+
+
+def create_app(settings: PredictorSettings | None = None) -> FastAPI:
+    """The predictor: `uvicorn microservice_horizontal.predictor:create_app --factory`."""
+    settings = settings or PredictorSettings.from_environment()
+    model = load_model(settings)
+    app = Service(f"microservice_horizontal-{model.name}", settings)
+    predictor = Predictor(model, settings, app.metrics)
+    store = ImageStore(app, "microservice_horizontal", settings)
+    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, "first"), RETRIEVE)
+    add_open_inference(app, predictor)
+
+    reader = JobReader(predictor)
+    if reader.fits:
+        jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
+        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs")
+    return app
+
+
+class Worker:
+    """Reads jobs for its member, has them predicted as one batch, keeps the answers."""
+
+    def __init__(self, member: str, reader: JobReader, jobs: JobStream, settings: PredictorSettings) -> None:
+        self._member = member
+        self._reader = reader
+        self._jobs = jobs
+        self._settings = settings
+        self._consumer = f"{socket.gethostname()}-{uuid4()}"
+
+    async def work(self) -> None:
+        """One round: what dead processes have left, one by one, then what is new."""
+        lease_ms = int(self._settings.lease_seconds * 1e3)
+        while left := await self._jobs.take_over(self._member, self._consumer, lease_ms):
+            await self._answer(left)
+        count = self._settings.max_batch_rows
+        await self._answer(await self._jobs.read(self._member, self._consumer, count, ROUND_MS))
+
+    async def _answer(self, jobs: list[Entry]) -> None:
+        if jobs:
+            answers = await asyncio.gather(*[self._read(job) for job in jobs])
+            await self._jobs.answer(self._member, dict(zip(jobs, answers, strict=True)))
+
+    async def _read(self, job: Entry) -> bytes:
+        """The digit in JSON, or the error: of the data or the program, so it would come again."""
+        if job.attempts > self._settings.max_attempts:
+            return to_json({"error": f"{job.attempts - 1} processes ended while they worked on it"})
+        try:
+            return await self._reader.read(job.payload, monotonic() + self._settings.max_request_timeout_ms / 1e3)
+        except Exception as error:
+            return to_json({"error": f"{type(error).__name__}: {error}"})

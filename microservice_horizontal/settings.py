@@ -1,0 +1,102 @@
+"""The environment variables of the services: the proxy, the members that vote, and the post-processor."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode
+
+from common.settings import (
+    CallerSettings,
+    PictureSettings,
+    PredictorSettings as AnyPredictorSettings,
+    RedisUrl,
+    ServiceSettings,
+    StoreSettings as AnyStoreSettings,
+)
+
+Policy = Literal["wait", "deadline", "quorum", "first"]
+Aggregation = Literal["majority", "mean", "weighted", "none"]
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _weighted(value: Any) -> Any:
+    return dict(part.split("=", 1) for part in _listed(value)) if isinstance(value, str) else value
+
+
+def _without_doubles(urls: list[str]) -> list[str]:
+    names = [name_of(url) for url in urls]
+    if len(set(names)) < len(names):
+        raise ValueError("expected another model name in each address")
+    return urls
+
+
+def name_of(url: str) -> str:
+    """A member's name: that of its model."""
+    return url.rpartition("/")[2]
+
+
+MODELS = ("linear", "svm", "mlp")
+MemberUrl = Annotated[str, Field(pattern=r"^https?://[^/]+/v2/models/[\w.-]+$")]
+
+
+class StoreSettings(AnyStoreSettings):
+    """Where pictures and jobs are kept."""
+
+    redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6306/0"), description="may hold a password")
+    job_ttl_seconds: int = Field(3_600, gt=0, description="how long a job is kept, and can be looked up")
+
+
+class VoteSettings(BaseSettings):
+    """Who votes, and what comes of it."""
+
+    members: Annotated[
+        list[MemberUrl], NoDecode, BeforeValidator(_listed), Field(min_length=1), AfterValidator(_without_doubles)
+    ] = Field(
+        [
+            f"http://127.0.0.1:{port}/v2/models/{name}"
+            for port, name in ((8161, "linear"), (8162, "svm"), (8163, "mlp"))
+        ],
+        description="the models' addresses, separated by commas",
+    )
+    quorum: int = Field(2, gt=0, description="how many must answer (`deadline`), or agree (`quorum`, and jobs)")
+    aggregation: Aggregation = Field("mean", description="what the votes become")
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0)]], NoDecode, BeforeValidator(_weighted)] = Field(
+        {"linear": 0.9356, "svm": 0.9956, "mlp": 0.9911},
+        description="of votes, for `weighted`: by default each model's share of held-out scans read right; others 1",
+    )
+
+    @property
+    def names(self) -> list[str]:
+        """The members."""
+        return [name_of(url) for url in self.members]
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.quorum > len(self.members):
+            raise ValueError(f"QUORUM: expected at most {len(self.members)}, the number of MEMBERS")
+        return self
+
+
+class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings):
+    """Who asks all at once."""
+
+    policy: Policy = Field("deadline", description="what is done about members that are slow or dead")
+    retrieval: Literal["proxy", "predictor"] = Field("proxy", description="who gets stored pictures from the store")
+    max_open_jobs: int = Field(10_000, gt=0, description="jobs that are not closed; one more is a 429")
+    job_deadline_seconds: float = Field(10.0, gt=0, description="then a job is closed with the answers that there are")
+
+
+class PredictorSettings(AnyPredictorSettings, StoreSettings):
+    """A member: one model, asked directly, and reading jobs from the stream."""
+
+    lease_seconds: float = Field(5.0, gt=0, description="what a process has not answered for so long, another takes")
+    max_attempts: int = Field(3, gt=0, description="so many processes may end over a job; then the answer is an error")
+
+
+class PostProcessorSettings(ServiceSettings, StoreSettings, VoteSettings):
+    """Who manages the lag between the answers to a job."""
+
+    early_model: str = Field("linear", description="the next action starts as soon as this one has answered")
