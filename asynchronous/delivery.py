@@ -7,7 +7,7 @@ get a webhook twice (same `webhook-id`) and never a wrong one; the database has 
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from time import time
@@ -17,7 +17,6 @@ import httpx
 from fastapi import FastAPI
 from prometheus_client import Counter
 from pydantic_core import to_json
-from redis.exceptions import RedisError
 
 from asynchronous.jobs import to_job
 from asynchronous.outbox import Outbox
@@ -25,6 +24,7 @@ from asynchronous.results import ResultDatabase
 from asynchronous.settings import DeliverySettings
 from asynchronous.webhooks import Webhooks
 from common.redis import answers, connect
+from common.repeat import repeat
 from common.service import Service
 
 logger = logging.getLogger(__name__)
@@ -41,57 +41,50 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
     app = Service("asynchronous-delivery", settings)
     redis = connect(app, settings.redis_url)
     app.add_check(lambda: answers(redis))
-    app.add_companion(Delivery(app, Outbox(redis, settings.result_ttl_seconds), settings).running)
+    delivery = Delivery(app, Outbox(redis, settings.result_ttl_seconds), settings)
+    repeat(app, delivery.store, "results")
+    repeat(app, delivery.call_back, "webhooks")
     return app
 
 
 class Delivery:
-    """Two loops: one stores, one calls back."""
+    """Two works, side by side: one stores, one calls back."""
 
     def __init__(self, app: Service, outbox: Outbox, settings: DeliverySettings) -> None:
         self._outbox = outbox
         self._settings = settings
         self._webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
+        self._database = ResultDatabase(settings.results_database)
+        self._client = httpx.AsyncClient(timeout=settings.delivery_timeout_seconds, trust_env=False)
         self._name = f"{socket.gethostname()}-{uuid4()}"
         registry = app.metrics.registry
         self._stored = Counter("results_stored", "Results brought to the database.", registry=registry)
         self._delivered = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
+        app.add_companion(self._opened)
+
+    async def store(self) -> None:
+        """One round: bring what has ended to the database."""
+        await self._outbox.open()
+        if finished := await self._outbox.finished(self._name, AT_ONCE, WAIT_MS):
+            jobs = [to_job(job_id, fields) for _, job_id, fields in finished if fields]
+            await asyncio.to_thread(self._database.keep, jobs)
+            await self._outbox.stored([entry for entry, _, _ in finished])
+            self._stored.inc(len(jobs))
+
+    async def call_back(self) -> None:
+        """One round: make an attempt at each webhook that is due."""
+        due = await self._outbox.due(AT_ONCE, 3 * self._settings.delivery_timeout_seconds)
+        await asyncio.gather(*[self._deliver(job_id) for job_id in due])
+        if not due:
+            await asyncio.sleep(PAUSE_SECONDS)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Deliver meanwhile."""
-        timeout = self._settings.delivery_timeout_seconds
-        with closing(ResultDatabase(self._settings.results_database)) as database:
-            async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
-                loops = [
-                    asyncio.create_task(_over_and_over(lambda: self._store(database))),
-                    asyncio.create_task(_over_and_over(lambda: self._call_back(client))),
-                ]
-                try:
-                    yield
-                finally:
-                    for loop in loops:
-                        loop.cancel()
-                    await asyncio.wait(loops)
+    async def _opened(self) -> AsyncIterator[None]:
+        with closing(self._database):
+            async with self._client:
+                yield
 
-    async def _store(self, database: ResultDatabase) -> None:
-        await self._outbox.open()
-        while True:
-            finished = await self._outbox.finished(self._name, AT_ONCE, WAIT_MS)
-            jobs = [to_job(job_id, fields) for _, job_id, fields in finished if fields]
-            if finished:
-                await asyncio.shield(asyncio.to_thread(database.keep, jobs))
-                await self._outbox.stored([entry for entry, _, _ in finished])
-                self._stored.inc(len(jobs))
-
-    async def _call_back(self, client: httpx.AsyncClient) -> None:
-        while True:
-            due = await self._outbox.due(AT_ONCE, 3 * self._settings.delivery_timeout_seconds)
-            await asyncio.gather(*[self._deliver(job_id, client) for job_id in due])
-            if not due:
-                await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _deliver(self, job_id: str, client: httpx.AsyncClient) -> None:
+    async def _deliver(self, job_id: str) -> None:
         """One attempt; the next is due after 1, 2, 4, … seconds."""
         fields = await self._outbox.job(job_id)
         if not fields or self._settings.webhook_secret is None:
@@ -100,7 +93,7 @@ class Delivery:
         attempt = await self._outbox.count_attempt(job_id)
         url, (message_id, body) = fields[b"callback_url"].decode(), message(job_id, fields)
         async with asyncio.timeout(2 * self._settings.delivery_timeout_seconds):
-            failure = await self._webhooks.post(client, url, message_id, body)
+            failure = await self._webhooks.post(self._client, url, message_id, body)
         if failure is None or attempt >= self._settings.delivery_attempts:
             await self._outbox.settled(job_id)
         else:
@@ -115,14 +108,3 @@ def message(job_id: str, fields: dict[bytes, bytes]) -> tuple[str, bytes]:
     ended = job.finished_at or datetime.now(UTC)
     body = {"type": f"job.{job.status}", "timestamp": ended.isoformat(), "data": job}
     return f"{job_id}.{int(ended.timestamp() * 1e3)}", to_json(body)
-
-
-async def _over_and_over(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await work()
-        except RedisError as error:
-            logger.warning("the outbox does not answer: %s", error)
-        except Exception:
-            logger.exception("a delivery failed: it will be tried again")
-        await asyncio.sleep(1.0)

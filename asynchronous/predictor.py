@@ -25,6 +25,7 @@ from common.open_inference import add_open_inference
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader
 from common.redis import answers, connect
+from common.repeat import repeat
 from common.service import Service
 from common.trace import begin_span
 
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 0.5
 """The longest wait for new jobs; then those of the dead and those to be retried are looked for."""
-PAUSE_SECONDS = 0.5
-"""Before the queue is asked again when it does not answer."""
 BEATS_PER_LEASE = 4
 
 
@@ -69,58 +68,36 @@ class Worker:
         self._name = f"{socket.gethostname()}-{uuid4()}"  # unlike any before it: who holds what is told by the name
         self._held: set[bytes] = set()
         self._retries: set[asyncio.Task[None]] = set()
-        self._process = app.process
-        self._ending = False
+        self._next_look = 0.0
         self._outcomes, self._open = job_outcomes(app.metrics.registry)
-        app.add_companion(self._running)
+        app.add_companion(self._beating)  # until the work is over, which ends first
+        repeat(app, self.work, "jobs")
 
-    @asynccontextmanager
-    async def _running(self) -> AsyncIterator[None]:
-        """Work, and renew leases meanwhile; at the end, finish what is begun."""
-        work, heart = asyncio.create_task(self._work()), asyncio.create_task(self._beat())
-        try:
-            yield
-        finally:
-            self._ending = True
-            await work
-            for task in (heart, *self._retries):  # what would have been retried here, another predictor claims
-                task.cancel()
-            await asyncio.wait([heart, *self._retries])
-
-    async def _work(self) -> None:
-        while not self._ends:
-            try:
-                await self._broker.open()
-                await self._work_off()
-            except RedisError as error:
-                logger.warning("the queue does not answer: %s", error)
-            except Exception:
-                logger.exception("a round of work failed: its jobs will be claimed again")
-            self._held.clear()
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _work_off(self) -> None:
+    async def work(self) -> None:
         """The lesson: claim, predict as one batch, settle."""
-        next_round = 0.0
-        while not self._ends:
-            if monotonic() >= next_round:
-                await self._take_over()
-                next_round = monotonic() + ROUND_SECONDS
+        try:
+            if monotonic() >= self._next_look and await self._look_after_others():
+                return  # there may be more of them, and they have waited for longest
             if count := min(self._settings.max_batch_rows, self._settings.max_queue_rows - len(self._held)):
                 await self._do(await self._broker.claim(self._name, count, int(ROUND_SECONDS * 1e3)))
             else:
-                await asyncio.sleep(ROUND_SECONDS)  # all that may wait here waits for a retry
+                await asyncio.sleep(ROUND_SECONDS)  # all that may be held here waits for a retry
+        except BaseException:
+            self._held.clear()  # another predictor will claim it
+            raise
 
-    async def _take_over(self) -> None:
-        """What is due for a retry, and the jobs of predictors that are no more.
+    async def _look_after_others(self) -> bool:
+        """Release what is due for a retry, and do a job of a predictor that is no more; whether there was one.
 
-        Those one by one: should one of them be what ended its predictor, no other shall end with it.
+        One alone: should it be what ended its predictor, no other shall end with it.
         """
+        await self._broker.open()
         self._open.set(await self._broker.release_due())
         await self._broker.forget_dead(int(self._settings.lease_seconds * 10e3))
-        lease_ms = int(self._settings.lease_seconds * 1e3)
-        while not self._ends and (jobs := await self._broker.recover(self._name, 1, lease_ms)):
-            await self._do(jobs)
+        jobs = await self._broker.recover(self._name, 1, int(self._settings.lease_seconds * 1e3))
+        await self._do(jobs)
+        self._next_look = 0.0 if jobs else monotonic() + ROUND_SECONDS
+        return bool(jobs)
 
     async def _do(self, jobs: list[Claimed]) -> None:
         self._held.update([job.entry for job in jobs])
@@ -176,6 +153,16 @@ class Worker:
             begin_span(outcome.job.traceparent)
             logger.info("job %s: attempt %d: %s", outcome.job.job_id, outcome.attempts, kind)
 
+    @asynccontextmanager
+    async def _beating(self) -> AsyncIterator[None]:
+        heart = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            for task in (heart, *self._retries):  # what would have been retried here, another predictor claims
+                task.cancel()
+            await asyncio.wait([heart, *self._retries])
+
     async def _beat(self) -> None:
         """Renew the leases, so that a job may take longer than one."""
         while True:
@@ -184,7 +171,3 @@ class Worker:
                 self._held -= await self._broker.renew(self._name, list(self._held))
             except RedisError as error:
                 logger.warning("leases were not renewed: %s", error)
-
-    @property
-    def _ends(self) -> bool:
-        return self._ending or self._process.draining

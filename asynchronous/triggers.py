@@ -11,28 +11,26 @@ Neither retries, has dead letters, keeps an order, or knows an Idempotency-Key.
 """
 
 import asyncio
-import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic, time
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from asynchronous.broker import EVENTS, Values
 from asynchronous.jobs import Accepted
 from asynchronous.settings import PredictorSettings
 from common.errors import Problem
 from common.job_reader import JobReader
+from common.repeat import repeat
 from common.service import Service
-
-logger = logging.getLogger(__name__)
 
 OPEN_JOBS, CHANNEL = "asynchronous:cache:open", "asynchronous:pubsub:jobs"
 LOOK_SECONDS = 0.05
 """Between two looks into a cache in which nothing was open."""
+LISTEN_SECONDS = 0.5
 
 
 class Trigger(Protocol):
@@ -101,7 +99,7 @@ class CacheTrigger(_Cache):
             if not found:
                 await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))
 
-        app.add_companion(lambda: _over_and_over(look, app))
+        repeat(app, look, "cache")
 
 
 class PubSubTrigger(_Cache):
@@ -126,30 +124,21 @@ class PubSubTrigger(_Cache):
                 payload: Any = await self._redis.hget(self._key(job_id), "payload")
                 await self._finish(job_id, payload, reader, settings)
 
+        channel = self._redis.pubsub(ignore_subscribe_messages=True)
+
         async def listen() -> None:
-            async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+            if not channel.subscribed:
                 await channel.subscribe(CHANNEL)
-                async for message in channel.listen():
-                    task = asyncio.create_task(do(str(message["data"], "ascii")))
-                    running.add(task)
-                    task.add_done_callback(running.discard)
+            if message := await channel.get_message(timeout=LISTEN_SECONDS):
+                task = asyncio.create_task(do(str(message["data"], "ascii")))
+                running.add(task)
+                task.add_done_callback(running.discard)
 
-        app.add_companion(lambda: _over_and_over(listen, app))
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[None]:
+            async with channel:
+                yield
+                await asyncio.gather(*running, return_exceptions=True)
 
-
-@asynccontextmanager
-async def _over_and_over(work: Callable[[], Awaitable[Any]], app: Service) -> AsyncIterator[None]:
-    async def go_on() -> None:
-        while not app.process.draining:
-            try:
-                await work()
-            except RedisError as error:
-                logger.warning("the cache does not answer: %s", error)
-                await asyncio.sleep(LOOK_SECONDS)
-
-    task = asyncio.create_task(go_on())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+        app.add_companion(opened)
+        repeat(app, listen, "Pub/Sub")
