@@ -31,6 +31,27 @@ redis.call('EXPIRE', job, ttl)
 redis.call('ZADD', 'microservice_horizontal:deadlines', deadline, id)
 """
 
+ANSWER = """#!lua flags=allow-oom
+-- ARGV: member, oldest entry to keep, then of each answer: job, entry, content. The first answer stays.
+local member, oldest, told = ARGV[1], ARGV[2], {}
+for i = 3, #ARGV, 3 do
+  local id, job = ARGV[i], 'microservice_horizontal:job:' .. ARGV[i]
+  redis.call('XACK', 'microservice_horizontal:jobs', member, ARGV[i + 1])
+  if redis.call('EXISTS', job) == 1 and redis.call('HSETNX', job, 'answer:' .. member, ARGV[i + 2]) == 1 then
+    redis.call('XADD', 'microservice_horizontal:answers', 'MINID', '~', oldest, '*', 'job_id', id, 'member', member)
+    told[#told + 1] = id .. ' ' .. member
+  end
+end
+if #told > 0 then redis.call('PUBLISH', 'microservice_horizontal:events', table.concat(told, '\\n')) end
+"""
+
+EARLY = """#!lua flags=allow-oom
+-- ARGV: id, content
+if redis.call('HSETNX', 'microservice_horizontal:job:' .. ARGV[1], 'early', ARGV[2]) == 1 then
+  redis.call('PUBLISH', 'microservice_horizontal:events', ARGV[1] .. ' early')
+end
+"""
+
 CLOSE = """#!lua flags=allow-oom
 -- ARGV: id, time, then fields and values. A job is closed once; gives whether it was by this call.
 local id, job = ARGV[1], 'microservice_horizontal:job:' .. ARGV[1]
@@ -68,7 +89,9 @@ class JobStream:
     def __init__(self, redis: Redis, job_ttl_seconds: int) -> None:
         self._redis = redis
         self._ttl = job_ttl_seconds
-        self._submit, self._close = redis.register_script(SUBMIT), redis.register_script(CLOSE)
+        self._submit, self._answer, self._early, self._close = map(
+            redis.register_script, (SUBMIT, ANSWER, EARLY, CLOSE)
+        )
 
     # The proxy
 
@@ -105,15 +128,8 @@ class JobStream:
 
     async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
         """Keep this member's answers, tell of them, and be done with the jobs, all in one step."""
-        async with self._redis.pipeline() as transaction:
-            for job, content in answers.items():
-                transaction.hsetnx(_key(job.job_id), f"answer:{member}", content)
-                transaction.expire(_key(job.job_id), self._ttl)
-                oldest = int((time() - self._ttl) * 1e3)
-                transaction.xadd(ANSWERS, {"job_id": job.job_id, "member": member}, minid=oldest, approximate=True)
-                transaction.xack(JOBS, member, job.entry)
-            transaction.publish(EVENTS, "\n".join(f"{job.job_id} {member}" for job in answers))
-            await transaction.execute()
+        parts = [part for job, content in answers.items() for part in (job.job_id, job.entry, content)]
+        await self._answer(args=[member, int((time() - self._ttl) * 1e3), *parts])
 
     # The post-processor
 
@@ -130,10 +146,7 @@ class JobStream:
 
     async def note_early(self, job_id: str, content: bytes) -> None:
         """That the next action has begun."""
-        async with self._redis.pipeline() as transaction:
-            transaction.hsetnx(_key(job_id), "early", content)
-            transaction.publish(EVENTS, f"{job_id} early")
-            await transaction.execute()
+        await self._early(args=[job_id, content])
 
     async def close(self, job_id: str, fields: Mapping[str, bytes | str]) -> bool:
         """Close a job with these fields, unless it is closed."""
