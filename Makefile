@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer, make and git. Everything is installed into .venv, nothing elsewhere.
-PATTERNS := web_single synchronous asynchronous microservice_vertical
+PATTERNS := web_single synchronous asynchronous microservice_vertical microservice_horizontal
 PYTHON   ?= python3
 ENV      := .venv/bin
 PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --require-hashes

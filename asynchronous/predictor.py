@@ -54,7 +54,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
         Worker(app, Broker(redis, settings.job_ttl_seconds, settings.result_ttl_seconds), reader, settings)
     else:
         trigger = CacheTrigger if settings.trigger == "cache" else PubSubTrigger
-        trigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds).work(app, reader, settings)
+        trigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds).work(app, reader.read, settings)
     return app
 
 

@@ -183,8 +183,9 @@ REVIVE = (
     + """
 -- ARGV: id, ttl. A dead letter's job is queued again, behind the others, with no attempt made.
 local id, ttl = ARGV[1], ARGV[2]
-local letter = redis.call('XRANGE', key('dead-letters'), field(id, 'dead_letter'), '+', 'COUNT', 1)[1]
-if field(id, 'dead_letter') == '' or not letter or letter[1] ~= field(id, 'dead_letter') then return nil end
+local place = field(id, 'dead_letter')
+local letter = place ~= '' and redis.call('XRANGE', key('dead-letters'), place, place)[1]
+if not letter then return nil end
 redis.call('XDEL', key('dead-letters'), letter[1])
 redis.call('INCR', key('open'))
 redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'payload', letter[2][8])

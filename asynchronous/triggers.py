@@ -12,7 +12,7 @@ Neither retries, has dead letters, keeps an order, or knows an Idempotency-Key.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic, time
 from typing import Any, Protocol
@@ -23,7 +23,6 @@ from asynchronous.broker import EVENTS, Values
 from asynchronous.jobs import Accepted
 from asynchronous.settings import PredictorSettings
 from common.errors import Problem
-from common.job_reader import JobReader
 from common.repeat import repeat
 from common.service import Service
 
@@ -31,6 +30,10 @@ OPEN_JOBS, CHANNEL = "asynchronous:cache:open", "asynchronous:pubsub:jobs"
 LOOK_SECONDS = 0.05
 """Between two looks into a cache in which nothing was open."""
 LISTEN_SECONDS = 0.5
+
+
+Read = Callable[[bytes, float], Awaitable[bytes]]
+"""A payload and a deadline in, a digit in JSON out; no import of what holds a model, which the proxy does without."""
 
 
 class Trigger(Protocol):
@@ -55,10 +58,10 @@ class _Cache:
     def _key(self, job_id: str) -> str:
         return f"asynchronous:job:{job_id}"
 
-    async def _finish(self, job_id: str, payload: bytes, reader: JobReader, settings: PredictorSettings) -> None:
+    async def _finish(self, job_id: str, payload: bytes, read: Read, settings: PredictorSettings) -> None:
         """Predict, and keep what came of it; the first result stays."""
         try:
-            field, content = "prediction", await reader.read(payload, monotonic() + settings.job_timeout_seconds)
+            field, content = "prediction", await read(payload, monotonic() + settings.job_timeout_seconds)
         except Exception as error:
             field, content = "error", f"{type(error).__name__}: {error}".encode()
         async with self._redis.pipeline() as transaction:
@@ -85,7 +88,7 @@ class CacheTrigger(_Cache):
             await transaction.execute()
         return Accepted(job_id=job_id)
 
-    def work(self, app: Service, reader: JobReader, settings: PredictorSettings) -> None:
+    def work(self, app: Service, read: Read, settings: PredictorSettings) -> None:
         """Look for jobs while the app runs."""
 
         async def look() -> None:
@@ -95,7 +98,7 @@ class CacheTrigger(_Cache):
             for job_id in [job_id for job_id, payload in zip(found, payloads, strict=True) if payload is None]:
                 await self._redis.srem(OPEN_JOBS, job_id)  # expired
             jobs = [(job_id, payload) for job_id, payload in zip(found, payloads, strict=True) if payload is not None]
-            await asyncio.gather(*[self._finish(job_id, payload, reader, settings) for job_id, payload in jobs])
+            await asyncio.gather(*[self._finish(job_id, payload, read, settings) for job_id, payload in jobs])
             if not found:
                 await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))
 
@@ -114,7 +117,7 @@ class PubSubTrigger(_Cache):
             await transaction.execute()
         return Accepted(job_id=job_id, delivery="at-most-once")
 
-    def work(self, app: Service, reader: JobReader, settings: PredictorSettings) -> None:
+    def work(self, app: Service, read: Read, settings: PredictorSettings) -> None:
         """Listen while the app runs; of several who hear of a job, one does it."""
         running: set[asyncio.Task[None]] = set()
 
@@ -122,7 +125,7 @@ class PubSubTrigger(_Cache):
             if await self._redis.hsetnx(self._key(job_id), "started_at", time()):
                 await self._redis.hset(self._key(job_id), "status", "running")
                 payload: Any = await self._redis.hget(self._key(job_id), "payload")
-                await self._finish(job_id, payload, reader, settings)
+                await self._finish(job_id, payload, read, settings)
 
         channel = self._redis.pubsub(ignore_subscribe_messages=True)
 

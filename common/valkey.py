@@ -19,8 +19,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     server = str(get_binary_path())
     listen = ("--port", port, "--bind", "127.0.0.1")
-    keep = ("--dir", str(folder), "--appendonly", "yes", "--save", "", "--maxmemory", MAX_MEMORY)
-    os.execv(server, (server, *listen, *keep, "--maxmemory-policy", "noeviction", "--daemonize", "no", *options))
+    keep = ("--dir", str(folder), "--appendonly", "yes", "--save", "")
+    bound = ("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction")
+    small = ("--hash-max-listpack-value", "512")  # a job with its result takes two thirds of the memory
+    os.execv(server, (server, *listen, *keep, *bound, *small, "--daemonize", "no", *options))
 
 
 if __name__ == "__main__":

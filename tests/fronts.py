@@ -32,6 +32,18 @@ def sorted_letter(answer: Any) -> Any:
     return answer["prediction"]
 
 
+def prediction(job: Any) -> Any:
+    """The digit is that of a job that is done."""
+    assert job["status"] == "done", job
+    return job["prediction"]
+
+
+def voted(answer: Any) -> Any:
+    """The digit is what the votes became, and nobody's is missing."""
+    assert not answer["missing"], answer
+    return answer
+
+
 class Front(NamedTuple):
     """A front service: its port unless told otherwise, where it takes pictures, and the digit in its answers."""
 
@@ -44,6 +56,9 @@ class Front(NamedTuple):
         content = (ROOT / "common" / "samples" / picture).read_bytes()
         url = f"http://127.0.0.1:{port}{self.path}"
         response = httpx.post(url, content=content, headers={"Content-Type": "image/png"}, timeout=10)
+        if response.status_code == 202:  # a job, whose digit is fetched where it says
+            url = f"http://127.0.0.1:{port}{response.headers['Location']}?wait=20"
+            response = httpx.get(url, timeout=30)
         assert response.status_code == 200, response.text
         assert not response.json().get("degraded"), response.text
         return self.digit_in(response.json())
@@ -52,7 +67,9 @@ class Front(NamedTuple):
 FRONTS = {
     "web_single": Front(8001, "/predict"),
     "synchronous": Front(8002, "/letters", sorted_letter),
+    "asynchronous": Front(8003, "/jobs", prediction),
     "microservice_vertical": Front(8005, "/predict"),
+    "microservice_horizontal": Front(8006, "/predict", voted),
 }
 
 
@@ -97,8 +114,8 @@ def copied(pattern: str, folder: Path) -> Path:
 
 @contextmanager
 def started(pattern: str, folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], Ports]]:
-    """All that a pattern's Procfile starts from a folder, on free ports, once the front service is ready."""
-    ports = free_ports(pattern)
+    """All that a pattern's Procfile starts from a folder, on free ports but those given, once the front is ready."""
+    ports = free_ports(pattern) | {name: int(port) for name, port in environment.items() if name.endswith("_PORT")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"PATH": path} | {name: str(port) for name, port in ports.items()} | environment
     honcho = (sys.executable, "-m", "honcho", "-f", f"{pattern}/Procfile", "-d", ".", "start")

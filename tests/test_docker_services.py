@@ -2,16 +2,25 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from tests.fronts import FRONTS, commands
-from tests.processes import ROOT, Composed, composed, inside, inspect, output_of
+from tests.processes import ROOT, Composed, composed, inside, inspect, output_of, wait_until
+from tests.servers import SEVEN_PIXELS
 from tests.test_docker import NOT_INSIDE
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
-MODELS = {"synchronous": {"mlp"}, "microservice_vertical": {"quality", "mlp", "specialist"}}
+MODELS = {
+    "synchronous": {"mlp"},
+    "asynchronous": {"mlp"},
+    "microservice_vertical": {"quality", "mlp", "specialist"},
+    "microservice_horizontal": {"linear", "svm", "mlp", "specialist"},
+}
+WITHOUT_A_MODEL = {*MODELS, "asynchronous-delivery", "microservice_horizontal-postprocessor"}
 GRPC = "grpc://synchronous-predictor:9001/v2/models/mlp"
 
 
@@ -95,7 +104,48 @@ print(json.dumps([
 
 def test_onnxruntime_is_loaded_where_a_model_is_and_nowhere_else(pattern: str, ours: dict[str, str]) -> None:
     loaded = {name: inside(container, "print(open('/proc/1/maps').read())") for name, container in ours.items()}
-    assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - {pattern}
+    assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - WITHOUT_A_MODEL
+
+
+@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+def test_the_queue_is_reached_from_no_other_network_and_reaches_none(project: Composed) -> None:
+    networks = inspect(project.container("asynchronous-redis"))["NetworkSettings"]["Networks"]
+    assert [inspect(network)["Internal"] for network in networks] == [True]
+
+
+@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+def test_a_killed_predictor_loses_no_accepted_job_and_each_is_in_the_result_database_once(project: Composed) -> None:
+    """A database on a volume, which outlives the delivery's container, too."""
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{project.port}", timeout=30) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        killing = other.submit(project.compose, "kill", "asynchronous-predictor")
+        accepted = [client.post("/jobs", json={"pixels": SEVEN_PIXELS}) for _ in range(200)]
+        while not killing.done():
+            accepted.append(client.post("/jobs", json={"pixels": SEVEN_PIXELS}))
+        killing.result()
+        accepted.append(client.post("/jobs", json={"pixels": SEVEN_PIXELS}))
+        assert {answer.status_code for answer in accepted} == {202}
+        assert client.get(accepted[-1].headers["location"]).json()["status"] == "queued"
+        project.compose("start", "asynchronous-predictor")
+        jobs = [client.get(f"{answer.headers['location']}?wait=20").json() for answer in accepted]
+    assert [(job["status"], job["prediction"]["digit"]) for job in jobs] == [("done", 7)] * len(accepted)
+
+    project.compose("up", "--detach", "--no-deps", "--force-recreate", "asynchronous-delivery")
+    ids = [job["job_id"] for job in jobs]
+    assert wait_until(lambda: stored(project, ids)) == {job_id: [7] for job_id in ids}
+
+
+def stored(project: Composed, ids: list[str]) -> dict[str, list[int]]:
+    """The digits of these jobs in the result database, once all are there."""
+    query = "import sqlite3; print(sqlite3.connect('/results/results.sqlite').execute("
+    query += "'SELECT json_group_array(json_array(job_id, digit)) FROM results').fetchone()[0])"
+    rows = json.loads(inside(project.container("asynchronous-delivery"), query))
+    found: dict[str, list[int]] = {job_id: [] for job_id in ids}
+    for job_id, digit in rows:
+        found.get(job_id, []).append(digit)
+    return found if all(found.values()) else {}
 
 
 def test_one_setting_makes_the_flow_ask_over_grpc() -> None:

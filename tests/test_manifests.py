@@ -35,12 +35,17 @@ def names(pattern: str, *kinds: str) -> set[str]:
     return {manifest["metadata"]["name"] for manifest in manifests(pattern, *kinds)}
 
 
-def pods(pattern: str, *kinds: str) -> list[Any]:
-    return [workload["spec"]["template"] for workload in manifests(pattern, *(kinds or ["Deployment"]))]
+def pods(pattern: str) -> list[Any]:
+    return [workload["spec"]["template"] for workload in manifests(pattern, "Deployment", "StatefulSet")]
 
 
-def containers(pattern: str, *kinds: str) -> list[Any]:
-    return [container for pod in pods(pattern, *kinds) for container in pod["spec"]["containers"]]
+def our_pods(pattern: str) -> list[Any]:
+    """Those that have our image: all but Redis."""
+    return [pod for pod in pods(pattern) if pod["spec"]["containers"][0]["image"].startswith(f"{pattern}:")]
+
+
+def containers(pods: list[Any]) -> list[Any]:
+    return [container for pod in pods for container in pod["spec"]["containers"]]
 
 
 def given(pattern: str) -> Iterator[tuple[str, set[str]]]:
@@ -50,7 +55,7 @@ def given(pattern: str) -> Iterator[tuple[str, set[str]]]:
         yield app_in(command), set(re.findall(r"(?:^| )([A-Z_]+)=", command))
     for service in compose(pattern).values():
         yield app_in(str(service.get("command"))) or usual, set(service.get("environment", {}))
-    for container in containers(pattern):
+    for container in containers(our_pods(pattern)):
         yield app_in(str(container.get("args"))) or usual, {variable["name"] for variable in container["env"]}
 
 
@@ -68,6 +73,7 @@ def test_every_variable_that_compose_and_procfile_read_is_a_setting_or_a_port(pa
     roles = {role.upper() for role in commands(pattern)} - {pattern.upper()}
     services = {pattern.upper(), *(f"{pattern.upper()}_{role}" for role in roles)}
     known = settings | {f"{role}_{setting}" for role in roles for setting in settings}
+    known |= {f"{role}_{limit}" for role in roles for limit in ("CPUS", "MEMORY")}
     known |= {f"{service}{port}" for service in services for port in ("_PORT", "_GRPC_PORT")}
     assert set(re.findall(r"\$\{(\w+)", text)) <= known | NO_SETTINGS
 
@@ -86,15 +92,14 @@ def test_the_kubernetes_manifests_fit_the_schema(pattern: str, version: str) -> 
 
 def test_the_kubernetes_manifests_refer_to_each_other(pattern: str) -> None:
     """What a schema cannot see: with one name misspelt, a service has no pods and an autoscaler nothing to scale."""
-    workloads = ("Deployment", "StatefulSet")
-    labels = [pod["metadata"]["labels"].items() for pod in pods(pattern, *workloads)]
-    ports = {port["name"] for container in containers(pattern, *workloads) for port in container["ports"]}
+    labels = [pod["metadata"]["labels"].items() for pod in pods(pattern)]
+    ports = {port["name"] for container in containers(pods(pattern)) for port in container["ports"]}
     services, budgets = manifests(pattern, "Service"), manifests(pattern, "PodDisruptionBudget")
     selectors = [service["spec"]["selector"] for service in services]
     selectors += [budget["spec"]["selector"]["matchLabels"] for budget in budgets]
     selectors += [policy["spec"]["podSelector"]["matchLabels"] for policy in manifests(pattern, "NetworkPolicy")]
     scaled = [hpa["spec"]["scaleTargetRef"]["name"] for hpa in manifests(pattern, "HorizontalPodAutoscaler")]
-    accounts = [pod["spec"]["serviceAccountName"] for pod in pods(pattern)]
+    accounts = [pod["spec"]["serviceAccountName"] for pod in our_pods(pattern)]
 
     assert services
     assert len(budgets) == len(names(pattern, "Deployment"))
@@ -107,11 +112,12 @@ def test_the_kubernetes_manifests_refer_to_each_other(pattern: str) -> None:
 
 def test_every_address_in_the_kubernetes_manifests_is_that_of_a_service(pattern: str) -> None:
     secrets = {secret["metadata"]["name"]: secret["stringData"] for secret in manifests(pattern, "Secret")}
-    variables = [variable for container in containers(pattern) for variable in container["env"]]
+    variables = [variable for container in containers(our_pods(pattern)) for variable in container["env"]]
     keys = [variable["valueFrom"]["secretKeyRef"] for variable in variables if "valueFrom" in variable]
+    keys = [key for key in keys if not key.get("optional")]  # a secret that the cluster's owner may add
     values = [variable["value"] for variable in variables if "value" in variable]
     values += [secrets[key["name"]][key["key"]] for key in keys]
-    addresses = {(url.hostname, url.port or 80) for url in map(urlsplit, values) if url.hostname}
+    addresses = {(url.hostname, url.port or 80) for url in map(urlsplit, ",".join(values).split(",")) if url.hostname}
     assert addresses <= {
         (service["metadata"]["name"], port["port"])
         for service in manifests(pattern, "Service")
@@ -120,7 +126,7 @@ def test_every_address_in_the_kubernetes_manifests_is_that_of_a_service(pattern:
 
 
 def test_every_pod_runs_as_nobody_on_a_read_only_root(pattern: str) -> None:
-    for pod in pods(pattern, "Deployment", "StatefulSet"):
+    for pod in pods(pattern):
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
         assert not pod["spec"]["automountServiceAccountToken"]
         for container in pod["spec"]["containers"]:
@@ -138,7 +144,7 @@ def test_a_service_has_time_to_drain(pattern: str) -> None:
     needed = max(settings.drain_seconds + settings.max_request_timeout_ms / 1000 for settings in every)
     base = yaml.safe_load((ROOT / "common" / "compose.yaml").read_text())["services"]["service"]
     assert int(base["stop_grace_period"].removesuffix("s")) > needed
-    for pod in pods(pattern):
+    for pod in our_pods(pattern):
         sleep = max(container["lifecycle"]["preStop"]["sleep"]["seconds"] for container in pod["spec"]["containers"])
         assert pod["spec"]["terminationGracePeriodSeconds"] > sleep + needed
 
@@ -149,7 +155,7 @@ def test_the_probes_of_the_manifest_are_endpoints_of_the_apps(pattern: str, tmp_
     with started(pattern, copied(pattern, tmp_path), DRAIN_SECONDS="0") as (_, ports):
         asked = {
             (ports[f"{container['name'].replace('-', '_').upper()}_PORT"], container[probe]["httpGet"]["path"])
-            for container in containers(pattern)
+            for container in containers(our_pods(pattern))
             for probe in probes
         }
         assert all(is_ready(port, path) for port, path in asked)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sy
 
 from tests.servers import SAMPLES, Server, serving
 from tests.strokes import STYLES
+from tests.systems import horizontal, system
 
 ARGUMENTS = [
     "--no-sandbox",  # Chromium's does not work for root in a container
@@ -141,6 +143,52 @@ def test_request_is_seen_to_travel_over_the_diagram(server: Server, browser: Bro
         assert page.locator("#journey-diagram .failed").count() == 0
         page.click("#clear-pad")
         assert page.locator("#journey-diagram .lit").count() == 0
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) -> None:
+    with system("asynchronous") as these:
+        for name in ("redis", "predictor"):
+            these.start(name)
+        with opened(browser, these.start("asynchronous").url) as page:
+            draw(page, 7)
+            expect_digit(page, 7)
+            for part in ("client", "intake", "queue", "to-predictor", "claim", "settle", "jobs", "retrieval", "answer"):
+                expect(page.locator(f"#journey-diagram #{part}.lit")).to_have_count(1)
+            for timing in ("decode", "queue", "stream", "predictor", "round-trip"):
+                expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
+            these.stop("predictor")
+            these.stop("redis")
+            page.click("#clear-pad")
+        problem = "Failed to load resource: the server responded with a status of 503"
+        with opened(browser, these.front.url, expected=problem) as page:
+            draw(page, 7)
+            expect(page.locator("#answer-status")).to_contain_text("the queue does not answer")
+            expect(page.locator("#queue.failed")).to_have_count(1)
+            expect(page.locator("#intake.lit")).to_have_count(1)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(browser: Browser) -> None:
+    with horizontal() as these, opened(browser, these.front.url) as page:
+        lit = page.locator("#journey-diagram .lit")
+        draw(page, 7)
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        members = {f"{way}{name}" for name in ("linear", "svm", "mlp") for way in ("to-", "", "from-")}
+        proxy = {"client", "request", "interface", "hand-on", "ask", "heard", "vote", "answer"}
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
+        for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
+            expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
+        os.kill(these.servers["svm"].process.pid, signal.SIGSTOP)
+        page.click("#read-now")
+        expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - {"svm", "from-svm"}
+        os.kill(these.servers["svm"].process.pid, signal.SIGCONT)
 
 
 @pytest.mark.browser
