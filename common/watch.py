@@ -50,14 +50,18 @@ class Watch:
             await asyncio.wait([task])
 
     async def _listen(self) -> None:
+        told = False
         while True:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
                     async for message in channel.listen():
+                        told = False
                         self._wake(message)
             except (RedisError, OSError) as error:
-                logger.warning("changes of jobs are not told: %s", error)
+                if not told:
+                    logger.warning("changes of jobs are not told: %s", error)
+                told = True
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _wake(self, message: dict[str, object]) -> None:

@@ -29,7 +29,7 @@ class Missing(BaseModel):
     """A model without an answer."""
 
     model: str
-    reason: str = Field(description="timeout, refused, error, breaker open, or not awaited")
+    reason: str = Field(description="timeout, refused, error, breaker open, not awaited, or (of a job) late")
 
 
 class Prediction(BaseModel):

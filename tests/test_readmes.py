@@ -126,4 +126,8 @@ def is_told(default: object, text: str) -> bool:
         return float(text.replace(",", "")) == default
     if isinstance(default, SecretStr):
         return text == default.get_secret_value()
+    if isinstance(default, dict):
+        return text == ",".join(f"{name}={value}" for name, value in default.items())
+    if isinstance(default, list):
+        return text == ",".join(default)
     return default is None or text == str(default).removeprefix(f"{ROOT}/")
