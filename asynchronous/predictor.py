@@ -19,7 +19,6 @@ from asynchronous.broker import Broker, Claimed, Kind, Outcome
 from asynchronous.jobs import job_outcomes
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger
-from common.errors import Problem
 from common.job_reader import JobReader
 from common.open_inference import add_open_inference
 from common.predictor import Predictor, load_model
@@ -115,24 +114,12 @@ class Worker:
             error = f"{attempts - 1} predictors ended while they worked on it"
             return Outcome(job, "dead", error, attempts - 1)
         try:
-            prediction = await self._predict(job)
+            prediction = await self._reader.read(job.payload, monotonic() + self._settings.job_timeout_seconds)
         except Exception as error:
             kind: Kind = "retry" if attempts < self._settings.max_attempts else "dead"
             pause = self._settings.backoff_seconds * 2 ** (attempts - 1)
             return Outcome(job, kind, f"{type(error).__name__}: {error}", attempts, time() + pause)
         return Outcome(job, "done", prediction, attempts)
-
-    async def _predict(self, job: Claimed) -> bytes:
-        deadline = monotonic() + self._settings.job_timeout_seconds
-        while True:
-            try:
-                return await self._reader.read(job.payload, deadline)
-            except Problem as problem:
-                if problem.status_code != 503:
-                    raise
-                await asyncio.sleep(
-                    0.05
-                )  # callers of /predict fill the queue in front of the model: no fault of the job
 
     async def _retry_here(self, outcome: Outcome) -> None:
         """RETRY=predictor: go on with a job that we hold, until it is done or dead."""

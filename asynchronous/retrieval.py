@@ -1,5 +1,6 @@
 """What clients and operators ask for once a job is in: its state, now or when it changes, and the dead letters."""
 
+import asyncio
 from collections.abc import AsyncIterable
 from time import monotonic
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from asynchronous.broker import EVENTS, Broker
 from asynchronous.jobs import Accepted, DeadLetter, Job, to_dead_letter, to_job
@@ -35,6 +37,14 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         async with within(call, "queue"):
             return await look(str(job_id))
 
+    async def look_again(job: Job) -> Job:
+        """The job as it is; as it was, where Redis does not say at this moment."""
+        try:
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                return await look(job.job_id)
+        except (RedisError, TimeoutError):
+            return job
+
     async def look(job_id: str) -> Job:
         if not (fields := await broker.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
@@ -46,7 +56,7 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         with watch.on(job.job_id) as told:
             while True:
                 told.clear()
-                newer = await look(job.job_id)
+                newer = await look_again(job)
                 left = end - monotonic()
                 if newer.status != job.status or left <= 0 or app.process.draining:
                     return newer

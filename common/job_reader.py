@@ -1,11 +1,15 @@
 """A job's payload in, a digit out. Here, and only here, what lies in a queue, the domain and the model meet."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from common import digits
+from common.errors import Problem
 from common.payload import to_features
 from common.predictor import Predictor
 from common.reader import probabilities_output
+
+FULL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -35,8 +39,14 @@ class JobReader:
         return self._output is not None
 
     async def read(self, payload: bytes, deadline: float) -> bytes:
-        """The digit in JSON; raises what the model raises, and `Problem`: 503 (too many wait), 504 (too late)."""
+        """The digit in JSON; raises what the model raises, or `Problem` 504 (too late)."""
         assert self._output is not None
         features = to_features(payload).astype(self._input.dtype, copy=False)
-        outputs = await self._predictor.predict({self._input.name: features}, 1, Attempt(deadline))
-        return digits.to_json(outputs[self._output], self._model, many=False)
+        while True:
+            try:
+                outputs = await self._predictor.predict({self._input.name: features}, 1, Attempt(deadline))
+                return digits.to_json(outputs[self._output], self._model, many=False)
+            except Problem as problem:
+                if problem.status_code != 503:
+                    raise
+                await asyncio.sleep(FULL_SECONDS)  # callers over HTTP fill the queue in front of the model

@@ -15,12 +15,15 @@ from common.backend import Caller, seconds_to_give
 from common.errors import Problem
 from common.service import Service
 
+SILENCE_SECONDS = 5.0
+"""A connection on which nothing has come for so long is dead; no wait for a message is as long."""
+
 
 def connect(app: Service, url: SecretStr) -> Redis:
     """A client with as many connections as the app works on requests; what it sends may be sent twice."""
     redis = Redis.from_url(
         url.get_secret_value(),
-        socket_timeout=None,  # whoever asks has a deadline of its own, and some wait for long
+        socket_timeout=SILENCE_SECONDS,  # whoever asks for others has a deadline of its own
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 1),
         max_connections=app.settings.max_concurrent_requests,

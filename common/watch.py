@@ -17,6 +17,7 @@ from common.service import Service
 
 logger = logging.getLogger(__name__)
 PAUSE_SECONDS = 0.2
+LISTEN_SECONDS = 2.0
 
 
 class Watch:
@@ -55,9 +56,10 @@ class Watch:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
-                    async for message in channel.listen():
+                    while True:
+                        if message := await channel.get_message(timeout=LISTEN_SECONDS):
+                            self._wake(message)
                         told = False
-                        self._wake(message)
             except (RedisError, OSError) as error:
                 if not told:
                     logger.warning("changes of jobs are not told: %s", error)

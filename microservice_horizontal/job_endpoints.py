@@ -1,5 +1,6 @@
 """The asynchronous half of the proxy: a job goes in for all members; each answer comes out as soon as it is there."""
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
 from time import monotonic
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from uuid import UUID, uuid4
 from fastapi import Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from common.call import Call, Reply
 from common.digits import Picture as PictureBody
@@ -74,6 +76,14 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         async with within(call, "stream"):
             return await look(str(job_id))
 
+    async def look_again(job: Job) -> Job:
+        """The job as it is; as it was, where Redis does not say at this moment."""
+        try:
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                return await look(job.job_id)
+        except (RedisError, TimeoutError):
+            return job
+
     async def look(job_id: str) -> Job:
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
@@ -85,7 +95,7 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         with watch.on(job.job_id) as told:
             while True:
                 told.clear()
-                job = await look(job.job_id)
+                job = await look_again(job)
                 yield job
                 if job.status != "running" or (left := end - monotonic()) <= 0 or app.process.draining:
                     return

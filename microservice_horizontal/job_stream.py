@@ -24,7 +24,7 @@ local id, now, deadline, ttl, payload, traceparent = unpack(ARGV)
 local job = 'microservice_horizontal:job:' .. id
 if redis.call('EXISTS', job) == 1 then return end  -- sent again after a broken connection
 local oldest = string.format('%d', (now - ttl) * 1000)
-local entry = redis.call('XADD', 'microservice_horizontal:jobs', 'MINID', '~', oldest, '*',
+local entry = redis.call('XADD', 'microservice_horizontal:jobs', 'MINID', '=', oldest, '*',
                          'job_id', id, 'payload', payload, 'traceparent', traceparent)
 redis.call('HSET', job, 'status', 'running', 'submitted_at', now, 'deadline', deadline, 'entry', entry)
 redis.call('EXPIRE', job, ttl)
@@ -37,7 +37,9 @@ local member, oldest, told = ARGV[1], ARGV[2], {}
 for i = 3, #ARGV, 3 do
   local id, job = ARGV[i], 'microservice_horizontal:job:' .. ARGV[i]
   redis.call('XACK', 'microservice_horizontal:jobs', member, ARGV[i + 1])
-  if redis.call('EXISTS', job) == 1 and redis.call('HSETNX', job, 'answer:' .. member, ARGV[i + 2]) == 1 then
+  if redis.call('EXISTS', job) == 0 then  -- it has expired before this member came to it
+    redis.call('XDEL', 'microservice_horizontal:jobs', ARGV[i + 1])
+  elseif redis.call('HSETNX', job, 'answer:' .. member, ARGV[i + 2]) == 1 then
     redis.call('XADD', 'microservice_horizontal:answers', 'MINID', '~', oldest, '*', 'job_id', id, 'member', member)
     told[#told + 1] = id .. ' ' .. member
   end
@@ -152,6 +154,10 @@ class JobStream:
         """Close a job with these fields, unless it is closed."""
         pairs = [part for field in fields.items() for part in field]
         return bool(await self._close(args=[job_id, time(), *pairs]))
+
+    async def forget_old(self) -> None:
+        """Jobs that have expired need not be read any more, by whichever member has not."""
+        await self._redis.xtrim(JOBS, minid=int((time() - self._ttl) * 1e3), approximate=False)
 
     async def overdue(self) -> list[str]:
         """The jobs that are open past their deadline."""

@@ -57,6 +57,7 @@ class PostProcessor:
                     await self._begin_early(one)
             finished = [entry for one in told if (entry := await self._close_if_enough(one.job_id))]
             await self._jobs.dealt_with(told, finished)
+        await self._jobs.forget_old()
         for job_id in await self._jobs.overdue():
             fields = await self._jobs.get(job_id)
             await self._close(job_id, to_answers(fields, self._settings.names), "timeout")
@@ -65,7 +66,7 @@ class PostProcessor:
         """The chosen member has answered: go on with what needs no other."""
         fields = await self._jobs.get(told.job_id)
         digit = to_answers(fields, [told.member]).predictions.get(told.member)
-        if digit and b"early" not in fields:
+        if digit and b"early" not in fields and fields.get(b"status") == b"running":
             action = await begin_next_action(told.job_id, digit)
             early = Early(model=told.member, digit=digit.digit, action=action, at=to_time(time()))
             await self._jobs.note_early(told.job_id, early.model_dump_json().encode())
