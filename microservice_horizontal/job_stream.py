@@ -124,8 +124,8 @@ class JobStream:
         found: Any = await self._redis.xautoclaim(JOBS, member, consumer, lease_ms, count=1)
         taken = []
         for entry, fields in found[1]:
-            (held,) = await self._redis.xpending_range(JOBS, member, entry, entry, 1)
-            taken.append(_entry(entry, fields, int(held["times_delivered"])))
+            for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # or it has just been answered
+                taken.append(_entry(entry, fields, int(held["times_delivered"])))
         return taken
 
     async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:

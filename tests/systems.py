@@ -10,11 +10,14 @@ from tempfile import TemporaryDirectory
 import httpx
 from redis import Redis, RedisError
 
-from tests.fronts import commands, free_ports
-from tests.processes import ROOT, running, wait_until
+from tests.faults import Link
+from tests.fronts import app_in, commands, free_ports
+from tests.processes import ROOT, listens, running, wait_until
 from tests.servers import Server, is_ready
 
 LONG_TIMEOUT = 30.0
+MEMBERS = ("linear", "svm", "mlp")
+"""The models that vote."""
 
 
 class System:
@@ -38,13 +41,17 @@ class System:
         parts = [self.front_name, *([name] if name != self.front_name else []), *([kind] if kind else []), "port"]
         return int(self._ports["_".join(parts).upper()])
 
-    def launch(self, name: str, **settings: object) -> Server:
-        """Start a process with these settings (a setting of one process may differ from that of another)."""
+    def launch(self, name: str, *, app: object = "", **settings: object) -> Server:
+        """Start a process with these settings (a setting of one process may differ from that of another).
+
+        `app` takes the place of the Procfile's.
+        """
         environment = {setting.upper(): str(value) for setting, value in ({"drain_seconds": 0} | settings).items()}
         environment = {"GRPC_PORT": self._ports.get(f"{self.front_name}_{name}_grpc_port".upper(), "0")} | environment
         environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self._ports} | environment
         log = self._folder / f"{name}-{len(list(self._folder.iterdir()))}.log"
         command = self._commands[name].replace(".state/", f"{self._folder}/state/")
+        command = command.replace(app_in(command), str(app)) if app else command
         process = self._stack.enter_context(
             running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
         )
@@ -55,9 +62,9 @@ class System:
         self.servers[name] = server
         return server
 
-    def start(self, name: str, **settings: object) -> Server:
+    def start(self, name: str, *, app: object = "", **settings: object) -> Server:
         """The same, and wait until it is ready."""
-        server = self.launch(name, **settings)
+        server = self.launch(name, app=app, **settings)
         answers = self._store_answers if name == "redis" else lambda: is_ready(server)
         wait_until(lambda: server.process.poll() is not None or answers())
         assert server.process.poll() is None, server.log.read_text()
@@ -113,3 +120,44 @@ def vertical(services: dict[str, dict[str, object]] | None = None, **proxy: obje
             these.launch(name, **(services or {}).get(name, {}))
         these.start("microservice_vertical", **proxy)
         yield these
+
+
+@contextmanager
+def asynchronous(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+    """The asynchronous pattern's proxy, once it is ready, its Redis, and the services named, with settings of each."""
+    with system("asynchronous") as these:
+        these.launch("redis")
+        wait_until(lambda: listens(these.port("redis")))  # else whoever asks for it pauses first
+        services = {"predictor": {}} if services is None else services
+        others = [these.launch(name, **settings) for name, settings in services.items()]
+        these.start("asynchronous", **proxy)
+        wait_until(lambda: all(map(is_ready, others)))
+        yield these
+        for server in these.servers.values():
+            server.process.terminate()
+
+
+@contextmanager
+def horizontal(
+    services: dict[str, dict[str, object]] | None = None, links: dict[str, Link] | None = None, **proxy: object
+) -> Iterator[System]:
+    """The whole horizontal pattern, once it is ready; settings of each service by its name, and of the proxy.
+
+    `links` gets a link to each member, over which the proxy asks it.
+    """
+    with system("microservice_horizontal") as these, ExitStack() as stack:
+        for name in ("redis", *MEMBERS, "postprocessor"):
+            these.launch(name, **(services or {}).get(name, {}))
+        if links is not None:
+            links |= {name: stack.enter_context(Link(these.port(name)).running()) for name in MEMBERS}
+            proxy = {"members": member_urls({name: link.port for name, link in links.items()})} | proxy
+        these.start("microservice_horizontal", **proxy)
+        wait_until(lambda: is_ready(these.servers["postprocessor"]))
+        yield these
+        for server in these.servers.values():  # all at once: each member needs half a second
+            server.process.terminate()
+
+
+def member_urls(ports: dict[str, int]) -> str:
+    """Where the horizontal pattern's proxy finds these members."""
+    return ",".join(f"http://127.0.0.1:{port}/v2/models/{name}" for name, port in ports.items())
