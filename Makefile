@@ -1,5 +1,5 @@
 # Needs Python 3.11 or newer, make and git. Everything is installed into .venv, nothing elsewhere.
-PATTERNS := web_single synchronous asynchronous microservice_vertical microservice_horizontal
+PATTERNS := web_single synchronous asynchronous batch microservice_vertical microservice_horizontal
 PYTHON   ?= python3
 ENV      := .venv/bin
 PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --require-hashes
@@ -52,13 +52,14 @@ test: install  ## the quick tests; what this machine lacks is skipped, with the 
 	@pytest
 
 test-all: install  ## every test; what this machine lacks is a failure
-	@pytest --all
+	@pytest --all --durations=30
 
 bench: install  ## measure; the results are printed
 	python -m benchmarks.online
 	python -m benchmarks.transports
 	python -m benchmarks.hops
 	python -m benchmarks.chain
+	python -m benchmarks.fan_out
 	python -m benchmarks.delay
 
 bench-queues: install .venv-queues/.installed  ## the same for the queue, beside arq, taskiq, dramatiq and celery
@@ -77,6 +78,8 @@ lock: install  ## write the locks from pyproject.toml, keeping versions that sti
 	    $(LOCK) --group $$group --constraint requirements.txt --output-file requirements-$$group.txt || exit; done
 	for pattern in $(PATTERNS); do \
 	    $(LOCK) --group $$pattern --constraint requirements.txt --output-file $$pattern/requirements.txt || exit; done
+	for engine in dask spark; do \
+	    $(LOCK) --group batch --group $$engine --constraint requirements.txt --output-file batch/requirements-$$engine.txt || exit; done
 
 upgrade:  ## write the locks with the newest versions
 	@$(MAKE) lock LOCK_OPTIONS=--upgrade

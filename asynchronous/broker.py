@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from redis.asyncio import Redis
 
 from asynchronous import scripts
-from common.redis import make_group
+from common.redis import claim_idle, make_group
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
 DEAD_LETTERS = "asynchronous:dead-letters"
@@ -84,7 +84,7 @@ class Broker:
         Raises `QueueFull`, `OtherBody`.
         """
         pairs = [part for field in fields.items() for part in field]
-        arguments = [job_id, most, digest, idempotency_key, self._job_ttl, ordering_key, *pairs]
+        arguments = [job_id, time(), most, digest, idempotency_key, self._job_ttl, ordering_key, *pairs]
         found = str(await self._submit(args=arguments), "ascii")
         if found == "full":
             raise QueueFull
@@ -114,8 +114,7 @@ class Broker:
 
     async def recover(self, consumer: str, count: int, lease_ms: int) -> list[Claimed]:
         """Up to `count` jobs of predictors that have been silent for longer than their lease."""
-        found: Any = await self._redis.xautoclaim(STREAM, GROUP, consumer, lease_ms, count=count)
-        return await self._begun(found[1])
+        return await self._begun(await claim_idle(self._redis, STREAM, GROUP, consumer, lease_ms, count))
 
     async def renew(self, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
         """Say that these are still worked on; gives those that another predictor has taken meanwhile."""
@@ -153,4 +152,4 @@ class Broker:
 
     async def revive(self, job_id: str) -> bool:
         """Have a dead letter's job done once more; False where there is no such dead letter."""
-        return await self._revive(args=[job_id, self._job_ttl]) is not None
+        return await self._revive(args=[job_id, time(), self._job_ttl]) is not None

@@ -19,7 +19,7 @@ from prometheus_client import Counter
 from pydantic_core import to_json
 
 from asynchronous.jobs import to_job
-from asynchronous.outbox import Outbox
+from asynchronous.outbox import Due, Outbox
 from asynchronous.results import ResultDatabase
 from asynchronous.settings import DeliverySettings
 from asynchronous.webhooks import Webhooks
@@ -53,7 +53,9 @@ class Delivery:
     def __init__(self, app: Service, outbox: Outbox, settings: DeliverySettings) -> None:
         self._outbox = outbox
         self._settings = settings
-        self._webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
+        self._webhooks = Webhooks(
+            settings.webhook_secret, settings.webhook_allow_private, settings.delivery_timeout_seconds
+        )
         self._database = ResultDatabase(settings.results_database)
         self._client = httpx.AsyncClient(timeout=settings.delivery_timeout_seconds, trust_env=False)
         self._name = f"{socket.gethostname()}-{uuid4()}"
@@ -67,6 +69,7 @@ class Delivery:
         await self._outbox.open()
         if finished := await self._outbox.finished(self._name, AT_ONCE, WAIT_MS):
             jobs = [to_job(job_id, fields) for _, job_id, fields in finished if fields]
+            jobs = [job for job in jobs if job.ended]  # a dead letter that is done once more will end again
             await asyncio.to_thread(self._database.keep, jobs)
             await self._outbox.stored([entry for entry, _, _ in finished])
             self._stored.inc(len(jobs))
@@ -74,7 +77,7 @@ class Delivery:
     async def call_back(self) -> None:
         """One round: make an attempt at each webhook that is due."""
         due = await self._outbox.due(AT_ONCE, 3 * self._settings.delivery_timeout_seconds)
-        await asyncio.gather(*[self._deliver(job_id) for job_id in due])
+        await asyncio.gather(*[self._deliver(one) for one in due])
         if not due:
             await asyncio.sleep(PAUSE_SECONDS)
 
@@ -84,22 +87,18 @@ class Delivery:
             async with self._client:
                 yield
 
-    async def _deliver(self, job_id: str) -> None:
+    async def _deliver(self, due: Due) -> None:
         """One attempt; the next is due after 1, 2, 4, … seconds."""
-        fields = await self._outbox.job(job_id)
+        fields = await self._outbox.job(due.job_id)
         if not fields or self._settings.webhook_secret is None:
-            await self._outbox.settled(job_id)
+            await self._outbox.leave(due)
             return
-        attempt = await self._outbox.count_attempt(job_id)
-        url, (message_id, body) = fields[b"callback_url"].decode(), message(job_id, fields)
-        async with asyncio.timeout(2 * self._settings.delivery_timeout_seconds):
-            failure = await self._webhooks.post(self._client, url, message_id, body)
-        if failure is None or attempt >= self._settings.delivery_attempts:
-            await self._outbox.settled(job_id)
-        else:
-            await self._outbox.again(job_id, time() + 2 ** (attempt - 1))
+        url, (message_id, body) = fields[b"callback_url"].decode(), message(due.job_id, fields)
+        failure = await self._webhooks.post(self._client, url, message_id, body)
+        is_last = failure is None or due.attempt >= self._settings.delivery_attempts
+        await self._outbox.leave(due, None if is_last else time() + 2 ** (due.attempt - 1))
         self._delivered.labels("failed" if failure else "delivered").inc()
-        logger.info("webhook of job %s: attempt %d: %s", job_id, attempt, failure or "delivered")
+        logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
 
 
 def message(job_id: str, fields: dict[bytes, bytes]) -> tuple[str, bytes]:

@@ -27,7 +27,6 @@ local function leave_line(id, ordering)
   local head = redis.call('LINDEX', line, 0)
   while head and redis.call('EXISTS', key('job', head)) == 0 do  -- waited for so long that it has expired
     redis.call('LPOP', line)
-    redis.call('DECR', key('open'))
     head = redis.call('LINDEX', line, 0)
   end
   if head then put_in_stream(head, ordering) end

@@ -13,7 +13,6 @@ from time import monotonic, time
 from uuid import uuid4
 
 from fastapi import FastAPI
-from redis.exceptions import RedisError
 
 from asynchronous.broker import Broker, Claimed, Kind, Outcome
 from asynchronous.jobs import job_outcomes
@@ -23,7 +22,7 @@ from common.job_reader import JobReader
 from common.open_inference import add_open_inference
 from common.predictor import Predictor, load_model
 from common.reader import READ, Reader
-from common.redis import answers, connect
+from common.redis import AWAY, answers, connect
 from common.repeat import repeat
 from common.service import Service
 from common.trace import begin_span
@@ -110,7 +109,7 @@ class Worker:
 
     async def _attempt(self, job: Claimed, attempts: int) -> Outcome:
         """Predict; an error may be the data's or the program's, so the attempts are counted."""
-        if attempts > self._settings.max_attempts:
+        if attempts > max(self._settings.max_attempts, 2):  # it may have been another job of its batch, so once alone
             error = f"{attempts - 1} predictors ended while they worked on it"
             return Outcome(job, "dead", error, attempts - 1)
         try:
@@ -128,12 +127,14 @@ class Worker:
             outcome = await self._attempt(outcome.job, outcome.attempts + 1)
         try:
             await self._settle([outcome])
-        except RedisError as error:
+        except AWAY as error:
             logger.warning("the result of job %s could not be written: %s", outcome.job.job_id, error)
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
-        settled = await self._broker.settle(self._name, outcomes)
-        self._held.difference_update([outcome.job.entry for outcome in outcomes])
+        try:
+            settled = await self._broker.settle(self._name, outcomes)
+        finally:
+            self._held.difference_update([outcome.job.entry for outcome in outcomes])
         for outcome in outcomes:
             kind = outcome.kind if outcome.job.entry in settled else "late"
             self._outcomes(kind)
@@ -156,5 +157,5 @@ class Worker:
             await asyncio.sleep(self._settings.lease_seconds / BEATS_PER_LEASE)
             try:
                 self._held -= await self._broker.renew(self._name, list(self._held))
-            except RedisError as error:
+            except AWAY as error:
                 logger.warning("leases were not renewed: %s", error)

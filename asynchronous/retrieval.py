@@ -9,14 +9,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from asynchronous.broker import EVENTS, Broker
 from asynchronous.jobs import Accepted, DeadLetter, Job, to_dead_letter, to_job
 from asynchronous.settings import ProxySettings
 from common.call import Call
 from common.errors import Problem
-from common.redis import within
+from common.redis import AWAY, within
 from common.service import Service
 from common.watch import Watch, wait_for
 
@@ -42,7 +41,7 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         try:
             async with asyncio.timeout(LOOK_AGAIN_SECONDS):
                 return await look(job.job_id)
-        except (RedisError, TimeoutError):
+        except AWAY:
             return job
 
     async def look(job_id: str) -> Job:
@@ -91,6 +90,8 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
     @router.delete("/jobs/{job_id}", responses={409: {"description": "it has begun"}})
     async def cancel_job(job: Annotated[Job, Depends(find)], request: Request) -> Job:
         """Call off a job that has not begun."""
+        if settings.trigger != "queue":
+            raise Problem(409, f"TRIGGER={settings.trigger} cannot call a job off: only the queue can")
         async with within(request.scope["call"], "queue"):
             state = await broker.cancel(job.job_id, CALLED_OFF)
             if state in ("running", "done", "failed"):

@@ -14,6 +14,17 @@ local told = {}
 local function tell(id, status) told[#told + 1] = id .. ' ' .. status end
 local function told_all() if #told > 0 then redis.call('PUBLISH', key('events'), table.concat(told, '\\n')) end end
 
+-- The open jobs, each until it expires: what is gone is counted no more, whatever became of it.
+local function count_open(now)
+  redis.call('ZREMRANGEBYSCORE', key('open'), '-inf', now)
+  return redis.call('ZCARD', key('open'))
+end
+
+local function keep_open(id, now, ttl)
+  redis.call('EXPIRE', key('job', id), ttl)
+  redis.call('ZADD', key('open'), now + ttl, id)
+end
+
 local function put_in_stream(id, ordering)
   local entry = redis.call('XADD', key('jobs'), '*', 'job_id', id, 'ordering_key', ordering)
   redis.call('HSET', key('job', id), 'entry', entry)
@@ -34,7 +45,7 @@ _ENDED = """
 local function ended(id, status, now, ttl)
   redis.call('HSET', key('job', id), 'status', status, 'entry', '', 'finished_at', now)
   redis.call('EXPIRE', key('job', id), ttl)
-  redis.call('DECR', key('open'))
+  redis.call('ZREM', key('open'), id)
   local found = redis.call('HMGET', key('job', id), 'ordering_key', 'idempotency_key', 'callback_url')
   leave_line(id, found[1])
   if found[2] ~= '' then redis.call('EXPIRE', key('idempotency', found[2]), ttl) end
@@ -51,18 +62,17 @@ _FREEING = "#!lua flags=allow-oom\n" + _COMMON + LINES + _ENDED
 SUBMIT = (
     _TAKING_IN
     + """
--- ARGV: id, most open jobs, digest, idempotency key, ttl, ordering key, then the job's fields and values
-local id, most, digest, idempotency, ttl, ordering = unpack(ARGV, 1, 6)
+-- ARGV: id, time, most open jobs, digest, idempotency key, ttl, ordering key, then the job's fields and values
+local id, now, most, digest, idempotency, ttl, ordering = unpack(ARGV, 1, 7)
 if redis.call('EXISTS', key('job', id)) == 1 then return id end  -- sent again after a broken connection
 if idempotency ~= '' then
   local seen = redis.call('HMGET', key('idempotency', idempotency), 'job_id', 'digest')
   if seen[1] then return seen[2] == digest and seen[1] or 'conflict' end
 end
-if tonumber(redis.call('GET', key('open')) or 0) >= tonumber(most) then return 'full' end
-redis.call('INCR', key('open'))
+if count_open(now) >= tonumber(most) then return 'full' end
 redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'entry', '', 'ordering_key', ordering,
-           'idempotency_key', idempotency, unpack(ARGV, 7))
-redis.call('EXPIRE', key('job', id), ttl)
+           'idempotency_key', idempotency, unpack(ARGV, 8))
+keep_open(id, now, ttl)
 if idempotency ~= '' then
   redis.call('HSET', key('idempotency', idempotency), 'job_id', id, 'digest', digest)
   redis.call('EXPIRE', key('idempotency', idempotency), ttl)
@@ -99,16 +109,13 @@ for i = 3, #ARGV, 3 do
   local entry, id, ordering = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if field(id, 'entry') == entry then
     redis.call('HSET', key('job', id), 'status', 'running', 'started_at', now)
-    redis.call('EXPIRE', key('job', id), ttl)
+    keep_open(id, now, ttl)
     local attempts = redis.call('HINCRBY', key('job', id), 'attempts', 1)
     begun[#begun + 1] = {entry, id, attempts, unpack(redis.call('HMGET', key('job', id), 'payload', 'traceparent'))}
     tell(id, 'running')
   else
     leave_stream(entry)
-    if redis.call('EXISTS', key('job', id)) == 0 then  -- waited for so long that it has expired
-      redis.call('DECR', key('open'))
-      leave_line(id, ordering)
-    end
+    if redis.call('EXISTS', key('job', id)) == 0 then leave_line(id, ordering) end  -- it waited too long, and expired
   end
 end
 told_all()
@@ -141,15 +148,19 @@ local consumer, now, ttl, job_ttl, settled = ARGV[1], ARGV[2], ARGV[3], ARGV[4],
 for i = 5, #ARGV, 6 do
   local entry, id, attempts, kind, content, due = unpack(ARGV, i, i + 5)
   if is_held(entry, consumer) then  -- else another predictor has it, or has done it: what comes here is too late
+    local expired = redis.call('EXISTS', key('job', id)) == 0
+    local ordering = expired and redis.call('XRANGE', key('jobs'), entry, entry)[1][2][4]
     settled[#settled + 1] = entry
     leave_stream(entry)
-    if kind == 'done' then
+    if expired then  -- it was worked on for too long: a result belongs to nobody any more
+      leave_line(id, ordering)
+    elseif kind == 'done' then
       redis.call('HSET', key('job', id), 'attempts', attempts, 'prediction', content)
       redis.call('HDEL', key('job', id), 'payload', 'error')
       ended(id, 'done', now, ttl)
     elseif kind == 'retry' then
       redis.call('HSET', key('job', id), 'attempts', attempts, 'error', content, 'status', 'queued', 'entry', '')
-      redis.call('EXPIRE', key('job', id), job_ttl)
+      keep_open(id, now, job_ttl)
       redis.call('ZADD', key('delayed'), due, id)
       tell(id, 'queued')
     else
@@ -172,25 +183,24 @@ RELEASE = (
 -- ARGV: time. What was to be retried by now goes back into the stream. Gives the number of jobs that have not ended.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', ARGV[1], 'LIMIT', 0, 1000)) do
   redis.call('ZREM', key('delayed'), id)
-  put_in_stream(id, field(id, 'ordering_key'))
+  if redis.call('EXISTS', key('job', id)) == 1 then put_in_stream(id, field(id, 'ordering_key')) end
 end
-return tonumber(redis.call('GET', key('open')) or 0)
+return count_open(ARGV[1])
 """
 )
 
 REVIVE = (
     _TAKING_IN
     + """
--- ARGV: id, ttl. A dead letter's job is queued again, behind the others, with no attempt made.
-local id, ttl = ARGV[1], ARGV[2]
+-- ARGV: id, time, ttl. A dead letter's job is queued again, behind the others, with no attempt made.
+local id, now, ttl = unpack(ARGV)
 local place = field(id, 'dead_letter')
 local letter = place ~= '' and redis.call('XRANGE', key('dead-letters'), place, place)[1]
 if not letter then return nil end
 redis.call('XDEL', key('dead-letters'), letter[1])
-redis.call('INCR', key('open'))
 redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'payload', letter[2][8])
-redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at')
-redis.call('EXPIRE', key('job', id), ttl)
+redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at', 'delivery_attempts')
+keep_open(id, now, ttl)
 join_line(id, field(id, 'ordering_key'), ttl)
 tell(id, 'queued')
 told_all()

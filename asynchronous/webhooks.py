@@ -16,6 +16,8 @@ from asynchronous.signature import signed
 from common.errors import Problem
 
 LOOKUP_SECONDS = 1.0
+NAT64, NAT64_INSIDE = bytes.fromhex("0064ff9b") + bytes(8), bytes.fromhex("0064ff9b0001")
+"""How addresses of IPv4 are written as such of IPv6, for translation on the internet, and inside a network."""
 
 
 class PrivateAddress(Exception):
@@ -25,9 +27,10 @@ class PrivateAddress(Exception):
 class Webhooks:
     """Delivers; `allow_private` is for receivers inside the network that one trusts all clients with."""
 
-    def __init__(self, secret: SecretStr | None, allow_private: bool) -> None:
+    def __init__(self, secret: SecretStr | None, allow_private: bool, timeout_seconds: float = LOOKUP_SECONDS) -> None:
         self._secret = secret
         self._allow_private = allow_private
+        self._timeout = timeout_seconds
 
     async def check(self, url: str, deadline: float) -> None:
         """Whether deliveries to this address will be tried at all; raises `Problem` 422."""
@@ -41,6 +44,8 @@ class Webhooks:
                 await self._address(parts)
         except PrivateAddress as error:
             raise Problem(422, f"callback_url: {error}") from None
+        except UnicodeError:
+            raise Problem(422, f"callback_url: expected a host, got {parts.host!r:.80}") from None
         except (OSError, TimeoutError):
             pass  # it may be found when the result is there
 
@@ -48,21 +53,21 @@ class Webhooks:
         """Deliver once; None if the receiver took it (2xx), else why not."""
         assert self._secret is not None
         parts = httpx.URL(url)
+        headers = {"Host": parts.netloc.decode("ascii"), "Content-Type": "application/json"}
+        headers |= signed(self._secret, message_id, int(time()), body)
+        server_name = {"sni_hostname": parts.raw_host.decode("ascii")}
         try:
-            address = await self._address(parts)
-            answer = await client.post(
-                parts.copy_with(host=address),
-                content=body,
-                headers={
-                    "Host": parts.netloc.decode("ascii"),
-                    "Content-Type": "application/json",
-                    **signed(self._secret, message_id, int(time()), body),
-                },
-                extensions={"sni_hostname": parts.raw_host.decode("ascii")},
-            )
-        except (PrivateAddress, OSError, httpx.HTTPError) as error:
+            async with asyncio.timeout(self._timeout):
+                place = parts.copy_with(host=await self._address(parts))
+                # Of the answer only the status matters, so it is not read.
+                async with client.stream(
+                    "POST", place, content=body, headers=headers, extensions=server_name
+                ) as answer:
+                    return None if answer.is_success else f"the receiver answered {answer.status_code}"
+        except TimeoutError:
+            return f"no answer within {self._timeout:g} s"
+        except (PrivateAddress, OSError, UnicodeError, httpx.HTTPError) as error:
             return f"{type(error).__name__}: {error}"
-        return None if answer.is_success else f"the receiver answered {answer.status_code}"
 
     async def _address(self, url: httpx.URL) -> str:
         """One of the host's addresses; raises OSError if there is none, `PrivateAddress` if any is not public."""
@@ -78,9 +83,10 @@ def is_public(address: str) -> bool:
     """Whether an address is one of the internet's, also where one of IPv4 is written as one of IPv6."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if inner:
+        if inner := ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None):
             return is_public(str(inner))
-        if ip.packed.startswith(b"\x00\x64\xff\x9b"):  # NAT64: the last four bytes are an address of IPv4
+        if ip.packed.startswith((NAT64, bytes(12))):  # the last four bytes are an address of IPv4
             return is_public(".".join(map(str, ip.packed[12:])))
+        if ip.packed.startswith(NAT64_INSIDE) or ip.is_site_local:
+            return False
     return ip.is_global and not ip.is_multicast

@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, TimeoutError as RedisTimeoutError
 
 from common.backend import Caller, seconds_to_give
 from common.errors import Problem
 from common.service import Service
 
+BROKEN: tuple[Any, ...] = (RedisConnectionError, RedisTimeoutError, OSError, RuntimeError)
+"""How it is told that a connection is of no use; uvloop tells by the last that it has been closed meanwhile."""
+AWAY = (RedisError, *BROKEN)
 SILENCE_SECONDS = 5.0
 """A connection on which nothing has come for so long is dead; no wait for a message is as long."""
 
@@ -25,7 +29,7 @@ def connect(app: Service, url: SecretStr) -> Redis:
         url.get_secret_value(),
         socket_timeout=SILENCE_SECONDS,  # whoever asks for others has a deadline of its own
         socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, supported_errors=BROKEN),
         max_connections=app.settings.max_concurrent_requests,
     )
 
@@ -42,7 +46,7 @@ async def answers(redis: Redis) -> bool:
     """Whether it answers."""
     try:
         return bool(await redis.ping())
-    except RedisError:
+    except AWAY:
         return False
 
 
@@ -56,7 +60,7 @@ async def within(caller: Caller, name: str) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds_to_give(caller.deadline)):
             yield
-    except (RedisError, TimeoutError) as error:
+    except AWAY as error:  # a TimeoutError is an OSError
         raise Problem(503, f"the {name} does not answer ({type(error).__name__})", {"Retry-After": "1"}) from None
     finally:
         caller.timings[name] = monotonic() - started
@@ -72,3 +76,16 @@ if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP')
 async def make_group(redis: Redis, stream: str, group: str) -> None:
     """Make a stream and a consumer group that reads it from its beginning, unless they are there."""
     await redis.eval(MAKE_GROUP, 1, stream, group)
+
+
+async def claim_idle(redis: Redis, stream: str, group: str, consumer: str, idle_ms: int, count: int) -> list[Any]:
+    """Up to `count` entries that another consumer has had for so long: pairs of a place and its fields.
+
+    All that is pending is looked through: one XAUTOCLAIM looks at ten times `count` entries and no more.
+    """
+    cursor: Any = "0-0"
+    while True:
+        found: Any = await redis.xautoclaim(stream, group, consumer, idle_ms, start_id=cursor, count=count)
+        cursor, entries = found[0], found[1]
+        if entries or cursor == b"0-0":
+            return list(entries)

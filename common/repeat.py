@@ -5,8 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from redis.exceptions import RedisError
-
+from common.redis import AWAY
 from common.service import Service
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ def repeat(app: Service, round_: Callable[[], Awaitable[object]], name: str) -> 
         while not (app.process.draining or ending.is_set()):
             try:
                 await round_()
-            except RedisError as error:
+            except AWAY as error:
                 logger.warning("%s: Redis does not answer: %s", name, error)
                 await _pause(ending)
             except Exception:

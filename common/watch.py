@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from common.redis import AWAY
 from common.service import Service
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Watch:
                         if message := await channel.get_message(timeout=LISTEN_SECONDS):
                             self._wake(message)
                         told = False
-            except (RedisError, OSError) as error:
+            except AWAY as error:
                 if not told:
                     logger.warning("changes of jobs are not told: %s", error)
                 told = True

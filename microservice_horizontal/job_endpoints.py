@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 from fastapi import Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from common.call import Call, Reply
 from common.digits import Picture as PictureBody
@@ -18,7 +17,7 @@ from common.image_store import StoredImage
 from common.openapi import Operation
 from common.payload import to_payload
 from common.pictures import IMAGES
-from common.redis import within
+from common.redis import AWAY, within
 from common.service import Service
 from common.trace import current_trace
 from common.watch import Watch, wait_for
@@ -81,7 +80,7 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         try:
             async with asyncio.timeout(LOOK_AGAIN_SECONDS):
                 return await look(job.job_id)
-        except (RedisError, TimeoutError):
+        except AWAY:
             return job
 
     async def look(job_id: str) -> Job:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.redis import make_group
+from common.redis import claim_idle, make_group
 
 JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
 DEADLINES = "microservice_horizontal:deadlines"
@@ -121,9 +121,8 @@ class JobStream:
     async def take_over(self, member: str, consumer: str, lease_ms: int) -> list[Entry]:
         """One job that another process of this member has begun, and not answered within its lease; or none."""
         await make_group(self._redis, JOBS, member)
-        found: Any = await self._redis.xautoclaim(JOBS, member, consumer, lease_ms, count=1)
         taken = []
-        for entry, fields in found[1]:
+        for entry, fields in await claim_idle(self._redis, JOBS, member, consumer, lease_ms, 1):
             for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # or it has just been answered
                 taken.append(_entry(entry, fields, int(held["times_delivered"])))
         return taken
@@ -138,8 +137,7 @@ class JobStream:
     async def told(self, consumer: str, count: int, block_ms: int, lease_ms: int) -> list[Told]:
         """Up to `count` answers that no post-processor has dealt with; waits as long as `block_ms`."""
         await make_group(self._redis, ANSWERS, POST_PROCESSORS)
-        left: Any = await self._redis.xautoclaim(ANSWERS, POST_PROCESSORS, consumer, lease_ms, count=count)
-        entries = left[1]
+        entries = await claim_idle(self._redis, ANSWERS, POST_PROCESSORS, consumer, lease_ms, count)
         if not entries:
             group = POST_PROCESSORS
             found: Any = await self._redis.xreadgroup(group, consumer, {ANSWERS: ">"}, count=count, block=block_ms)

@@ -37,6 +37,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "promtool": _none_of("promtool"),
     "wrk": _none_of("wrk"),
     "envoy": _none_of("envoy"),
+    "redis_server": _none_of("redis-server"),
 }
 """By marker: why this machine cannot run such a test, or nothing."""
 

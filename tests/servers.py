@@ -232,3 +232,32 @@ def _slowed(path: Path, steps_per_second: float) -> str:
     model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items())
     onnx.save(model, path)
     return str(path)
+
+
+POISON = 16
+"""What the poison reader cannot read in the top left pixel; no scan has that much ink there."""
+
+
+def poisoned(pixel: float = POISON) -> dict[str, list[float]]:
+    """A picture of a seven that makes the poison reader fail."""
+    return {"pixels": [pixel, *SEVEN_PIXELS[1:]]}
+
+
+def poison_reader(path: Path) -> str:
+    """The mlp reader, which looks up something by the top left pixel, and fails where that is `POISON`."""
+    model = onnx.load(MLP)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["quick_probabilities" if name == "probabilities" else name for name in names]
+    model.graph.node.extend(
+        [
+            helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
+            helper.make_node("Cast", ["corner"], ["place"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "place"], ["found"]),
+            helper.make_node("Add", ["quick_probabilities", "found"], ["probabilities"]),
+        ]
+    )
+    constants = {"zero": np.array([0]), "one": np.array([1]), "table": np.zeros(POISON, np.float32)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, n) for n, v in constants.items())
+    onnx.save(model, path)
+    return str(path)

@@ -30,7 +30,7 @@ def test_a_full_redis_takes_no_job_and_loses_none() -> None:
             refused = handed_in(these)
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-            assert redis.get("asynchronous:open") == str(JOBS).encode()
+            assert redis.zcard("asynchronous:open") == JOBS
             these.start("predictor")
             assert [fetched(these, job)["prediction"]["digit"] for job in accepted] == [7] * JOBS
             redis.config_set("maxmemory", "64mb")
