@@ -12,17 +12,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MODELS = Path(__file__).parent / "models"
 
 
-class ServiceSettings(BaseSettings):
-    """Limits and habits of any service."""
+class ProgramSettings(BaseSettings):
+    """What any program can be told."""
 
     model_config = SettingsConfigDict(frozen=True)
-
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="INFO: a line per request")
-    request_timeout_ms: int = Field(2_000, gt=0, description="deadline where the caller sets no X-Request-Timeout-Ms")
-    max_request_timeout_ms: int = Field(30_000, gt=0, description="the longest deadline that a caller can ask for")
-    max_body_bytes: int = Field(4 * 2**20, gt=0, description="a longer request body is a 413")
-    max_concurrent_requests: int = Field(1_024, gt=0, description="one more is a 503, decided at once")
-    drain_seconds: float = Field(2.0, ge=0, description="from SIGTERM (not ready) to the closing of the port")
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -40,6 +33,17 @@ class ServiceSettings(BaseSettings):
                 for e in error.errors()
             ]
             raise SystemExit("cannot start, wrong setting: " + "; ".join(wrong)) from None
+
+
+class ServiceSettings(ProgramSettings):
+    """Limits and habits of any service."""
+
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="INFO: a line per request")
+    request_timeout_ms: int = Field(2_000, gt=0, description="deadline where the caller sets no X-Request-Timeout-Ms")
+    max_request_timeout_ms: int = Field(30_000, gt=0, description="the longest deadline that a caller can ask for")
+    max_body_bytes: int = Field(4 * 2**20, gt=0, description="a longer request body is a 413")
+    max_concurrent_requests: int = Field(1_024, gt=0, description="one more is a 503, decided at once")
+    drain_seconds: float = Field(2.0, ge=0, description="from SIGTERM (not ready) to the closing of the port")
 
 
 def _is_redis(url: SecretStr) -> SecretStr:

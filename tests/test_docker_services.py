@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 MODELS = {
     "synchronous": {"mlp"},
     "asynchronous": {"mlp"},
+    "batch": {"mlp"},
     "microservice_vertical": {"quality", "mlp", "specialist"},
     "microservice_horizontal": {"linear", "svm", "mlp", "specialist"},
 }

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from common.healthcheck import is_ready
-from tests.fronts import app_in, commands, copied, settings_classes, settings_of, started
+from tests.fronts import app_in, commands, copied, settings_classes, started, variables, variables_of_all
 from tests.processes import PATTERNS, ROOT
 
 NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY"}
@@ -44,6 +44,11 @@ def our_pods(pattern: str) -> list[Any]:
     return [pod for pod in pods(pattern) if pod["spec"]["containers"][0]["image"].startswith(f"{pattern}:")]
 
 
+def job_pods(pattern: str) -> list[Any]:
+    """Those that come by the clock, and end."""
+    return [job["spec"]["jobTemplate"]["spec"]["template"] for job in manifests(pattern, "CronJob")]
+
+
 def containers(pods: list[Any]) -> list[Any]:
     return [container for pod in pods for container in pod["spec"]["containers"]]
 
@@ -55,21 +60,22 @@ def given(pattern: str) -> Iterator[tuple[str, set[str]]]:
         yield app_in(command), set(re.findall(r"(?:^| )([A-Z_]+)=", command))
     for service in compose(pattern).values():
         yield app_in(str(service.get("command"))) or usual, set(service.get("environment", {}))
-    for container in containers(our_pods(pattern)):
-        yield app_in(str(container.get("args"))) or usual, {variable["name"] for variable in container["env"]}
+    for container in containers(our_pods(pattern) + job_pods(pattern)):
+        command = str(container.get("args") or container.get("command"))
+        yield app_in(command) or usual, {variable["name"] for variable in container["env"]}
 
 
 def test_every_variable_that_a_service_is_given_is_a_setting_of_it(pattern: str) -> None:
-    every = [(app, variables) for app, variables in given(pattern) if variables]
-    for app, variables in every:
-        assert variables <= {name.upper() for name in settings_of(app).model_fields} | NO_SETTINGS, app
-    assert any("MODEL_URI" in variables for _, variables in every)
+    every = [(app, taken) for app, taken in given(pattern) if taken]
+    for app, taken in every:
+        assert taken <= set(variables(app)) | NO_SETTINGS, app
+    assert any("MODEL_URI" in taken for _, taken in every)
 
 
 def test_every_variable_that_compose_and_procfile_read_is_a_setting_or_a_port(pattern: str) -> None:
     """Perhaps the setting or the port of one service: `READER_MODEL_URI`, `PATTERN_READER_PORT`."""
     text = "".join((ROOT / pattern / name).read_text() for name in ("docker-compose.yml", "Procfile"))
-    settings = {name.upper() for settings in settings_classes(pattern) for name in settings.model_fields}
+    settings = {name for name, _ in variables_of_all(pattern)}
     roles = {role.upper() for role in commands(pattern)} - {pattern.upper()}
     services = {pattern.upper(), *(f"{pattern.upper()}_{role}" for role in roles)}
     known = settings | {f"{role}_{setting}" for role in roles for setting in settings}
@@ -99,14 +105,18 @@ def test_the_kubernetes_manifests_refer_to_each_other(pattern: str) -> None:
     selectors += [budget["spec"]["selector"]["matchLabels"] for budget in budgets]
     selectors += [policy["spec"]["podSelector"]["matchLabels"] for policy in manifests(pattern, "NetworkPolicy")]
     scaled = [hpa["spec"]["scaleTargetRef"]["name"] for hpa in manifests(pattern, "HorizontalPodAutoscaler")]
-    accounts = [pod["spec"]["serviceAccountName"] for pod in our_pods(pattern)]
+    accounts = [pod["spec"]["serviceAccountName"] for pod in our_pods(pattern) + job_pods(pattern)]
+    deployments = [one["metadata"]["name"] for one in manifests(pattern, "Deployment") if "replicas" not in one["spec"]]
+    volumes = [volume for pod in pods(pattern) + job_pods(pattern) for volume in pod["spec"].get("volumes", [])]
+    claims = [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
 
     assert services
-    assert len(budgets) == len(names(pattern, "Deployment"))
+    assert len(budgets) == len(deployments)
     assert all(any(selector.items() <= pod for pod in labels) for selector in selectors)
     assert {port["targetPort"] for service in services for port in service["spec"]["ports"]} <= ports
     assert set(accounts) <= names(pattern, "ServiceAccount")
-    assert sorted(scaled) == sorted(names(pattern, "Deployment"))
+    assert sorted(scaled) == sorted(deployments)
+    assert set(claims) == names(pattern, "PersistentVolumeClaim")
     assert {store["spec"]["serviceName"] for store in manifests(pattern, "StatefulSet")} <= names(pattern, "Service")
 
 
@@ -126,7 +136,7 @@ def test_every_address_in_the_kubernetes_manifests_is_that_of_a_service(pattern:
 
 
 def test_every_pod_runs_as_nobody_on_a_read_only_root(pattern: str) -> None:
-    for pod in pods(pattern):
+    for pod in pods(pattern) + job_pods(pattern):
         assert pod["spec"]["securityContext"]["runAsNonRoot"]
         assert not pod["spec"]["automountServiceAccountToken"]
         for container in pod["spec"]["containers"]:

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from tests.fronts import FRONTS, app_in, commands, settings_classes
+from tests.fronts import FRONTS, app_in, commands, variables_of_all
 from tests.processes import PATTERNS, ROOT, answers, output_of, wait_until
 from tests.readmes import READMES, Step, rows, steps
 
@@ -45,11 +45,12 @@ def brings_its_own(step: Step) -> bool:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What a clone of the working tree holds."""
+    """What a clone of the working tree holds, and this environment (a new one for each is `test_packaging.py`'s)."""
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     for name in output_of("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
         if (ROOT / name).exists():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, tmp_path / name)
+            shutil.copy2(ROOT / name, tmp_path / name)
     return tmp_path
 
 
@@ -111,11 +112,11 @@ def test_the_settings_tables_list_every_setting_with_its_default(pattern: str) -
     told: dict[str, set[str]] = {}
     for name, default, _ in rows(ROOT / pattern / "README.md", "Settings"):
         told.setdefault(name.strip("`"), set()).add(default.strip("`"))
-    fields = [field for settings in settings_classes(pattern) for field in settings.model_fields.items()]
-    assert sorted(told) == sorted({name.upper() for name, _ in fields})
+    fields = variables_of_all(pattern)
+    assert sorted(told) == sorted({name for name, _ in fields})
     for name, field in fields:
         assert field.default is not PydanticUndefined, f"{name} has no default: say in the README that it is required"
-        assert any(is_told(field.default, text) for text in told[name.upper()]), name
+        assert any(is_told(field.default, text) for text in told[name]), name
 
 
 def is_told(default: object, text: str) -> bool:

@@ -1,0 +1,90 @@
+"""The job: reads a data set, predicts it chunk by chunk, and writes the answers. The predictor lives only as long.
+
+`python -m batch.job run --input DIR --output DIR`. It may be killed at any moment; started again, it goes on.
+"""
+
+import signal
+import sys
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import FrameType
+
+from batch.attempt import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
+from batch.dataset import Chunk, DataError, DataSet, plan
+from batch.options import Options, parsed
+from batch.settings import JobSettings
+from batch.state import ModelId, OtherModel, OutputFolder, OutputInUse, Progress
+from batch.trial import try_out
+from common.model_file import ModelError, read_model_file
+
+
+def main() -> int:
+    """The command."""
+    options = parsed(sys.argv[1:])
+    settings = JobSettings.from_environment()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _cancel)
+    signal.signal(signal.SIGALRM, _be_late)
+    try:
+        return run(options, settings)
+    except (DataError, OtherModel, ModelError, OSError) as error:
+        return _refused(options, str(error))
+    except OutputInUse as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return IN_USE
+    except Cancelled:
+        print("cancelled before it began", file=sys.stderr)
+        return CANCELLED
+
+
+def run(options: Options, settings: JobSettings) -> int:
+    """Run the job; gives the exit code. Raises `DataError`, `OtherModel`, `ModelError`, `OutputInUse`."""
+    folder = OutputFolder(options.output.absolute())
+    if folder.is_finished and not options.trial:
+        print(f"{folder.path} is finished: nothing to do")
+        return DONE
+    file = read_model_file(settings.model_uri, settings.model_sha256 or None, 30.0)
+    model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)
+    if options.trial:
+        return DONE if try_out(options, settings, model, folder) else FAILED
+    with folder.locked():
+        data = plan(options.inputs, settings.chunk_rows, options.first, options.last)
+        if options.carry_over_from:
+            _join(data, OutputFolder(options.carry_over_from).carried_over(), settings.chunk_rows)
+        failed = folder.failed() if options.retry == "none" else set()
+        chunks = folder.begin(options.inputs, model, data, anew=options.retry == "all")
+        return Attempt(options, settings, folder, data, model).go([one for one in chunks if one.name not in failed])
+
+
+def _join(data: DataSet, carried_over: list[Chunk], chunk_rows: int) -> None:
+    """Add what an earlier run has left; a file that it could not even read is taken apart now."""
+    readable = [chunk for chunk in carried_over if chunk.fingerprint]
+    mended = [
+        chunk
+        for file in {one.file for one in carried_over if not one.fingerprint}
+        for chunk in plan([file], chunk_rows).chunks
+    ]
+    data.chunks += [chunk for chunk in readable + mended if chunk not in data.chunks]
+
+
+def _refused(options: Options, message: str) -> int:
+    """It cannot begin: say so, also in the output's state where there is one to say it in."""
+    print(f"failed: {message}", file=sys.stderr)
+    folder = OutputFolder(options.output.absolute())
+    progress = Progress(status="failed", engine=options.engine, rows_total=0, chunks_total=0, errors=[message])
+    progress.finished_at = datetime.now(UTC)
+    with suppress(OutputInUse, OSError), folder.locked():  # or somebody else has it, or there is no room
+        folder.tell(progress)
+    return FAILED
+
+
+def _cancel(number: int, frame: FrameType | None) -> None:
+    raise Cancelled
+
+
+def _be_late(number: int, frame: FrameType | None) -> None:
+    raise Late
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""What is known of a run, beside its output, in files whose names begin with `_` or `.`; nothing of it is elsewhere.
+
+A chunk that is there is done: to go on after whatever happened is to do those that are not. `_SUCCESS` comes last.
+Every file appears by a rename, and the lock dies with its process.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Literal
+
+import pyarrow.parquet as pq
+from pydantic import BaseModel, Field, TypeAdapter
+
+from batch.dataset import REJECTED, Chunk, DataSet, part_file
+
+Status = Literal["running", "done", "failed", "cancelled", "late"]
+
+MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
+SUCCESS, CARRIED_OVER, LOCK = "_SUCCESS", "_carried_over.json", "_lock"
+
+FAILED_CHUNKS = "_failed.json"
+LOOKS = 10
+LOOK_SECONDS = 0.05
+
+_chunks, _names = TypeAdapter(list[Chunk]), TypeAdapter(list[str])
+
+
+class OutputInUse(Exception):
+    """Another job works on this output."""
+
+
+class OtherModel(Exception):
+    """The output was begun with another model."""
+
+
+class ModelId(BaseModel):
+    """The model of a run."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What the output comes from."""
+
+    inputs: list[str]
+    model: ModelId
+    data_checksum: str
+    chunks: list[Chunk]
+
+
+class Progress(BaseModel):
+    """How far a run is."""
+
+    status: Status = "running"
+    engine: str
+    rows: int = Field(0, description="done, those before this attempt included")
+    rows_total: int
+    rejected: int = 0
+    chunks: int = 0
+    chunks_total: int
+    failed_chunks: int = 0
+    rows_per_second: float = Field(0.0, description="of this attempt")
+    eta_seconds: float | None = None
+    at_risk: bool = Field(False, description="at this rate it will not be done by its deadline")
+    deadline: datetime | None = None
+    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    errors: list[str] = Field(default_factory=list, description="of the first chunks that failed")
+    model: ModelId | None = None
+    data_checksum: str | None = None
+    trial: dict[str, float] | None = Field(None, description="how far data and scores have moved, of a trial")
+
+
+class OutputFolder:
+    """One run's output."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else writes here meanwhile; raises `OutputInUse`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+") as lock:
+            if not _taken(lock):
+                lock.seek(0)
+                raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} works on it")
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a job works on it."""
+        try:
+            with (self.path / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it can be used."""
+        return (self.path / SUCCESS).exists()
+
+    def begin(self, inputs: list[str], model: ModelId, data: DataSet, anew: bool) -> list[Chunk]:
+        """Write down what this output comes from; gives the chunks that are to be done.
+
+        Chunks that are there and come from the same rows stay, unless `anew`. Raises `OtherModel`.
+        """
+        before = self.manifest()
+        if before and before.model.sha256 != model.sha256 and not anew:
+            begun, now = (f"{one.name} {one.version}" for one in (before.model, model))
+            raise OtherModel(f"{self.path} was begun with the model {begun}, now it is {now}: use --retry all")
+        kept = set(before.chunks) & set(data.chunks) if before and not anew else set()
+        self._tidy({part_file(self.path, chunk).name for chunk in kept})
+        manifest = Manifest(inputs=inputs, model=model, data_checksum=data.checksum, chunks=data.chunks)
+        self._write(MANIFEST, manifest.model_dump_json())
+        return self.missing(data.chunks)
+
+    def manifest(self) -> Manifest | None:
+        """What the output comes from, if it was ever begun."""
+        try:
+            return Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def progress(self) -> Progress | None:
+        """How far the run is, as its job has last said."""
+        try:
+            return Progress.model_validate_json((self.path / PROGRESS).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def tell(self, progress: Progress) -> None:
+        """Say how far the run is."""
+        progress.updated_at = datetime.now(UTC)
+        self._write(PROGRESS, progress.model_dump_json())
+
+    def missing(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Those of them that are not there."""
+        return [chunk for chunk in chunks if not part_file(self.path, chunk).exists()]
+
+    def note_failed(self, names: list[str]) -> None:
+        """These chunks were tried, and failed."""
+        self._write(FAILED_CHUNKS, _names.dump_json(names).decode())
+
+    def failed(self) -> set[str]:
+        """The chunks that were tried in the latest attempt, and failed."""
+        try:
+            return set(_names.validate_json((self.path / FAILED_CHUNKS).read_bytes()))
+        except FileNotFoundError:
+            return set()
+
+    def rejected_rows(self) -> int:
+        """Rows that have been set aside so far."""
+        return sum(pq.read_metadata(file).num_rows for file in (self.path / REJECTED).glob("part-*.parquet"))
+
+    def carry_over(self, chunks: list[Chunk]) -> None:
+        """Leave these to the next run."""
+        self._write(CARRIED_OVER, _chunks.dump_json(chunks).decode())
+
+    def carried_over(self) -> list[Chunk]:
+        """What this run has left to the next."""
+        try:
+            return _chunks.validate_json((self.path / CARRIED_OVER).read_bytes())
+        except FileNotFoundError:
+            return []
+
+    def finish(self, progress: Progress) -> None:
+        """Say that it can be used."""
+        self._write(SUCCESS, progress.model_dump_json())
+
+    def tell_trial(self, progress: Progress) -> None:
+        """Say what a trial has shown."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write(TRIAL, progress.model_dump_json())
+
+    def sweep(self) -> None:
+        """Remove what killed processes have begun and not finished."""
+        for folder in (self.path, self.path / REJECTED):
+            for file in folder.glob(".part-*.parquet.*"):
+                file.unlink(missing_ok=True)
+
+    def _tidy(self, kept: set[str]) -> None:
+        """Remove what does not belong to the run: parts of other rows, and what a killed process left."""
+        for folder in (self.path, self.path / REJECTED):
+            for file in [*folder.glob("part-*.parquet"), *folder.glob(".*.parquet.*")]:
+                if file.name not in kept:
+                    file.unlink(missing_ok=True)
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self.path / f".{name}.{os.getpid()}"
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.path / name)
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether we have it now; somebody who only looks whether it is free holds it for a moment, too."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(LOOK_SECONDS)
+    return False
