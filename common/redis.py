@@ -58,7 +58,9 @@ async def within(caller: Caller, name: str) -> AsyncIterator[None]:
     """
     started = monotonic()
     try:
-        async with asyncio.timeout(seconds_to_give(caller.deadline)):
+        if (seconds := seconds_to_give(caller.deadline)) <= 0:
+            raise TimeoutError
+        async with asyncio.timeout(seconds):
             yield
     except AWAY as error:  # a TimeoutError is an OSError
         raise Problem(503, f"the {name} does not answer ({type(error).__name__})", {"Retry-After": "1"}) from None
