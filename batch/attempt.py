@@ -80,7 +80,7 @@ class Attempt:
         """Note each result, tell of the progress, mind the deadline."""
         progress, next_tell = self.progress, 0.0
         for result in results:
-            if not progress.rows_per_second:
+            if not progress.rows_per_second and result.seconds:
                 self._rate_from = time.monotonic() - result.seconds  # without the start of the engine
             if result.error:
                 self._failed.append(result.name)

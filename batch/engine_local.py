@@ -49,7 +49,7 @@ def _run_pool(tasks: Sequence[Task], workers: int) -> Iterator[Result | list[str
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=lambda one: one.exception() is not None):  # first what is whole
                 result = future.result()
                 del running[future]
                 yield result

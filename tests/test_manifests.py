@@ -12,7 +12,7 @@ import yaml
 
 from common.healthcheck import is_ready
 from tests.fronts import app_in, commands, copied, settings_classes, started, variables, variables_of_all
-from tests.processes import PATTERNS, ROOT
+from tests.processes import PATTERNS, ROOT, wait_until
 
 NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY"}
 """Variables that compose or onnxruntime reads, not our Settings."""
@@ -168,7 +168,7 @@ def test_the_probes_of_the_manifest_are_endpoints_of_the_apps(pattern: str, tmp_
             for container in containers(our_pods(pattern))
             for probe in probes
         }
-        assert all(is_ready(port, path) for port, path in asked)
+        wait_until(lambda: all(is_ready(port, path) for port, path in asked))  # some begin later than the front
     assert not any(is_ready(port) for port, _ in asked)
 
 
