@@ -266,7 +266,7 @@ def test_whoever_is_killed_no_job_is_lost_and_none_has_two_results(
 @pytest.mark.parametrize("kind", OTHERS)
 def test_nor_is_it_on_other_servers(kind: str) -> None:
     with redis_server(kind) as server, system("asynchronous") as these:
-        nothing_is_lost(these, server, 1_000, 10.0, (0.5, 2.0))
+        nothing_is_lost(these, server, 500, 6.0, (0.5, 1.5))
 
 
 # Killed at the worst instants

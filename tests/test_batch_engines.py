@@ -84,12 +84,11 @@ def test_all_engines_give_the_same_parts_and_one_bad_chunk_fails_alone_on_each(t
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("engine", ["dask", "spark"])
-def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path, engine: str) -> None:
-    """Cancelled by SIGTERM, or its parent killed: no scheduler, no worker, no JVM is left."""
+def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path) -> None:
+    """Cancelled by SIGTERM, or its parent killed: no scheduler, no worker is left."""
     source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.2), tmp_path / "out"
     settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx")}
-    with job(source, output, f"--engine={engine}", **settings) as one:
+    with job(source, output, "--engine=dask", **settings) as one:
         one.wait_for_parts(1)
         one.process.send_signal(signal.SIGTERM)
         code, _, errors = one.ended(seconds=30)
@@ -99,7 +98,7 @@ def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path, engine: str) ->
     assert state(output)["status"] == "cancelled"
     before = stamps(output)
     assert 0 < len(before) < 16
-    with job(source, output, f"--engine={engine}", **settings) as one:
+    with job(source, output, "--engine=dask", **settings) as one:
         one.wait_for_parts(len(before) + 1)
         os.kill(one.process.pid, signal.SIGKILL)
         one.process.wait()

@@ -398,7 +398,7 @@ def valkey() -> Iterator[RedisServer]:
     ("examples", "steps"),
     [
         pytest.param(15, 25, id="quick"),
-        pytest.param(100, 40, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
+        pytest.param(50, 40, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )
 def test_the_queue_does_what_its_model_does(valkey: RedisServer, examples: int, steps: int) -> None:
@@ -409,4 +409,4 @@ def test_the_queue_does_what_its_model_does(valkey: RedisServer, examples: int, 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_so_it_does_on_other_servers(kind: str) -> None:
     with redis_server(kind) as server:
-        compare(server, 20, 30)
+        compare(server, 12, 30)

@@ -38,9 +38,9 @@ ENDPOINTS = [
     pytest.param(("microservice_horizontal", "/predict"), marks=full),
     pytest.param(("microservice_horizontal", "/jobs"), marks=full),
 ]
-MOST = {"microservice_horizontal": 100}
+MOST = {"asynchronous": 200, "microservice_horizontal": 100}
 """Cases, where what is between the request and the pattern is the same as elsewhere."""
-cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(1_000, id="full", marks=full)])
+cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(500, id="full", marks=full)])
 
 
 class Endpoint(NamedTuple):
