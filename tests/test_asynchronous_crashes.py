@@ -250,7 +250,7 @@ def valkey() -> Iterator[RedisServer]:
 @pytest.mark.parametrize(
     ("jobs", "seconds", "pause"),
     [
-        pytest.param(160, 3.0, (0.3, 1.2), id="quick"),
+        pytest.param(100, 2.0, (0.3, 1.0), id="quick"),
         pytest.param(10_000, 60.0, (0.5, 3.0), id="full", marks=[pytest.mark.full, pytest.mark.timeout(300)]),
     ],
 )
@@ -294,10 +294,11 @@ def done(proxy: Server, job_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("settings", "lease"),
     [
-        pytest.param({"lease_seconds": LEASE_SECONDS}, LEASE_SECONDS, id="quick"),
-        pytest.param({}, 5.0, id="full", marks=pytest.mark.full),
+        pytest.param({"lease_seconds": LEASE_SECONDS}, LEASE_SECONDS, id="short lease"),
+        pytest.param({}, 5.0, id="lease by default"),
     ],
 )
+@pytest.mark.full
 def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_the_lease(
     valkey: RedisServer, settings: dict[str, object], lease: float
 ) -> None:

@@ -397,7 +397,7 @@ def valkey() -> Iterator[RedisServer]:
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(15, 25, id="quick"),
+        pytest.param(8, 25, id="quick"),
         pytest.param(50, 40, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )

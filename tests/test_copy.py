@@ -39,6 +39,7 @@ def test_common_knows_no_pattern() -> None:
     assert not any(imports(file) & {*PATTERNS, "tests", "benchmarks"} for file in (ROOT / "common").rglob("*.py"))
 
 
+@pytest.mark.full
 def test_a_copy_runs_by_its_procfile(pattern: str, copy: Path) -> None:
     with started(pattern, copy) as (processes, ports):
         assert FRONTS[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
