@@ -19,7 +19,7 @@ from common.service import Service
 from microservice_horizontal.aggregation import agreed
 from microservice_horizontal.answers import verdict
 from microservice_horizontal.early import begin_next_action
-from microservice_horizontal.job_stream import JobStream, Told
+from microservice_horizontal.job_stream import JobStream
 from microservice_horizontal.jobs import Answers, Early, to_answers, to_missing, to_time
 from microservice_horizontal.settings import PostProcessorSettings
 
@@ -52,32 +52,30 @@ class PostProcessor:
     async def work(self) -> None:
         """One round."""
         if told := await self._jobs.told(self._consumer, AT_ONCE, ROUND_MS, LEASE_MS):
-            for one in told:
-                if one.member == self._settings.early_model:
-                    await self._begin_early(one)
-            finished = [entry for one in told if (entry := await self._close_if_enough(one.job_id))]
+            finished = [entry for one in told if (entry := await self._deal_with(one.job_id))]
             await self._jobs.dealt_with(told, finished)
         await self._jobs.forget_old()
         for job_id in await self._jobs.overdue():
             fields = await self._jobs.get(job_id)
             await self._close(job_id, to_answers(fields, self._settings.names), "timeout")
 
-    async def _begin_early(self, told: Told) -> None:
-        """The chosen member has answered: go on with what needs no other."""
-        fields = await self._jobs.get(told.job_id)
-        digit = to_answers(fields, [told.member]).predictions.get(told.member)
-        if digit and b"early" not in fields and fields.get(b"status") == b"running":
-            action = await begin_next_action(told.job_id, digit)
-            early = Early(model=told.member, digit=digit.digit, action=action, at=to_time(time()))
-            await self._jobs.note_early(told.job_id, early.model_dump_json().encode())
-
-    async def _close_if_enough(self, job_id: str) -> bytes | None:
-        """Close the job if it can be; gives its entry where all have answered, so that no member will read it."""
+    async def _deal_with(self, job_id: str) -> bytes | None:
+        """What follows from the answers so far; gives the job's entry where all have answered: no member needs it."""
         fields = await self._jobs.get(job_id)
         answers = to_answers(fields, self._settings.names)
-        if fields.get(b"status") == b"running" and self._is_enough(answers):
-            await self._close(job_id, answers, "late")
+        if fields.get(b"status") == b"running":
+            if b"early" not in fields:
+                await self._begin_early(job_id, answers)
+            if self._is_enough(answers):
+                await self._close(job_id, answers, "late")
         return fields.get(b"entry") if len(answers) == len(self._settings.names) else None
+
+    async def _begin_early(self, job_id: str, answers: Answers) -> None:
+        """If the chosen member has answered, go on with what needs no other."""
+        if digit := answers.predictions.get(self._settings.early_model):
+            action = await begin_next_action(job_id, digit)
+            early = Early(model=self._settings.early_model, digit=digit.digit, action=action, at=to_time(time()))
+            await self._jobs.note_early(job_id, early.model_dump_json().encode())
 
     def _is_enough(self, answers: Answers) -> bool:
         votes = {name: np.array(digit.probabilities, np.float32) for name, digit in answers.predictions.items()}
