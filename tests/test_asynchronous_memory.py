@@ -111,7 +111,7 @@ async def deliver(redis: Redis) -> None:
 @pytest.mark.parametrize(
     ("jobs", "job_ttl"),
     [
-        pytest.param(1_000, 1, id="quick"),
+        pytest.param(1_000, 1, id="quick", marks=pytest.mark.full),
         pytest.param(100_000, 10, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )

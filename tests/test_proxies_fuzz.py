@@ -32,9 +32,9 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
 }
 ENDPOINTS = [
     ("synchronous", "/letters"),
-    ("asynchronous", "/jobs"),
-    ("microservice_vertical", "/images"),
-    ("microservice_vertical", "/predict"),
+    pytest.param(("asynchronous", "/jobs"), marks=full),
+    pytest.param(("microservice_vertical", "/images"), marks=full),
+    pytest.param(("microservice_vertical", "/predict"), marks=full),
     pytest.param(("microservice_horizontal", "/predict"), marks=full),
     pytest.param(("microservice_horizontal", "/jobs"), marks=full),
 ]
