@@ -12,9 +12,10 @@ from batch.chunk_work import Result, Task
 from batch.dataset import Chunk, DataSet
 from batch.engines import perform
 from batch.options import Options
+from batch.progress import ModelId, Progress
 from batch.progress_bar import shown
 from batch.settings import JobSettings
-from batch.state import ModelId, OutputFolder, Progress
+from batch.state import OutputFolder
 
 DONE, FAILED, IN_USE, LATE, CANCELLED = 0, 1, 3, 4, 130
 """Exit codes of the job; 2 is a wrong command line."""
@@ -120,9 +121,9 @@ class Attempt:
     @property
     def _is_over(self) -> bool:
         allowed = self._options.deadline_seconds
-        return (
-            bool(allowed) and self._options.on_deadline == "stop" and time.monotonic() - self._started >= (allowed or 0)
-        )
+        if allowed is None or self._options.on_deadline == "finish":
+            return False
+        return time.monotonic() - self._started >= allowed
 
     def _close(self) -> int:
         """Publish what can be used; say what is missing."""

@@ -6,10 +6,9 @@ what went wrong is in its result, and never raised.
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +35,8 @@ class Task:
     model_sha256: str
     max_rejected: int
     threads: int = 1
-    publish: bool = True
-    """False: it is a trial, whose answers nobody gets."""
+    trial: bool = False
+    """Nobody gets its answers; instead its result tells how far data and scores have moved."""
 
     @property
     def file(self) -> Path:
@@ -47,7 +46,7 @@ class Task:
 
 @dataclass(slots=True)
 class Result:
-    """What came of a chunk. Sums over its good rows tell how far data and scores have moved."""
+    """What came of a chunk. The sums over its good rows are those of a trial."""
 
     name: str
     rows: int = 0
@@ -56,11 +55,6 @@ class Result:
     error: str | None = None
     confidence_sum: float = 0.0
     feature_sums: list[float] = field(default_factory=list)
-    digit_counts: list[int] = field(default_factory=lambda: [0] * 10)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For where only plain values can go."""
-        return asdict(self)
 
 
 def do_chunk(task: Task) -> Result:
@@ -70,7 +64,7 @@ def do_chunk(task: Task) -> Result:
     temporary = task.file.with_name(f".{task.file.name}.{os.getpid()}")
     try:
         _predict(task, result, temporary)
-        if task.publish:
+        if not task.trial:
             _sync(temporary)
             temporary.rename(task.file)
     except Problem as problem:
@@ -111,23 +105,21 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
                             f"over {task.max_rejected} rows are no pictures; the latest: {rows.reasons[-1]}"
                         )
                 if len(rows.ids):
-                    writer.write_batch(_answer(model, output, rows, answers, result))
-    if rejected and task.publish:
+                    writer.write_batch(_answer(model, output, rows, answers, result, task.trial))
+    if rejected and not task.trial:
         _set_aside(task, rejected)
 
 
-def _answer(model: Model, output: str, rows: Rows, schema: pa.Schema, result: Result) -> pa.RecordBatch:
+def _answer(model: Model, output: str, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
     name = model.inputs[0].name
     features = rows.features.astype(model.inputs[0].dtype, copy=False)
     probabilities: NDArray[np.float32] = model.run({name: features})[output]
     found = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1).astype(np.float32)
     result.rows += len(found)
-    result.confidence_sum += float(confidence.sum(dtype=np.float64))
-    counts = np.bincount(found, minlength=10)
-    result.digit_counts = [int(a + b) for a, b in zip(result.digit_counts, counts, strict=True)]
-    sums = rows.features.sum(axis=0, dtype=np.float64)
-    result.feature_sums = (sums + (result.feature_sums or 0)).tolist()
+    if trial:
+        result.confidence_sum += float(confidence.sum(dtype=np.float64))
+        result.feature_sums = (rows.features.sum(axis=0, dtype=np.float64) + (result.feature_sums or 0)).tolist()
     version = pa.repeat(pa.scalar(model.version), len(found))
     columns = [rows.ids, pa.array(found.astype(np.int8)), pa.array(confidence), version]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -49,7 +49,7 @@ def _run(spark: SparkSession, tasks: Sequence[Task]) -> Iterator[Result]:
             results = outcome.get(timeout=LOOK_SECONDS)
             break
         except Empty:
-            for name in [name for name, task in waiting.items() if task.publish and task.file.exists()]:
+            for name in [name for name, task in waiting.items() if not task.trial and task.file.exists()]:
                 yield _told_by_files(waiting.pop(name))
     if isinstance(results, Exception):
         error = str(results).partition("\n")[0]

@@ -12,8 +12,9 @@ from types import FrameType
 from batch.attempt import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
 from batch.dataset import Chunk, DataError, DataSet, plan
 from batch.options import Options, parsed
+from batch.progress import ModelId, Progress
 from batch.settings import JobSettings
-from batch.state import ModelId, OtherModel, OutputFolder, OutputInUse, Progress
+from batch.state import OtherModel, OutputFolder, OutputInUse
 from batch.trial import try_out
 from common.model_file import ModelError, read_model_file
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from batch.progress import Progress
 from batch.records import Run, State
-from batch.state import SUCCESS, TRIAL, OutputFolder, Progress
+from batch.state import SUCCESS, TRIAL, OutputFolder
 
 SOONEST_DEADLINE = 0.001
 

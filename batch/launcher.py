@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from batch.locks import is_held
+
 JOB = (sys.executable, "-m", "batch.job", "run")
 WITH_ITS_PID = 'echo $$ > "$0" && exec "$@"'
 LOG_BYTES = 2_000
@@ -72,14 +74,7 @@ class ProcessLauncher:
 
     def is_alive(self, run_id: str) -> bool:
         """Whether somebody holds the lock."""
-        try:
-            with self._lock(run_id).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
+        return is_held(self._lock(run_id))
 
     def stop(self, run_id: str, seconds: float) -> None:
         """SIGTERM, which a job heeds; in the end SIGKILL for it and all that it has started."""

@@ -2,27 +2,14 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
 
-from common.errors import Problem
-from common.playground import HEADERS, MEDIA_TYPES, PAGE
+from common.playground import PAGE, serve
 
 FOLDER = Path(__file__).parent
-FILES = (FOLDER / "page.css", FOLDER / "page.js", PAGE / "icon.svg")
+FILES = (PAGE / "base.css", PAGE / "icon.svg", FOLDER / "page.css", FOLDER / "page.js")
 
 
 def add_page(app: FastAPI) -> None:
     """Serve it; the files are read now, once: a service that cannot read them shall not start."""
-    page = (FOLDER / "page.html").read_bytes()
-    files = {path.name: path.read_bytes() for path in FILES}
-
-    async def index() -> Response:
-        return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])
-
-    async def file(name: str) -> Response:
-        if name not in files:
-            raise Problem(404, f"/page/{name}: the page has no such file")
-        return Response(files[name], 200, HEADERS, MEDIA_TYPES[Path(name).suffix])
-
-    app.get("/", include_in_schema=False)(index)
-    app.get("/page/{name}", include_in_schema=False)(file)
+    serve(app, (FOLDER / "page.html").read_bytes(), {path.name: path.read_bytes() for path in FILES}, "page")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
-from batch.state import Progress
+from batch.progress import Progress
 
 LINE_SECONDS = 10.0
 

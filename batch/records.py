@@ -5,11 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from batch.options import Engine, Retry
+from batch.progress import ModelId, Progress
 from batch.schedules import CatchUp, Rule, filled
-from batch.state import ModelId, Progress
 
-Engine = Literal["local", "dask", "spark"]
-Retry = Literal["all", "partial", "none"]
 State = Literal["queued", "running", "done", "failed", "cancelled", "late"]
 OPEN: tuple[State, ...] = ("queued", "running")
 YEAR = 366 * 86_400

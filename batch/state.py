@@ -4,28 +4,22 @@ A chunk that is there is done: to go on after whatever happened is to do those t
 Every file appears by a rename, and the lock dies with its process.
 """
 
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Literal
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from batch.dataset import REJECTED, Chunk, DataSet, part_file
-
-Status = Literal["running", "done", "failed", "cancelled", "late"]
+from batch.locks import is_held, take
+from batch.progress import ModelId, Progress
 
 MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
-SUCCESS, CARRIED_OVER, LOCK = "_SUCCESS", "_carried_over.json", "_lock"
-
-FAILED_CHUNKS = "_failed.json"
-LOOKS = 10
-LOOK_SECONDS = 0.05
+FAILED_CHUNKS, CARRIED_OVER = "_failed.json", "_carried_over.json"
+SUCCESS, LOCK = "_SUCCESS", "_lock"
 
 _chunks, _names = TypeAdapter(list[Chunk]), TypeAdapter(list[str])
 
@@ -38,14 +32,6 @@ class OtherModel(Exception):
     """The output was begun with another model."""
 
 
-class ModelId(BaseModel):
-    """The model of a run."""
-
-    name: str
-    version: str
-    sha256: str
-
-
 class Manifest(BaseModel):
     """What the output comes from."""
 
@@ -53,30 +39,6 @@ class Manifest(BaseModel):
     model: ModelId
     data_checksum: str
     chunks: list[Chunk]
-
-
-class Progress(BaseModel):
-    """How far a run is."""
-
-    status: Status = "running"
-    engine: str
-    rows: int = Field(0, description="done, those before this attempt included")
-    rows_total: int
-    rejected: int = 0
-    chunks: int = 0
-    chunks_total: int
-    failed_chunks: int = 0
-    rows_per_second: float = Field(0.0, description="of this attempt")
-    eta_seconds: float | None = None
-    at_risk: bool = Field(False, description="at this rate it will not be done by its deadline")
-    deadline: datetime | None = None
-    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    finished_at: datetime | None = None
-    errors: list[str] = Field(default_factory=list, description="of the first chunks that failed")
-    model: ModelId | None = None
-    data_checksum: str | None = None
-    trial: dict[str, float] | None = Field(None, description="how far data and scores have moved, of a trial")
 
 
 class OutputFolder:
@@ -90,7 +52,7 @@ class OutputFolder:
         """Nobody else writes here meanwhile; raises `OutputInUse`."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a+") as lock:
-            if not _taken(lock):
+            if not take(lock):
                 lock.seek(0)
                 raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} works on it")
             lock.truncate(0)
@@ -101,14 +63,7 @@ class OutputFolder:
     @property
     def is_locked(self) -> bool:
         """Whether a job works on it."""
-        try:
-            with (self.path / LOCK).open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
+        return is_held(self.path / LOCK)
 
     @property
     def is_finished(self) -> bool:
@@ -165,8 +120,9 @@ class OutputFolder:
             return set()
 
     def rejected_rows(self) -> int:
-        """Rows that have been set aside so far."""
-        return sum(pq.read_metadata(file).num_rows for file in (self.path / REJECTED).glob("part-*.parquet"))
+        """Rows that were set aside in the chunks that are there."""
+        files = [file for file in (self.path / REJECTED).glob("part-*.parquet") if (self.path / file.name).exists()]
+        return sum(pq.read_metadata(file).num_rows for file in files)
 
     def carry_over(self, chunks: list[Chunk]) -> None:
         """Leave these to the next run."""
@@ -208,14 +164,3 @@ class OutputFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(self.path / name)
-
-
-def _taken(lock: IO[str]) -> bool:
-    """Whether we have it now; somebody who only looks whether it is free holds it for a moment, too."""
-    for _ in range(LOOKS):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
-    return False

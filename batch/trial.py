@@ -8,8 +8,9 @@ from batch.dataset import DataError, plan
 from batch.drift import drift
 from batch.engines import perform
 from batch.options import Options
+from batch.progress import ModelId, Progress
 from batch.settings import JobSettings
-from batch.state import ModelId, OutputFolder, Progress
+from batch.state import OutputFolder
 
 
 def try_out(options: Options, settings: JobSettings, model: ModelId, folder: OutputFolder) -> bool:
@@ -23,7 +24,7 @@ def try_out(options: Options, settings: JobSettings, model: ModelId, folder: Out
     )
     with TemporaryDirectory() as scratch:
         limit = settings.max_rejected_rows
-        task = Task(chunk, scratch, settings.model_uri, model.sha256, limit, publish=False)
+        task = Task(chunk, scratch, settings.model_uri, model.sha256, limit, trial=True)
         (result,) = list(perform([task], options.engine, settings))
     progress.status = "failed" if result.error else "done"
     progress.errors = [result.error] if result.error else []

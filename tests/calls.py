@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import grpc.aio
 import httpx
 
 from common.protocol import open_inference_pb2 as pb
-from common.protocol.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.processes import wait_until
 from tests.servers import SEVEN_PIXELS
 
@@ -35,11 +36,26 @@ def rest_calls(port: int, **headers: str) -> Iterator[Call]:
         yield call
 
 
+def inference_stub(channel: grpc.Channel | grpc.aio.Channel) -> Any:
+    """The methods of the service by name, as generated code would have them, from its description alone."""
+    service = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    return SimpleNamespace(
+        **{
+            method.name: channel.unary_unary(
+                f"/{service.full_name}/{method.name}",
+                getattr(pb, method.input_type.name).SerializeToString,
+                getattr(pb, method.output_type.name).FromString,
+            )
+            for method in service.methods
+        }
+    )
+
+
 @contextmanager
 def grpc_calls(target: str, model: str = "mlp", policy: str = "pick_first", **metadata: str) -> Iterator[Call]:
     """Reads a seven over gRPC, every time on the same channel."""
     with grpc.insecure_channel(target, [("grpc.lb_policy_name", policy), ("grpc.enable_retries", 0)]) as channel:
-        stub: Any = GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        stub = inference_stub(channel)
         seven = pb.ModelInferRequest(model_name=model)
         seven.inputs.add(name="features", datatype="FP32", shape=[1, 64]).contents.fp32_contents.extend(SEVEN_PIXELS)
 

@@ -28,6 +28,10 @@ def _none_of(*programs: str) -> Callable[[], str]:
     return lambda: "" if any(map(shutil.which, programs)) else f"{' or '.join(programs)} is not installed"
 
 
+def _no_mount() -> str:
+    return "" if os.geteuid() == 0 else "only root may mount a file system"
+
+
 # Many servers run at once in the tests, and no two can have gRPC's usual port; a test that wants gRPC asks for a port.
 os.environ.setdefault("GRPC_PORT", "0")
 
@@ -38,6 +42,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "wrk": _none_of("wrk"),
     "envoy": _none_of("envoy"),
     "redis_server": _none_of("redis-server"),
+    "mount": _no_mount,
 }
 """By marker: why this machine cannot run such a test, or nothing."""
 

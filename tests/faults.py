@@ -100,6 +100,11 @@ class Link:
             thread.join()
             self._loop.close()
 
+    @property
+    def has_silenced(self) -> bool:
+        """Whether there is a connection on which something was swallowed."""
+        return bool(self._silent)
+
     async def _set(self, fault: Fault, once: bool) -> None:
         self._fault, self._once = fault, once
         if not fault.refuse and not self._server:

@@ -238,7 +238,7 @@ def test_a_connection_to_redis_that_fell_silent_is_given_up(these: Office, name:
         try:
             assert all_answered(these.front, submit(these.front))
             link.set(SWALLOW)
-            time.sleep(1)
+            wait_until(lambda: link.has_silenced)
             link.set(PASS)
             job = submit(these.front)
             all_answered(these.front, job)

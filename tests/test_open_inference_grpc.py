@@ -15,8 +15,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from common.protocol import open_inference_pb2 as pb
-from common.protocol.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from common.protocol.tensors_grpc import CONTENTS
+from tests.calls import inference_stub
 from tests.processes import free_port
 from tests.servers import MLP, SEVEN_PIXELS, Server, serving, slow_pixels, slow_reader, starting
 from tests.tensors import KINDS, Arrays, by_onnxruntime, described, every_type, in_binary, in_json, same, values
@@ -26,11 +26,6 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 Code = grpc.StatusCode
 
 
-def stub(channel: grpc.Channel | grpc.aio.Channel) -> Any:
-    """Our generated client, which has no types."""
-    return GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
-
-
 class Asked:
     """A server, and the stubs of a channel to it."""
 
@@ -38,7 +33,7 @@ class Asked:
         self.server = server
         self.port = port
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
-        self.stub = stub(self.channel)
+        self.stub = inference_stub(self.channel)
         self.health: Any = HealthStub(self.channel)
 
     def infer(self, inputs: Arrays, raw: bool = True, model: str = "mlp", **request: Any) -> pb.ModelInferResponse:
@@ -296,7 +291,7 @@ async def ask_to_the_end(client: Asked) -> tuple[list[int], list[grpc.StatusCode
         async def caller() -> None:
             try:
                 while True:
-                    answer = await stub(channel).ModelInfer(message(SEVEN), timeout=10)
+                    answer = await inference_stub(channel).ModelInfer(message(SEVEN), timeout=10)
                     answers.append(int(outputs_of(answer)["label"][0]))
             except grpc.aio.AioRpcError as error:
                 failures.append(error.code())
@@ -342,7 +337,7 @@ async def ask_all(client: Asked, inputs: list[Arrays]) -> list[Any]:
         grpc.aio.insecure_channel(f"127.0.0.1:{client.port}") as channel,
         httpx.AsyncClient(base_url=client.server.url, limits=limits, timeout=20) as http,
     ):
-        ours = stub(channel)
+        ours = inference_stub(channel)
 
         async def ask(number: int, mine: Arrays) -> Any:
             wanted = [{"name": "probabilities"}]

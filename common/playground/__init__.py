@@ -3,6 +3,7 @@
 It asks the same endpoint as every other client. It loads nothing from elsewhere, so it works without the internet.
 """
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from string import Template
@@ -38,13 +39,19 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
     template = Template(files.pop("index.html").decode())
     page = template.substitute(title=escape(app.title), endpoint=escape(endpoint)).encode()
 
+    serve(app, page, files, "playground")
+
+
+def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str) -> None:
+    """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere."""
+
     async def index() -> Response:
         return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])
 
-    async def file(name: str) -> Response:
-        if name not in files:
-            raise Problem(404, f"/playground/{name}: the page has no such file")
-        return Response(files[name], 200, HEADERS, MEDIA_TYPES[Path(name).suffix])
+    async def file(file: str) -> Response:
+        if file not in files:
+            raise Problem(404, f"/{name}/{file}: the page has no such file")
+        return Response(files[file], 200, HEADERS, MEDIA_TYPES[Path(file).suffix])
 
     app.get("/", include_in_schema=False)(index)
-    app.get("/playground/{name}", include_in_schema=False)(file)
+    app.get(f"/{name}/{{file}}", include_in_schema=False)(file)

@@ -1,0 +1,40 @@
+"""How far a run is, as its job tells it."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+Status = Literal["running", "done", "failed", "cancelled", "late"]
+
+
+class ModelId(BaseModel):
+    """The model of a run."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+class Progress(BaseModel):
+    """How far a run is."""
+
+    status: Status = "running"
+    engine: str
+    rows: int = Field(0, description="done, those before this attempt included")
+    rows_total: int
+    rejected: int = 0
+    chunks: int = 0
+    chunks_total: int
+    failed_chunks: int = 0
+    rows_per_second: float = Field(0.0, description="of this attempt")
+    eta_seconds: float | None = None
+    at_risk: bool = Field(False, description="at this rate it will not be done by its deadline")
+    deadline: datetime | None = None
+    started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    errors: list[str] = Field(default_factory=list, description="of the first chunks that failed")
+    model: ModelId | None = None
+    data_checksum: str | None = None
+    trial: dict[str, float] | None = Field(None, description="how far data and scores have moved, of a trial")
