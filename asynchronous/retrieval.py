@@ -1,8 +1,7 @@
 """What clients and operators ask for once a job is in: its state, now or when it changes, and the dead letters."""
 
-import asyncio
 from collections.abc import AsyncIterable
-from time import monotonic
+from math import inf
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,13 +14,11 @@ from asynchronous.jobs import Accepted, DeadLetter, Job, to_dead_letter, to_job
 from asynchronous.settings import ProxySettings
 from common.call import Call
 from common.errors import Problem
-from common.redis import AWAY, within
+from common.redis import within
 from common.service import Service
-from common.watch import Watch, wait_for
+from common.watch import Watch
 
 CALLED_OFF = "called off by its client"
-LOOK_AGAIN_SECONDS = 1.0
-"""The longest wait without a look: for the end of this process, and for a change that was not told."""
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"description": "see detail"} for status in (404, 422, 503)}
 
 
@@ -36,30 +33,10 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         async with within(call, "queue"):
             return await look(str(job_id))
 
-    async def look_again(job: Job) -> Job:
-        """The job as it is; as it was, where Redis does not say at this moment."""
-        try:
-            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                return await look(job.job_id)
-        except AWAY:
-            return job
-
     async def look(job_id: str) -> Job:
         if not (fields := await broker.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
         return to_job(job_id, fields)
-
-    async def changed(job: Job, seconds: float) -> Job:
-        """The job once its state is another, or after so many seconds as it is."""
-        end = monotonic() + seconds
-        with watch.on(job.job_id) as told:
-            while True:
-                told.clear()
-                newer = await look_again(job)
-                left = end - monotonic()
-                if newer.status != job.status or left <= 0 or app.process.draining:
-                    return newer
-                await wait_for(told, min(left, LOOK_AGAIN_SECONDS))
 
     @router.get("/jobs/{job_id}")
     async def get_job(
@@ -69,9 +46,9 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it has ended")] = 0,
     ) -> Job:
         """The job's state; with `wait` once it has ended, or after so many seconds as it is."""
-        end = monotonic() + min(wait, settings.max_wait_seconds)
-        while not job.ended and (left := end - monotonic()) > 0 and not app.process.draining:
-            job = await changed(job, left)
+        if wait and not job.ended:
+            async for newer in watch.follow(job.job_id, look, has_ended, min(wait, settings.max_wait_seconds)):
+                job = newer
         if not job.ended:
             response.headers["Retry-After"] = "1"
         _tell_times(job, request.scope["call"])
@@ -81,8 +58,9 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
     async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
         """The job's states, each as an event of that name with the job as its data, from now until it has ended."""
         yield ServerSentEvent(event=job.status, data=job)
-        while not job.ended and not app.process.draining:
-            newer = await changed(job, LOOK_AGAIN_SECONDS)
+        if job.ended:
+            return
+        async for newer in watch.follow(job.job_id, look, has_ended, inf):
             if newer.status != job.status:
                 yield ServerSentEvent(event=newer.status, data=newer)
             job = newer
@@ -116,6 +94,11 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         return Accepted(job_id=str(job_id))
 
     app.include_router(router)
+
+
+def has_ended(job: Job) -> bool:
+    """Whether there is nothing to wait for."""
+    return job.ended
 
 
 def _tell_times(job: Job, call: Call) -> None:

@@ -9,13 +9,18 @@ from asynchronous.signature import checked_secret
 from common.settings import PictureSettings, PredictorSettings as AnyPredictorSettings, RedisUrl, ServiceSettings
 
 
-class QueueSettings(BaseSettings):
-    """Where the queue is, how a job gets to a predictor, and how long what is kept."""
+class ResultSettings(BaseSettings):
+    """Where Redis is, and how long results are there."""
 
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6303/0"), description="may hold a password")
+    result_ttl_seconds: int = Field(86_400, gt=0, description="how long a finished job can be fetched")
+
+
+class QueueSettings(ResultSettings):
+    """How a job gets to a predictor, and how long it may take."""
+
     trigger: Literal["queue", "cache", "pubsub"] = Field("queue", description="what makes a predictor begin a job")
     job_ttl_seconds: int = Field(7 * 86_400, gt=0, description="how long a job may wait, or lie among the dead letters")
-    result_ttl_seconds: int = Field(86_400, gt=0, description="how long a finished job can be fetched")
 
 
 class WebhookSettings(BaseSettings):
@@ -44,7 +49,7 @@ class PredictorSettings(AnyPredictorSettings, QueueSettings):
     backoff_seconds: float = Field(0.5, ge=0, description="before the second attempt; twice as long before each more")
 
 
-class DeliverySettings(ServiceSettings, QueueSettings, WebhookSettings):
+class DeliverySettings(ServiceSettings, ResultSettings, WebhookSettings):
     """Who brings results elsewhere."""
 
     results_database: str = Field(".state/asynchronous/results.sqlite", description="path of an SQLite file")

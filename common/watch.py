@@ -7,15 +7,23 @@ is away, costs time and nothing else: all who wait look again when the connectio
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
+from typing import TypeVar
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.redis import AWAY
 from common.service import Service
 
 logger = logging.getLogger(__name__)
+
+Job = TypeVar("Job")
+LOOK_AGAIN_SECONDS = 1.0
+"""The longest wait without a look: for the end of this process, and for a change that was not told."""
 PAUSE_SECONDS = 0.2
 LISTEN_SECONDS = 2.0
 
@@ -25,12 +33,32 @@ class Watch:
 
     def __init__(self, app: Service, redis: Redis, channel: str) -> None:
         self._redis = redis
+        self._process = app.process
         self._channel = channel
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
         app.add_companion(self._listening)
 
+    async def follow(
+        self, job_id: str, look: Callable[[str], Awaitable[Job]], is_over: Callable[[Job], bool], seconds: float
+    ) -> AsyncIterator[Job]:
+        """What `look` gives of a job, at once and after each change: until it is over, or so many seconds are.
+
+        It also ends when the app drains. A look that Redis does not answer is none, and the next is the second try.
+        """
+        end = monotonic() + seconds
+        with self._on(job_id) as changed:
+            while True:
+                changed.clear()
+                job = await _looked(look, job_id)
+                if job is not None:
+                    yield job
+                left = end - monotonic()
+                if (job is not None and is_over(job)) or left <= 0 or self._process.draining:
+                    return
+                await _wait(changed, min(left, LOOK_AGAIN_SECONDS))
+
     @contextmanager
-    def on(self, job_id: str) -> Iterator[asyncio.Event]:
+    def _on(self, job_id: str) -> Iterator[asyncio.Event]:
         """An event that is set when this job changes."""
         key, changed = job_id.encode(), asyncio.Event()
         self._waiting[key].add(changed)
@@ -57,14 +85,23 @@ class Watch:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
                     while True:
-                        if message := await channel.get_message(timeout=LISTEN_SECONDS):
-                            self._wake(message)
+                        await self._hear(channel)
                         told = False
             except AWAY as error:
                 if not told:
                     logger.warning("changes of jobs are not told: %s", error)
                 told = True
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _hear(self, channel: PubSub) -> None:
+        """What is told next; where nothing is, ask for a sign of life, since a dead connection is silent, too."""
+        message = await channel.get_message(timeout=LISTEN_SECONDS)
+        if message is None:
+            await channel.ping()
+            message = await channel.get_message(timeout=LISTEN_SECONDS)
+        if message is None:
+            raise RedisConnectionError("the subscription fell silent")
+        self._wake(message)
 
     def _wake(self, message: dict[str, object]) -> None:
         data = message["data"]
@@ -77,10 +114,17 @@ class Watch:
                 changed.set()
 
 
-async def wait_for(told: asyncio.Event, seconds: float) -> None:
-    """Until it is told, but no longer than so many seconds."""
+async def _looked(look: Callable[[str], Awaitable[Job]], job_id: str) -> Job | None:
+    try:
+        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+            return await look(job_id)
+    except AWAY:
+        return None
+
+
+async def _wait(changed: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await told.wait()
+            await changed.wait()
     except TimeoutError:
         pass

@@ -1,8 +1,7 @@
 """The asynchronous half of the proxy: a job goes in for all members; each answer comes out as soon as it is there."""
 
-import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
-from time import monotonic
+from math import inf
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -17,16 +16,14 @@ from common.image_store import StoredImage
 from common.openapi import Operation
 from common.payload import to_payload
 from common.pictures import IMAGES
-from common.redis import AWAY, within
+from common.redis import within
 from common.service import Service
 from common.trace import current_trace
-from common.watch import Watch, wait_for
+from common.watch import Watch
 from microservice_horizontal.job_stream import EVENTS, JobStream
 from microservice_horizontal.jobs import Accepted, Job, to_job
 from microservice_horizontal.settings import ProxySettings
 
-LOOK_AGAIN_SECONDS = 1.0
-"""The longest wait without a look: for the end of this process, and for a change that was not told."""
 MAX_WAIT_SECONDS = 20.0
 
 SUBMIT = Operation(
@@ -75,30 +72,10 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         async with within(call, "stream"):
             return await look(str(job_id))
 
-    async def look_again(job: Job) -> Job:
-        """The job as it is; as it was, where Redis does not say at this moment."""
-        try:
-            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                return await look(job.job_id)
-        except AWAY:
-            return job
-
     async def look(job_id: str) -> Job:
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
         return to_job(job_id, fields, members)
-
-    async def changes(job: Job, seconds: float) -> AsyncIterable[Job]:
-        """The job as it is, then after each change, until it is closed or so many seconds are over."""
-        end = monotonic() + seconds
-        with watch.on(job.job_id) as told:
-            while True:
-                told.clear()
-                job = await look_again(job)
-                yield job
-                if job.status != "running" or (left := end - monotonic()) <= 0 or app.process.draining:
-                    return
-                await wait_for(told, min(left, LOOK_AGAIN_SECONDS))
 
     @app.get("/jobs/{job_id}", responses={404: {"description": "see detail"}, 503: {"description": "see detail"}})
     async def get_job(
@@ -107,8 +84,9 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it is closed")] = 0,
     ) -> Job:
         """The answers so far; with `wait` once the job is closed, or after so many seconds as it is."""
-        async for newer in changes(job, min(wait, MAX_WAIT_SECONDS)):
-            job = newer
+        if wait and not is_closed(job):
+            async for newer in watch.follow(job.job_id, look, is_closed, min(wait, MAX_WAIT_SECONDS)):
+                job = newer
         if job.status == "running":
             response.headers["Retry-After"] = "1"
         return job
@@ -119,7 +97,7 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
         (`aggregate`, or `failed`).
         """
         told: set[str] = set()
-        async for newer in changes(job, settings.job_deadline_seconds + LOOK_AGAIN_SECONDS):
+        async for newer in watch.follow(job.job_id, look, is_closed, inf):
             for name, digit in newer.predictions.items():
                 if name not in told:
                     yield ServerSentEvent(event="prediction", data=digit)
@@ -129,3 +107,8 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
             told.update(newer.predictions)
             if newer.status != "running":
                 yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)
+
+
+def is_closed(job: Job) -> bool:
+    """Whether there is nothing to wait for."""
+    return job.status != "running"

@@ -5,6 +5,7 @@ an answer that is given twice is kept once.
 """
 
 import asyncio
+import logging
 import socket
 from time import monotonic
 from uuid import uuid4
@@ -21,8 +22,11 @@ from common.redis import connect
 from common.repeat import repeat
 from common.retrieval import RETRIEVE, Retrieval
 from common.service import Service
+from common.trace import begin_span
 from microservice_horizontal.job_stream import Entry, JobStream
 from microservice_horizontal.settings import PredictorSettings
+
+logger = logging.getLogger(__name__)
 
 ROUND_MS = 500
 """The longest wait for new jobs; then those of the dead are looked for."""
@@ -68,6 +72,9 @@ class Worker:
         if jobs:
             answers = await asyncio.gather(*[self._read(job) for job in jobs])
             await self._jobs.answer(self._member, dict(zip(jobs, answers, strict=True)))
+            for job in jobs:
+                begin_span(job.traceparent)
+                logger.info("job %s: answered", job.job_id)
 
     async def _read(self, job: Entry) -> bytes:
         """The digit in JSON, or the error: of the data or the program, so it would come again."""

@@ -42,11 +42,15 @@ MODELS = ("linear", "svm", "mlp")
 MemberUrl = Annotated[str, Field(pattern=r"^https?://[^/]+/v2/models/[\w.-]+$")]
 
 
-class StoreSettings(AnyStoreSettings):
-    """Where pictures and jobs are kept."""
+class JobSettings(BaseSettings):
+    """Where jobs are kept."""
 
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6306/0"), description="may hold a password")
     job_ttl_seconds: int = Field(3_600, gt=0, description="how long a job is kept, and can be looked up")
+
+
+class StoreSettings(JobSettings, AnyStoreSettings):
+    """Where jobs and pictures are kept."""
 
 
 class VoteSettings(BaseSettings):
@@ -96,7 +100,7 @@ class PredictorSettings(AnyPredictorSettings, StoreSettings):
     max_attempts: int = Field(3, gt=0, description="so many processes may end over a job; then the answer is an error")
 
 
-class PostProcessorSettings(ServiceSettings, StoreSettings, VoteSettings):
+class PostProcessorSettings(ServiceSettings, JobSettings, VoteSettings):
     """Who manages the lag between the answers to a job."""
 
     early_model: str = Field("linear", description="the next action starts as soon as this one has answered")
