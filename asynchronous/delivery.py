@@ -53,11 +53,9 @@ class Delivery:
     def __init__(self, app: Service, outbox: Outbox, settings: DeliverySettings) -> None:
         self._outbox = outbox
         self._settings = settings
-        self._webhooks = Webhooks(
-            settings.webhook_secret, settings.webhook_allow_private, settings.delivery_timeout_seconds
-        )
+        self._webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
         self._database = ResultDatabase(settings.results_database)
-        self._client = httpx.AsyncClient(timeout=settings.delivery_timeout_seconds, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False)  # `_post` has one
         self._name = f"{socket.gethostname()}-{uuid4()}"
         registry = app.metrics.registry
         self._stored = Counter("results_stored", "Results brought to the database.", registry=registry)
@@ -94,11 +92,20 @@ class Delivery:
             await self._outbox.leave(due)
             return
         url, (message_id, body) = fields[b"callback_url"].decode(), message(due.job_id, fields)
-        failure = await self._webhooks.post(self._client, url, message_id, body)
+        failure = await self._post(url, message_id, body)
         is_last = failure is None or due.attempt >= self._settings.delivery_attempts
         await self._outbox.leave(due, None if is_last else time() + 2 ** (due.attempt - 1))
         self._delivered.labels("failed" if failure else "delivered").inc()
         logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
+
+    async def _post(self, url: str, message_id: str, body: bytes) -> str | None:
+        """None if the receiver took it, else why not; whatever it does, this ends in time."""
+        seconds = self._settings.delivery_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._webhooks.post(self._client, url, message_id, body)
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
 
 
 def message(job_id: str, fields: dict[bytes, bytes]) -> tuple[str, bytes]:

@@ -25,7 +25,7 @@ from common.reader import READ, Reader
 from common.redis import AWAY, answers, connect
 from common.repeat import repeat
 from common.service import Service
-from common.trace import begin_span
+from common.trace import span_of
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +138,8 @@ class Worker:
         for outcome in outcomes:
             kind = outcome.kind if outcome.job.entry in settled else "late"
             self._outcomes(kind)
-            begin_span(outcome.job.traceparent)
-            logger.info("job %s: attempt %d: %s", outcome.job.job_id, outcome.attempts, kind)
+            with span_of(outcome.job.traceparent):
+                logger.info("job %s: attempt %d: %s", outcome.job.job_id, outcome.attempts, kind)
 
     @asynccontextmanager
     async def _beating(self) -> AsyncIterator[None]:

@@ -27,10 +27,9 @@ class PrivateAddress(Exception):
 class Webhooks:
     """Delivers; `allow_private` is for receivers inside the network that one trusts all clients with."""
 
-    def __init__(self, secret: SecretStr | None, allow_private: bool, timeout_seconds: float = LOOKUP_SECONDS) -> None:
+    def __init__(self, secret: SecretStr | None, allow_private: bool) -> None:
         self._secret = secret
         self._allow_private = allow_private
-        self._timeout = timeout_seconds
 
     async def check(self, url: str, deadline: float) -> None:
         """Whether deliveries to this address will be tried at all; raises `Problem` 422."""
@@ -50,22 +49,16 @@ class Webhooks:
             pass  # it may be found when the result is there
 
     async def post(self, client: httpx.AsyncClient, url: str, message_id: str, body: bytes) -> str | None:
-        """Deliver once; None if the receiver took it (2xx), else why not."""
+        """Deliver once; None if the receiver took it (2xx), else why not. Of its answer only the status is read."""
         assert self._secret is not None
         parts = httpx.URL(url)
         headers = {"Host": parts.netloc.decode("ascii"), "Content-Type": "application/json"}
         headers |= signed(self._secret, message_id, int(time()), body)
         server_name = {"sni_hostname": parts.raw_host.decode("ascii")}
         try:
-            async with asyncio.timeout(self._timeout):
-                place = parts.copy_with(host=await self._address(parts))
-                # Of the answer only the status matters, so it is not read.
-                async with client.stream(
-                    "POST", place, content=body, headers=headers, extensions=server_name
-                ) as answer:
-                    return None if answer.is_success else f"the receiver answered {answer.status_code}"
-        except TimeoutError:
-            return f"no answer within {self._timeout:g} s"
+            place = parts.copy_with(host=await self._address(parts))
+            async with client.stream("POST", place, content=body, headers=headers, extensions=server_name) as answer:
+                return None if answer.is_success else f"the receiver answered {answer.status_code}"
         except (PrivateAddress, OSError, UnicodeError, httpx.HTTPError) as error:
             return f"{type(error).__name__}: {error}"
 

@@ -5,6 +5,8 @@ https://www.w3.org/TR/trace-context/
 
 import random
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -35,6 +37,17 @@ def begin_span(traceparent: bytes | None = None) -> Trace:
     trace = Trace(trace.trace_id, ids[32:], trace.flags) if trace else Trace(ids[:32], ids[32:])
     current_trace.set(trace)
     return trace
+
+
+@contextmanager
+def span_of(traceparent: bytes) -> Iterator[None]:
+    """What is logged in this block is part of that trace: for work that came by a queue."""
+    before = current_trace.get()
+    begin_span(traceparent)
+    try:
+        yield
+    finally:
+        current_trace.set(before)
 
 
 def _parse(traceparent: bytes) -> Trace | None:

@@ -22,7 +22,7 @@ from common.redis import connect
 from common.repeat import repeat
 from common.retrieval import RETRIEVE, Retrieval
 from common.service import Service
-from common.trace import begin_span
+from common.trace import span_of
 from microservice_horizontal.job_stream import Entry, JobStream
 from microservice_horizontal.settings import PredictorSettings
 
@@ -73,8 +73,8 @@ class Worker:
             answers = await asyncio.gather(*[self._read(job) for job in jobs])
             await self._jobs.answer(self._member, dict(zip(jobs, answers, strict=True)))
             for job in jobs:
-                begin_span(job.traceparent)
-                logger.info("job %s: answered", job.job_id)
+                with span_of(job.traceparent):
+                    logger.info("job %s: answered", job.job_id)
 
     async def _read(self, job: Entry) -> bytes:
         """The digit in JSON, or the error: of the data or the program, so it would come again."""
