@@ -166,6 +166,11 @@ def stamps(output: Path) -> Stamps:
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in parts(output)}
 
 
+def everything(folder: Path) -> dict[str, tuple[int, int]]:
+    """Each file's inode and time of change."""
+    return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in folder.rglob("*")}
+
+
 def contents(output: Path) -> dict[str, bytes]:
     """All that is published."""
     return {file.name: file.read_bytes() for file in [*parts(output), *parts(output / "_rejected")]}

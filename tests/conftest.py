@@ -1,4 +1,4 @@
-"""`--all` and the markers: what runs when, and what a machine must have for it.
+"""`--all` and the markers: what runs when, and what a machine must have for it; and what the tests of many files need.
 
 Without `--all` (`make test`), tests marked `full` are left out, and those that need a program which this machine lacks
 are skipped, with the reason. With it (`make test-all`) nothing is left out, and what is missing is a failure. The one
@@ -8,10 +8,17 @@ exception: WITHOUT_DOCKER=REASON says that this machine cannot have a Docker eng
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
+
+for file in Path(__file__).parent.glob("*.py"):  # else an assert outside the test files does not say what it compared
+    pytest.register_assert_rewrite(f"tests.{file.stem}")
+
+from tests.redis_servers import RedisServer, redis_server  # noqa: E402
+from tests.servers import poison_reader  # noqa: E402
 
 
 @cache
@@ -69,3 +76,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if item.config.getoption("--all"):
                 pytest.fail(reason)
             pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the poison reader's file is."""
+    return poison_reader(tmp_path_factory.mktemp("poison") / "mlp.onnx")
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[RedisServer]:
+    """A server that the tests of one file share."""
+    with redis_server("valkey") as server:
+        yield server

@@ -1,23 +1,44 @@
-"""Jobs of the asynchronous pattern as its clients have them: handed in, looked at, fetched."""
+"""The asynchronous pattern for a test; jobs as its clients have them: handed in, looked at, fetched."""
 
-import json
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import httpx
+from redis import Redis
 
 from tests.processes import free_port, wait_until
 from tests.servers import SEVEN_PIXELS, Server, is_ready
-from tests.systems import System
+from tests.sse import told
+from tests.systems import System, asynchronous
 
 SEVEN: dict[str, Any] = {"pixels": SEVEN_PIXELS}
 QUICK: dict[str, Any] = {"lease_seconds": 0.8, "backoff_seconds": 0.1}
 """A predictor that loses patience soon."""
+TWICE: dict[str, Any] = {"max_attempts": 2, "backoff_seconds": 0.05}
+"""A predictor that tries a job once more, and then gives it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The proxy, a predictor, and their Redis."""
+
+    these: System
+    front: Server
+    predictor: Server
+    redis: Redis
+
+
+@contextmanager
+def office_with(**predictor: object) -> Iterator[Office]:
+    """Once all are ready; settings of the predictor."""
+    with asynchronous({"predictor": predictor}) as these:
+        yield Office(these, these.front, these.servers["predictor"], these.store())
 
 
 def submit(front: Server, body: object = SEVEN, headers: dict[str, str] | None = None, **query: str) -> httpx.Response:
@@ -68,15 +89,7 @@ def becomes(front: Server, job_id: str, status: str) -> None:
 def events(front: Server, job_id: str) -> Iterator[tuple[str, Any]]:
     """The events of a job, as they come, until the stream ends."""
     with front.client.stream("GET", f"/jobs/{job_id}/events") as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        name = ""
-        for line in answer.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                yield name, json.loads(value)
+        yield from told(answer)
 
 
 def dead_letters(front: Server) -> dict[str, Any]:
@@ -110,6 +123,12 @@ def killed(server: Server) -> None:
     """SIGKILL, and it is gone."""
     server.process.kill()
     server.process.wait(10)
+
+
+def another_proxy(these: System, **settings: object) -> Server:
+    """One more, on a port of its own; it may not be ready yet."""
+    port = free_port()
+    return these.launch("asynchronous", asynchronous_asynchronous_port=port, asynchronous_port=port, **settings)
 
 
 def another_predictor(these: System, *, app: str = "", **settings: object) -> Server:

@@ -1,6 +1,7 @@
 """A manager of batch jobs for a test, as its Procfile starts it, with a data root of its own; and what its jobs are."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -13,15 +14,19 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
+from tests.batch_data import members
+from tests.datasets import write_data
 from tests.fronts import commands
 from tests.processes import ROOT, free_port, running, wait_until
-from tests.servers import Server, is_ready
+from tests.servers import MLP, Server, is_ready, slow_reader
 
 OPEN = ("queued", "running")
 LONG = 90.0
 """Seconds that a job may take where many others are at work."""
 QUICK = {"tick_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
 """A chunk for each row group, and one process that works."""
+ROWS, CHUNKS = 200, 10
+"""Of the data of a manager that is filled."""
 
 
 class Manager:
@@ -119,3 +124,29 @@ def manager(folder: Path, **settings: object) -> Iterator[Manager]:
     """A manager that has not been started yet; at the end it and its jobs are ended."""
     with ExitStack() as stack:
         yield Manager(folder, stack, settings)
+
+
+@contextmanager
+def filled(folder: Path, **settings: object) -> Iterator[Manager]:
+    """A manager that runs, whose jobs have the slow reader as `mlp.onnx` in this folder, and data for it.
+
+    `scans`, read at once; `slow`, as many rows in 10 chunks of 0.15 s; `stuck`, in chunks that take long.
+    """
+    model = slow_reader(folder / "mlp.onnx")
+    shutil.copy(MLP.with_suffix(".json"), folder)
+    with manager(folder, model_uri=model, **settings) as these:
+        write_data(these.data / "scans", ROWS, files=2, row_group=ROWS)
+        write_data(these.data / "slow", ROWS, row_group=ROWS // CHUNKS, seconds=0.15)
+        write_data(these.data / "stuck", 4, row_group=1, seconds=10)
+        these.start()
+        yield these
+
+
+def assert_whole(these: Manager, run: Any, rows: int = ROWS) -> None:
+    """It is done, every row is there once, and nothing is left of its job."""
+    assert run["state"] == "done", run
+    assert ids(these.data / run["output"]) == list(range(rows))
+    assert run["progress"]["rows"] == run["progress"]["rows_total"] == rows
+    assert (these.data / run["output"] / "_SUCCESS").exists()
+    assert not list((these.database.parent / "jobs").glob(f"{run['id']}.lock"))
+    wait_until(lambda: not members(run["pid"]))

@@ -1,9 +1,11 @@
 """What was seen of a queue from outside, and whether a queue that loses nothing can look like this."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Any
@@ -116,3 +118,21 @@ def _wrong_sightings(job_id: str, sightings: list[Sighting]) -> Iterator[str]:
                 yield f"{job_id} had {earlier.job['attempts']} attempts, and then {later.job['attempts']}"
             if earlier.job["status"] == "running" and later.job["status"] == "queued":
                 yield f"{job_id} was running, and then queued"
+
+
+def each_ended_once(redis: Redis, ids: set[str], logs: list[Path]) -> None:
+    """Nothing is there but these jobs, and each of them came to an end once."""
+    kept = {key.decode().rpartition(":")[2] for key in redis.scan_iter("asynchronous:job:*", 1_000)}
+    assert kept == ids  # none that no client knows
+    ends: Any = redis.xrange("asynchronous:finished")
+    assert Counter(fields[b"job_id"].decode() for _, fields in ends) == dict.fromkeys(ids, 1)
+    assert redis.xlen("asynchronous:jobs") == 0
+    assert redis.xpending("asynchronous:jobs", "predictors")["pending"] == 0
+    logged = Counter(line.split()[1] for log in logs for line in done_lines(log))
+    assert max(logged.values()) == 1
+
+
+def done_lines(log: Path) -> Iterator[str]:
+    for line in log.read_text().splitlines():
+        if ": done" in line:
+            yield json.loads(line)["message"]

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from common.protocol.tensors_binary import to_binary
-from tests.servers import save, tensor
+from tests.servers import SEVEN_PIXELS, save, tensor
 
 Arrays = dict[str, NDArray[Any]]
+
+SEVEN: Arrays = {"features": np.array([SEVEN_PIXELS], np.float32)}
+"""What the mlp reads as a seven."""
 
 KINDS: dict[str, tuple[int, str]] = {
     "BOOL": (TensorProto.BOOL, "?"),

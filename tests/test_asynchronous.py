@@ -1,73 +1,37 @@
-"""The asynchronous pattern as its clients see it: handed in now, fetched later, refused where it cannot be kept (A1).
+"""The asynchronous pattern as its clients see it: a job is handed in now and fetched later, once, or called off (A1).
 
-One Redis, one predictor; a second proxy reaches Redis over a link that can fail, and takes few jobs.
+One Redis, one proxy, one predictor.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import pytest
-from redis import Redis
 
-from tests import faults
-from tests.faults import Fault, Link
 from tests.jobs import (
     SEVEN,
-    becomes,
+    TWICE,
+    Office,
     dead_letters,
     done,
     ended,
-    events,
     hand_in,
     hand_in_all,
     hung,
-    killed,
     look,
     moment,
+    office_with,
     submit,
 )
-from tests.processes import free_port, wait_until
-from tests.servers import PNG, POISON, SAMPLES, Server, is_ready, poison_reader, poisoned
-from tests.systems import System, asynchronous
-
-FEW = 5
-SLACK_SECONDS = 1.0
-full = pytest.mark.full
-
-
-class Office(NamedTuple):
-    """The proxy, the predictor, and another proxy with its link to Redis, which takes only a few jobs."""
-
-    these: System
-    front: Server
-    predictor: Server
-    linked: Server
-    link: Link
-    redis: "Redis"
+from tests.processes import wait_until
+from tests.servers import PNG, POISON, SAMPLES, Server, poisoned
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    model = poison_reader(tmp_path_factory.mktemp("poison") / "mlp.onnx")
-    with asynchronous({"predictor": {"model_uri": model, "max_attempts": 2, "backoff_seconds": 0.05}}) as these:
-        front = these.front
-        with Link(these.port("redis")).running() as link:
-            url, port = f"redis://127.0.0.1:{link.port}/0", free_port()
-            linked = these.launch(
-                "asynchronous",
-                asynchronous_asynchronous_port=port,
-                asynchronous_port=port,
-                redis_url=url,
-                max_queued_jobs=FEW,
-            )
-            wait_until(lambda: is_ready(linked))
-            yield Office(these, front, these.servers["predictor"], linked, link, these.store())
-            linked.process.terminate()
-            linked.process.wait(20)
+def office(poison: str) -> Iterator[Office]:
+    with office_with(model_uri=poison, **TWICE) as office:
+        yield office
 
 
 @pytest.fixture
@@ -157,58 +121,6 @@ def test_an_idempotency_key_that_is_too_long_is_a_422(front: Server) -> None:
     assert submit(front, SEVEN, keyed("k" * 256)).status_code == 422
 
 
-# Waiting
-
-
-def test_who_waits_has_the_job_as_soon_as_it_is_done_and_not_before(office: Office) -> None:
-    with ThreadPoolExecutor(30) as threads:
-        with hung(office.predictor):
-            ids = hand_in_all(office.front, [SEVEN] * 10)
-            waiting = [threads.submit(ended, office.front, job_id) for job_id in ids * 3]
-            sleep(0.3)
-            assert not any(one.done() for one in waiting)
-            resumed = monotonic()
-        assert {one.result()["status"] for one in waiting} == {"done"}
-        assert monotonic() - resumed < SLACK_SECONDS + 2
-
-
-def test_a_wait_that_is_over_gives_the_job_as_it_is(office: Office) -> None:
-    with hung(office.predictor):
-        job_id, began = hand_in(office.front), monotonic()
-        answer = office.front.get(f"/jobs/{job_id}?wait=0.3")
-        assert 0.3 <= monotonic() - began < 0.3 + SLACK_SECONDS
-        assert answer.json()["status"] == "queued"
-        assert int(answer.headers["retry-after"]) > 0
-    done(office.front, job_id)
-
-
-@full
-def test_who_waits_does_not_keep_redis_busy(office: Office) -> None:
-    waiters, seconds = 50, 3
-    with hung(office.predictor), ThreadPoolExecutor(waiters) as threads:
-        job_id = hand_in(office.front)
-        office.redis.config_resetstat()
-        wait = lambda _: office.front.get(f"/jobs/{job_id}?wait={seconds}").json()["status"]  # noqa: E731
-        assert set(threads.map(wait, range(waiters))) == {"queued"}
-        stats: Any = office.redis.info("commandstats")
-    assert sum(command["calls"] for command in stats.values()) < waiters * (seconds + 4)
-    done(office.front, job_id)
-
-
-def test_events_tell_the_states_in_order_and_end_with_the_job(office: Office) -> None:
-    with hung(office.predictor):
-        job_id = hand_in(office.front)
-        told = events(office.front, job_id)
-        seen = [next(told)]
-        assert seen[0][0] == "queued"
-    seen += told
-    names = [name for name, _ in seen]
-    assert names in (["queued", "running", "done"], ["queued", "done"])  # quick as it is, nobody may see it run
-    assert [job["status"] for _, job in seen] == names
-    assert seen[-1][1] == look(office.front, job_id)
-    assert [name for name, _ in events(office.front, job_id)] == ["done"]
-
-
 # Calling off
 
 
@@ -283,136 +195,3 @@ def test_a_trace_goes_through_the_queue(office: Office) -> None:
     assert (line["path"], line["status"], line["job_id"]) == ("/jobs", 202, job_id)
     (line,) = office.predictor.logged(trace_id=trace)
     assert job_id in line["message"]
-
-
-# What cannot be kept is refused
-
-
-def test_a_full_queue_is_a_429_at_once(office: Office) -> None:
-    with hung(office.predictor):
-        ids = [hand_in(office.linked) for _ in range(FEW)]
-        began = monotonic()
-        answer = submit(office.linked)
-        assert monotonic() - began < SLACK_SECONDS
-        assert (answer.status_code, answer.headers["content-type"]) == (429, "application/problem+json")
-        assert int(answer.headers["retry-after"]) > 0
-        assert office.linked.client.delete(f"/jobs/{ids.pop()}").status_code == 200
-        ids.append(hand_in(office.linked))  # there is room again
-    done(office.front, *ids)
-    done(office.linked, hand_in(office.linked))
-
-
-def open_jobs(office: Office) -> set[bytes]:
-    return set(office.redis.keys("asynchronous:job:*"))  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("fault", "deadline_ms", "seconds"),
-    [
-        pytest.param(faults.REFUSE, 5_000, 0, id="refuses"),
-        pytest.param(faults.SWALLOW, 300, 0.3, id="hangs"),
-        pytest.param(faults.RESET, 5_000, 0, id="hangs up"),
-        pytest.param(Fault(answer=b"-LOADING Redis is loading the dataset in memory\r\n"), 5_000, 0, id="loads"),
-    ],
-)
-def test_while_redis_is_away_no_job_is_accepted(office: Office, fault: Fault, deadline_ms: int, seconds: float) -> None:
-    before = open_jobs(office)
-    job_id = hand_in(office.linked)
-    done(office.linked, job_id)
-    headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
-    office.link.set(fault)
-    try:
-        for method, path in (("POST", "/jobs"), ("GET", f"/jobs/{job_id}"), ("DELETE", f"/jobs/{job_id}")):
-            began = monotonic()
-            answer = office.linked.client.request(method, path, json=SEVEN, headers=headers)
-            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-            assert int(answer.headers["retry-after"]) > 0
-            assert monotonic() - began < seconds + SLACK_SECONDS
-        assert not is_ready(office.linked)
-    finally:
-        office.link.set(faults.PASS)
-    assert len(open_jobs(office) - before) == 1
-    wait_until(lambda: is_ready(office.linked), 5)
-    done(office.linked, hand_in(office.linked))
-
-
-def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(office: Office) -> None:
-    done(office.linked, hand_in(office.linked))
-    for fault in (faults.CUT, faults.CUT_BY_RESET, Fault(cut_after=0), Fault(cut_after=3, reset=True)):
-        office.link.set(fault, once=True)
-        answer = submit(office.linked, headers={"X-Request-Timeout-Ms": "1000"})
-        assert answer.status_code in (202, 503), answer.text
-        if answer.status_code == 202:
-            done(office.linked, answer.json()["job_id"])
-    office.link.set(faults.PASS)
-    wait_until(lambda: office.predictor.metric("jobs_open") == 0, 5)
-    done(office.linked, *[hand_in(office.linked) for _ in range(3)])
-
-
-@pytest.mark.parametrize("seconds", [0.1, pytest.param(2.5, marks=full)])
-def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(office: Office, seconds: float) -> None:
-    with ThreadPoolExecutor(2) as threads, hung(office.predictor):
-        job_id = hand_in(office.linked)
-        waiting = threads.submit(ended, office.linked, job_id)
-        told = events(office.linked, job_id)
-        assert next(told)[0] == "queued"
-        sleep(0.1)
-        office.link.set(faults.REFUSE)
-        sleep(seconds)
-        office.link.set(faults.PASS)
-        sleep(0.1)
-        listening = threads.submit(list, told)
-        office.predictor.process.send_signal(18)
-        assert waiting.result()["status"] == "done"
-        assert listening.result()[-1][0] == "done"
-
-
-@full
-def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(office: Office) -> None:
-    with ThreadPoolExecutor(12) as threads:
-        with hung(office.predictor):
-            ids = hand_in_all(office.front, [SEVEN] * 10)
-            sleep(1.1)  # what was acknowledged longer ago than a second survives a kill
-            waiting = [threads.submit(ended, office.front, job_id) for job_id in ids]
-            told = events(office.front, ids[0])
-            assert next(told)[0] == "queued"
-            sleep(0.3)
-            killed(office.these.servers["redis"])
-            assert submit(office.front).status_code == 503
-            sleep(1.5)  # they look again meanwhile
-            office.these.start("redis")
-        assert {one.result()["status"] for one in waiting} == {"done"}
-        assert list(told)[-1][0] == "done"
-    done(office.front, *ids)
-
-
-@full
-def test_when_memory_is_full_new_jobs_are_refused_and_those_that_are_in_are_done(office: Office) -> None:
-    with hung(office.predictor):
-        ids = hand_in_all(office.front, [SEVEN] * 20)
-        bad = hand_in(office.front, poisoned())
-        office.redis.config_set("maxmemory", 1)
-    try:
-        assert submit(office.front).status_code == 503
-        done(office.front, *ids)
-        assert ended(office.front, bad)["attempts"] == 2
-    finally:
-        office.redis.config_set("maxmemory", 0)
-    done(office.front, hand_in(office.front))
-
-
-@full
-def test_a_proxy_that_is_told_to_end_lets_go_of_those_who_wait(office: Office, tmp_path: Path) -> None:
-    port = free_port()
-    other = office.these.launch("asynchronous", asynchronous_asynchronous_port=port, asynchronous_port=port)
-    wait_until(lambda: is_ready(other))
-    with hung(office.predictor), ThreadPoolExecutor(2) as threads:
-        job_id = hand_in(other)
-        waiting = threads.submit(other.get, f"/jobs/{job_id}?wait=20")
-        listening = threads.submit(lambda: [name for name, _ in events(other, job_id)])
-        sleep(0.5)
-        other.process.terminate()
-        assert waiting.result(10).json()["status"] == "queued"
-        assert listening.result(10) == ["queued"]
-        other.process.wait(10)
-    becomes(office.front, job_id, "done")

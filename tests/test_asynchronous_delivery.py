@@ -1,172 +1,30 @@
-"""Results go to other places than the client: a database, and a webhook that is signed and tried again (A2).
+"""Results go to other places than the client: a database, and a webhook that is signed and tried again (A2)."""
 
-A receiver in this process, which does what a test says; a second proxy takes only public addresses, a third has no
-secret.
-"""
-
-import base64
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
-from pathlib import Path
-from queue import Empty, Queue
-from threading import Event
-from time import monotonic, sleep
-from typing import Any, NamedTuple
+from time import sleep
 from urllib.parse import urlsplit
 
 import pytest
 from standardwebhooks import Webhook
 
-from asynchronous.webhooks import is_public
 from tests import faults
+from tests.deliveries import ATTEMPTS, SECRET, Office, Receiver, office_in
 from tests.faults import Link
-from tests.jobs import QUICK, SEVEN, done, ended, hand_in, hand_in_all, hung, killed, look, retry, submit
-from tests.processes import free_port, wait_until
-from tests.servers import Server, is_ready, poison_reader, poisoned, web_server
-from tests.systems import System, asynchronous
+from tests.jobs import QUICK, SEVEN, done, ended, hand_in, hand_in_all, hung, killed, look, retry
+from tests.processes import wait_until
+from tests.servers import poisoned
 
-SECRET = "whsec_" + base64.b64encode(b"a secret that only tests know...").decode()
-TIMEOUT_SECONDS, ATTEMPTS = 0.5, 3
-SIGNING: dict[str, Any] = {"webhook_secret": SECRET, "webhook_allow_private": True}
 full = pytest.mark.full
-
-
-class Got(NamedTuple):
-    """A webhook that came: when, its headers (lower case), its body."""
-
-    at: float
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def message_id(self) -> str:
-        return self.headers["webhook-id"]
-
-    @property
-    def job(self) -> Any:
-        """The job in it, once its signature is verified."""
-        return self.verified()["data"]
-
-    def verified(self) -> Any:
-        return Webhook(SECRET).verify(self.body, self.headers)
-
-
-@dataclass
-class Receiver:
-    """Answers each path with its statuses, one after another, and 204 when there are none left.
-
-    A status of 0: it takes its time, until `over` is set. `slowly`: a byte now and then, without an end.
-    """
-
-    url: str = ""
-    statuses: dict[str, list[int]] = field(default_factory=dict)
-    got: Queue[Got] = field(default_factory=Queue)
-    over: Event = field(default_factory=Event)
-    slowly: set[str] = field(default_factory=set)
-
-    def expecting(self, path: str, *statuses: int) -> str:
-        """The address of a path that answers so."""
-        self.statuses[path] = list(statuses)
-        return f"{self.url}{path}"
-
-    def next(self, seconds: float = 15) -> Got:
-        return self.got.get(timeout=seconds)
-
-    def nothing_more(self, seconds: float) -> None:
-        with pytest.raises(Empty):
-            self.got.get(timeout=seconds)
-
-    @contextmanager
-    def listening(self) -> Iterator["Receiver"]:
-        these = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                statuses = these.statuses.get(self.path) or [204]
-                these.got.put(Got(monotonic(), self.path, headers, body))
-                status = statuses.pop(0)
-                if not status:
-                    these.over.wait(20)
-                self.send_response(200 if self.path in these.slowly else status or 204)
-                if status in (301, 302, 307, 308):
-                    self.send_header("Location", f"{these.url}/elsewhere")
-                self.end_headers()
-                while self.path in these.slowly and not these.over.wait(TIMEOUT_SECONDS / 3):
-                    try:
-                        self.wfile.write(b"a")
-                    except OSError:
-                        break
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        with web_server(Handler) as self.url:
-            try:
-                yield self
-            finally:
-                self.over.set()
-
-
-class Office(NamedTuple):
-    """The pattern; proxies that take only public addresses, or none."""
-
-    these: System
-    front: Server
-    public: Server
-    unsigned: Server
-    database: Path
-
-    def rows(self, job_ids: Sequence[str]) -> dict[str, tuple[str, int | None]]:
-        """Status and digit in the database, by job; each is there once."""
-        with closing(sqlite3.connect(self.database, timeout=5)) as connection:
-            marks = ",".join("?" * len(job_ids))
-            found = connection.execute(f"SELECT job_id, status, digit FROM results WHERE job_id IN ({marks})", job_ids)
-            rows = found.fetchall()
-        assert len({job_id for job_id, *_ in rows}) == len(rows)
-        return {job_id: (status, digit) for job_id, status, digit in rows}
-
-    def start_predictor(self) -> Server:
-        return self.these.start("predictor", **reader(self.database))
-
-    def start_delivery(self, **settings: object) -> Server:
-        return self.these.start("delivery", **delivery(self.database) | settings)
-
-
-def delivery(database: Path) -> dict[str, Any]:
-    attempts = {"delivery_timeout_seconds": TIMEOUT_SECONDS, "delivery_attempts": ATTEMPTS}
-    return SIGNING | attempts | {"results_database": database}
-
-
-def reader(database: Path) -> dict[str, Any]:
-    """One that gives up at once."""
-    return QUICK | {"model_uri": database.parent / "mlp.onnx", "max_attempts": 1}
 
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    folder = tmp_path_factory.mktemp("delivery")
-    database = folder / "results.sqlite"
-    poison_reader(folder / "mlp.onnx")
-    services = {"predictor": reader(database), "delivery": delivery(database)}
-    with asynchronous(services, **SIGNING) as these:
-        front, others = these.front, []
-        for settings in ({"webhook_secret": SECRET}, {}):
-            port = free_port()
-            ports = {"asynchronous_port": port, "asynchronous_asynchronous_port": port}
-            others.append(these.launch("asynchronous", **ports, **settings))
-        wait_until(lambda: all(map(is_ready, others)))
-        public, unsigned = others
-        yield Office(these, front, public, unsigned, database)
-        for server in (front, *others):
-            server.process.terminate()
+    with office_in(tmp_path_factory.mktemp("delivery")) as office:
+        yield office
 
 
 @pytest.fixture
@@ -367,83 +225,6 @@ def test_a_webhook_is_delivered_although_the_delivery_was_killed(office: Office,
     assert receiver.next().message_id == first.message_id
 
 
-# Who may be asked
-
-INSIDE = [
-    "http://127.0.0.1:8000/hook",
-    "http://localhost/hook",
-    "http://10.0.0.1/hook",
-    "http://172.16.0.1/hook",
-    "http://192.168.1.1/hook",
-    "http://169.254.169.254/latest/meta-data",
-    "http://100.64.0.1/hook",
-    "http://0.0.0.0/hook",
-    "http://224.0.0.1/hook",
-    "http://2130706433/hook",
-    "http://0x7f.1/hook",
-    "http://[::1]/hook",
-    "http://[::]/hook",
-    "http://[::ffff:127.0.0.1]/hook",
-    "http://[::ffff:a00:1]/hook",
-    "http://[64:ff9b::7f00:1]/hook",
-    "http://[2002:7f00:1::]/hook",
-    "http://[fd00::1]/hook",
-    "http://[fe80::1]/hook",
-]
-
-
-@pytest.mark.parametrize("url", INSIDE)
-def test_an_address_inside_the_network_is_a_422(office: Office, url: str) -> None:
-    answer = submit(office.public, callback_url=url)
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert "callback_url" in answer.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("address", "public"),
-    [
-        ("8.8.8.8", True),
-        ("2606:4700:4700::1111", True),
-        ("64:ff9b::808:808", True),
-        ("64:ff9b:1::808:808", False),
-        ("fec0::1", False),
-        ("::127.0.0.1", False),
-        ("fe80::1%eth0", False),
-        ("ff0e::1", False),
-    ],
-)
-def test_only_the_internets_addresses_are_public(address: str, public: bool) -> None:
-    assert is_public(address) == public
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://example.com/",
-        "file:///etc/passwd",
-        "example.com",
-        "http://",
-        "http://user:word@8.8.8.8/hook",
-        "http://example.com:99999/",
-        "http://8.8.8.8/" + "a" * 2_000,
-    ],
-)
-def test_what_is_no_address_for_webhooks_is_a_422(office: Office, url: str) -> None:
-    for front in (office.front, office.public):
-        assert submit(front, callback_url=url).status_code == 422
-
-
-@pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b", "xn--a.com", "-.com", "%00.com", "a b.com", "\u2024"])
-def test_no_name_of_a_host_makes_the_proxy_fail(office: Office, host: str) -> None:
-    assert submit(office.public, callback_url=f"http://{host}/").status_code in (202, 422)
-
-
-def test_without_a_secret_no_callback_url_is_taken(office: Office) -> None:
-    answer = submit(office.unsigned, callback_url="http://8.8.8.8/hook")
-    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert "WEBHOOK_SECRET" in answer.json()["detail"]
-
-
 @full
 def test_the_delivery_itself_asks_nobody_inside_the_network(office: Office, receiver: Receiver) -> None:
     """Where the name led elsewhere when the job was handed in, or a proxy allows what the delivery does not."""
@@ -457,22 +238,3 @@ def test_the_delivery_itself_asks_nobody_inside_the_network(office: Office, rece
     finally:
         office.these.stop("delivery")
         office.start_delivery()
-
-
-@full
-def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(office: Office) -> None:
-    servers = [
-        office.these.launch(name, asynchronous_port=free_port(), webhook_secret=secret)
-        for name, secret in (("asynchronous", "hunter2-hunter2"), ("delivery", "whsec_hunter2"), ("delivery", SHORT))
-    ]
-    for server in servers:
-        assert server.process.wait(20) != 0
-        log = server.log.read_text()
-        assert "WEBHOOK_SECRET" in log
-        assert "whsec_ and" in log  # what is expected
-        assert "Traceback" not in log
-        assert "hunter2" not in log
-        assert SHORT not in log
-
-
-SHORT = "whsec_" + base64.b64encode(b"short").decode()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -13,20 +13,14 @@ from redis.asyncio import Redis
 from asynchronous.broker import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome
 from asynchronous.outbox import Outbox
 from common.payload import to_payload
-from tests.redis_servers import RedisServer, redis_server
-from tests.test_broker import FIXED, FOREVER
+from tests.queue_model import FIXED, FOREVER
+from tests.redis_servers import RedisServer
 
 AT_ONCE = 64
 TTL = 1
 PAYLOAD = to_payload(np.zeros((1, 64), np.float32))
 PREDICTION = b'{"digit":7,"confidence":0.98,"probabilities":[0,0,0,0,0,0,0,0.98,0.01,0.01]}'
 MOST_LEFT = 3 * 2**20
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    with redis_server("valkey") as server:
-        yield server
 
 
 @asynccontextmanager

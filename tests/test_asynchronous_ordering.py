@@ -24,7 +24,7 @@ from tests.jobs import (
     predictors,
 )
 from tests.processes import wait_until
-from tests.servers import Server, poison_reader, poisoned, slow_pixels, slow_reader
+from tests.servers import Server, poisoned, slow_pixels, slow_reader
 from tests.systems import System, asynchronous
 
 KEYS = ("a", "b", "c")
@@ -32,14 +32,9 @@ pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_async
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return poison_reader(tmp_path_factory.mktemp("poison") / "mlp.onnx")
-
-
-@pytest.fixture(scope="module")
-def these(model: str) -> Iterator[System]:
+def these(poison: str) -> Iterator[System]:
     """No predictor runs but those that a test starts, and one that the quick tests share."""
-    with asynchronous({"predictor": {"model_uri": model, **QUICK}}) as these:
+    with asynchronous({"predictor": {"model_uri": poison, **QUICK}}) as these:
         yield these
 
 
@@ -120,7 +115,7 @@ def test_a_retried_dead_letter_goes_to_the_end_of_its_line(these: System) -> Non
     in_order(these, [behind, bad, last])
 
 
-def test_without_a_key_a_later_job_may_be_done_earlier(these: System, model: str, tmp_path: Path) -> None:
+def test_without_a_key_a_later_job_may_be_done_earlier(these: System, poison: str, tmp_path: Path) -> None:
     """With one, on the same predictors, it is not."""
     slowly = slow_reader(tmp_path / "slow.onnx")
     these.stop("predictor")
@@ -134,11 +129,11 @@ def test_without_a_key_a_later_job_may_be_done_earlier(these: System, model: str
                 first, second = (moment(job, "finished") for job in done(these.front, slow, quick))
                 assert (second < first) == is_earlier
     finally:
-        these.start("predictor", model_uri=model, **QUICK)
+        these.start("predictor", model_uri=poison, **QUICK)
 
 
-def test_the_order_holds_for_three_predictors_of_which_two_are_killed(these: System, model: str) -> None:
-    with predictors(these, 2, model_uri=model, **QUICK) as others:
+def test_the_order_holds_for_three_predictors_of_which_two_are_killed(these: System, poison: str) -> None:
+    with predictors(these, 2, model_uri=poison, **QUICK) as others:
         lines = hand_in_keyed(these, 40)
         for server in (these.servers["predictor"], *others):
             wait_until(partial(has_done_some, server))

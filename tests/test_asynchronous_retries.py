@@ -34,16 +34,11 @@ from tests.jobs import (
     retry,
 )
 from tests.processes import wait_until
-from tests.servers import POISON, is_ready, poison_reader, poisoned, slow_pixels, slow_reader
+from tests.servers import POISON, is_ready, poisoned, slow_pixels, slow_reader
 from tests.systems import System, asynchronous
 
 ATTEMPTS = 3
 pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
-
-
-@pytest.fixture(scope="module")
-def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return poison_reader(tmp_path_factory.mktemp("poison") / "mlp.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ the test says so.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import uuid4
@@ -26,6 +25,7 @@ from redis.asyncio import Redis
 
 from asynchronous import broker as module
 from asynchronous.broker import EVENTS, Broker, Claimed, Kind, OtherBody, Outcome, QueueFull
+from tests.queue_model import FIXED, FOREVER, Job, Queue, ids
 from tests.redis_servers import OTHERS, RedisServer, redis_server
 
 Answer = TypeVar("Answer")
@@ -34,17 +34,6 @@ TTL = 1_000
 MOST = 12
 LONG_MS = 10**9
 PREDICTORS = ("one", "two")
-FIXED = {f"asynchronous:{name}" for name in ("jobs", "open", "finished", "dead-letters", "delayed", "webhooks")}
-"""The keys that are always there, and trimmed; every other one has a time to live."""
-
-FOREVER = """
-local found = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  if redis.call('TTL', key) == -1 and not string.find(key, ':order:') then found[#found + 1] = key end
-end
-return found
-"""
-"""The keys that have no time to live; the lines are looked at one by one."""
 ORDERING_KEYS = ("a", "b")
 
 predictors = st.sampled_from(PREDICTORS)
@@ -59,67 +48,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """What the model knows of a job."""
-
-    id: str
-    ordering_key: str
-    payload: bytes
-    status: str = "queued"
-    attempts: int = 0
-    error: str | None = None
-    prediction: str | None = None
-    is_dead: bool = False
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("done", "failed")
-
-
-@dataclass(slots=True)
-class Queue:
-    """The model: plain lists, one thing at a time."""
-
-    jobs: dict[str, Job] = field(default_factory=dict)
-    ready: list[Job] = field(default_factory=list)
-    held: dict[bytes, tuple[Job, str]] = field(default_factory=dict)
-    """By entry, in the order in which the entries came into the stream."""
-    lines: dict[str, list[Job]] = field(default_factory=dict)
-    delayed: dict[str, float] = field(default_factory=dict)
-    dead: list[Job] = field(default_factory=list)
-    by_idempotency_key: dict[str, tuple[str, str]] = field(default_factory=dict)
-    ends: int = 0
-    told: list[str] = field(default_factory=list)
-
-    @property
-    def open(self) -> int:
-        return sum(not job.ended for job in self.jobs.values())
-
-    def joins(self, job: Job) -> None:
-        """Into the stream, or to the end of its key's line."""
-        if job.ordering_key:
-            line = self.lines.setdefault(job.ordering_key, [])
-            line.append(job)
-            if len(line) > 1:
-                return
-        self.ready.append(job)
-
-    def becomes(self, job: Job, status: str) -> None:
-        job.status = status
-        self.told.append(f"{job.id} {status}")
-        if job.ended:
-            self.ends += 1
-            self._leaves_line(job)
-
-    def _leaves_line(self, job: Job) -> None:
-        if line := self.lines.get(job.ordering_key):
-            was_head = line[0] is job
-            line.remove(job)
-            if was_head and line:
-                self.ready.append(line[0])
 
 
 class Machine(RuleBasedStateMachine):
@@ -260,23 +188,7 @@ class Machine(RuleBasedStateMachine):
         for outcome in outcomes:
             del hand[outcome.job.entry]
             if outcome.job.entry in ours:
-                self.settled(outcome)
-
-    def settled(self, outcome: Outcome) -> None:
-        queue = self.queue
-        job, _ = queue.held.pop(outcome.job.entry)
-        job.attempts = outcome.attempts
-        if outcome.kind == "done":
-            job.prediction, job.error = str(outcome.content), None
-            queue.becomes(job, "done")
-        elif outcome.kind == "retry":
-            job.error = str(outcome.content)
-            queue.delayed[job.id] = outcome.retry_at
-            queue.becomes(job, "queued")
-        else:
-            job.error, job.is_dead = str(outcome.content), True
-            queue.dead.insert(0, job)
-            queue.becomes(job, "failed")
+                self.queue.settle(outcome)
 
     def holds(self, predictor: str, entry: bytes) -> bool:
         return entry in self.queue.held and self.queue.held[entry][1] == predictor
@@ -375,10 +287,6 @@ class Machine(RuleBasedStateMachine):
         assert (float(fields[b"finished_at"]) <= self.clock.now) if job.ended else b"finished_at" not in fields
 
 
-def ids(jobs: list[Job]) -> list[str]:
-    return [job.id for job in jobs]
-
-
 def as_bytes(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
 
@@ -386,12 +294,6 @@ def as_bytes(text: str | None) -> bytes | None:
 def compare(server: RedisServer, examples: int, steps: int) -> None:
     options = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
     run_state_machine_as_test(lambda: Machine(server), settings=options)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    with redis_server("valkey") as server:
-        yield server
 
 
 @pytest.mark.parametrize(

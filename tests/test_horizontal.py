@@ -3,154 +3,29 @@
 The proxy asks each over a link that can fail; svm is a reader that takes as long as a picture says.
 """
 
-import json
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache
-from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 import pytest
 
-from common.training.data import Features, Rows, held_out
-from common.training.measure import runner
-from tests.faults import PASS, SWALLOW, Fault, Link
+from common.training.data import held_out
+from tests.faults import SWALLOW, Fault
+from tests.offices import RUN, SEVEN, Office, all_vote, ask, kept, missing, office, picture, slow_svm, unanimous
 from tests.processes import wait_until
-from tests.servers import MLP, SAMPLES, SEVEN_PIXELS, Server, serving, slow_pixels, slow_reader
-from tests.systems import MEMBERS, System, horizontal, member_urls
+from tests.servers import SAMPLES, slow_pixels
+from tests.systems import MEMBERS
+from tests.voted_jobs import all_answered, events, look, submit
 
-RUN = {name: runner(MLP.with_name(f"{name}.onnx").read_bytes()) for name in MEMBERS}
-SEVEN = {"pixels": SEVEN_PIXELS}
-SLACK_SECONDS = 0.3
-BACK_SECONDS = 10.0
 full = pytest.mark.full
-Answer = dict[str, Any]
-
-
-class Office(NamedTuple):
-    """The pattern, and the links over which its proxy asks the members."""
-
-    these: System
-    links: dict[str, Link]
-    settings: dict[str, dict[str, object]]
-    """With which each process was started, so that it can be again."""
-
-    @property
-    def front(self) -> Server:
-        return self.these.front
-
-    def kill(self, *names: str) -> None:
-        """SIGKILL."""
-        for name in names:
-            self.these.servers[name].process.kill()
-            self.these.servers[name].process.wait(10)
-
-    def start(self, *names: str) -> None:
-        """Again, as it was."""
-        for name in names:
-            self.these.launch(name, **self.settings.get(name, {}))
-
-    @contextmanager
-    def hung(self, *names: str) -> Iterator[None]:
-        """These processes stand still as long as the block."""
-        for name in names:
-            self.these.servers[name].process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for name in names:
-                self.these.servers[name].process.send_signal(signal.SIGCONT)
-
-    def another_proxy(self, **settings: object) -> AbstractContextManager[Server]:
-        """One more proxy before the same members, asked over the same links, with settings of its own."""
-        members = member_urls({name: link.port for name, link in self.links.items()})
-        redis_url = f"redis://127.0.0.1:{self.these.port('redis')}/0"
-        return serving(
-            "microservice_horizontal.proxy:create_app", **({"members": members, "redis_url": redis_url} | settings)
-        )
-
-    @contextmanager
-    def during(self, fault: Fault, *names: str, proxy: Server | None = None) -> Iterator[None]:
-        """The links to these members have this fault as long as the block; then all vote again by themselves."""
-        for name in names:
-            self.links[name].set(fault)
-        try:
-            yield
-        finally:
-            for name in names:
-                self.links[name].set(PASS)
-        all_vote(proxy or self.front)
-
-
-@contextmanager
-def office(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Office]:
-    """The same, ready; settings of each service by its name, and of the proxy."""
-    links: dict[str, Link] = {}
-    proxy = {"breaker_open_seconds": 0.3} | proxy
-    with horizontal(services, links, **proxy) as these:
-        members = member_urls({name: link.port for name, link in links.items()})
-        yield Office(these, links, (services or {}) | {these.front_name: {"members": members} | proxy})
-
-
-def slow_svm(folder: Path) -> dict[str, dict[str, object]]:
-    """The settings of a member svm that looks at a picture as long as it says."""
-    return {"svm": {"svm_model_uri": slow_reader(folder / "svm.onnx"), "lease_seconds": 1}}
 
 
 @pytest.fixture(scope="module")
 def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     with office(slow_svm(tmp_path_factory.mktemp("slow"))) as these:
         yield these
-
-
-# Asking, and what an answer is
-
-
-def ask(proxy: Server, body: object = SEVEN, deadline_ms: int = 2_000, path: str = "/predict", **query: object) -> Any:
-    """The answer to a picture; it must be there by the deadline."""
-    headers, began = {"X-Request-Timeout-Ms": str(deadline_ms)}, monotonic()
-    answer = proxy.client.post(path, json=body, headers=headers, params={n: str(v) for n, v in query.items()})
-    assert monotonic() - began < deadline_ms / 1e3 + SLACK_SECONDS
-    return answer
-
-
-def missing(answer: Answer) -> dict[str, str]:
-    """Who gave no answer, and why."""
-    return {one["model"]: one["reason"] for one in answer["missing"]}
-
-
-def all_vote(proxy: Server) -> None:
-    """All three answer again, within seconds."""
-
-    def vote() -> bool:
-        answer = ask(proxy, policy="deadline", quorum=1)
-        return answer.status_code == 200 and list(answer.json()["predictions"]) == list(MEMBERS)
-
-    wait_until(vote, BACK_SECONDS)
-
-
-def version(name: str) -> str:
-    """The version of a model, as its card says."""
-    return str(json.loads(MLP.with_name(f"{name}.json").read_text())["version"])
-
-
-def picture(scan: Features) -> dict[str, list[float]]:
-    """A scan of shape (64,) as it is sent."""
-    return {"pixels": scan.tolist()}
-
-
-@cache
-def unanimous() -> Rows:
-    """Held-out scans that all three models read alike."""
-    scans = held_out()
-    readings = [run(scans.features)[0] for run in RUN.values()]
-    chosen = np.all([reading == readings[0] for reading in readings], axis=0)
-    return Rows(scans.features[chosen], readings[0][chosen])
 
 
 # One request
@@ -220,6 +95,12 @@ def test_what_the_votes_become_can_be_asked_for(these: Office) -> None:
     assert len(answer["predictions"]) == 3
 
 
+def test_an_id_is_read_like_the_picture_and_an_unknown_one_is_a_404(these: Office) -> None:
+    """H4."""
+    assert ask(these.front, kept(these.front, SEVEN)).json() == ask(these.front).json()
+    assert ask(these.front, {"image_id": str(uuid4())}).status_code == 404
+
+
 @full
 def test_hundreds_of_scans_are_answered_as_the_models_say(these: Office) -> None:
     """From many connections: each caller gets the votes on its own picture."""
@@ -279,127 +160,7 @@ def test_what_a_hung_member_costs_is_the_policys_to_say(these: Office, policy: s
         assert answer.json()["detail"].startswith("mlp: timeout")
 
 
-# Pictures that are kept
-
-
-@pytest.fixture(scope="module")
-def proxies(these: Office) -> Iterator[dict[str, Server]]:
-    """By their RETRIEVAL."""
-    with these.another_proxy(retrieval="predictor") as other:
-        yield {"proxy": these.front, "predictor": other}
-
-
-def kept(proxy: Server, body: object) -> dict[str, str]:
-    """What `/predict` takes instead of what is now kept."""
-    answer = proxy.client.post("/images", json=body)
-    assert answer.status_code == 201, answer.text
-    image_id: dict[str, str] = answer.json()
-    return image_id
-
-
-def retrievals(these: System) -> int:
-    """How often any command has looked an image up to read it."""
-    with these.store() as store:
-        calls = store.info("commandstats").get("cmdstat_getrange", {"calls": 0})["calls"]
-    return int(calls)
-
-
-@full
-def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
-    these: Office, proxies: dict[str, Server]
-) -> None:
-    """H4: counted by the store itself; the answers are the same."""
-    scans, labels = unanimous()
-    for scan, label in zip(scans[:20], labels[:20], strict=True):
-        image_id, answers = kept(these.front, picture(scan)), []
-        for retrieval, wanted in {"proxy": 1, "predictor": 3}.items():
-            before = retrievals(these.these)
-            answers.append(ask(proxies[retrieval], image_id))
-            assert retrievals(these.these) - before == wanted
-        by_proxy, by_predictor = (answer.json() for answer in answers)
-        assert by_proxy["digit"] == by_predictor["digit"] == label
-        assert by_proxy["missing"] == by_predictor["missing"] == []
-        for name in MEMBERS:
-            votes = [answer["predictions"][name]["probabilities"] for answer in (by_proxy, by_predictor)]
-            assert votes[0] == pytest.approx(votes[1], abs=2e-6)
-            alone = [ask(proxy, image_id, path=f"/predict/{name}").json() for proxy in proxies.values()]
-            assert alone[0]["digit"] == alone[1]["digit"]
-
-
-@full
-def test_an_id_that_was_never_given_is_a_404_whoever_retrieves_it(proxies: dict[str, Server]) -> None:
-    """Hundreds of times, since members may tell it at the same moment; and no failure is left unheard."""
-    for proxy in proxies.values():
-        for path in ("/predict", "/predict/mlp"):
-            for _ in range(100):
-                answer = ask(proxy, {"image_id": str(uuid4())}, path=path)
-                assert answer.status_code == 404
-                assert "POST /images gives an id" in answer.json()["detail"]
-        assert [line for line in proxy.log_lines() if line["level"] == "ERROR"] == []
-        assert ask(proxy).json()["missing"] == []  # which was no failure of theirs
-
-
-def test_an_id_is_read_like_the_picture_and_an_unknown_one_is_a_404(these: Office) -> None:
-    """H4."""
-    assert ask(these.front, kept(these.front, SEVEN)).json() == ask(these.front).json()
-    assert ask(these.front, {"image_id": str(uuid4())}).status_code == 404
-
-
 # Jobs
-
-
-class Event(NamedTuple):
-    """What a stream of events told, and when."""
-
-    name: str
-    data: Answer
-    at: float
-
-
-def submit(proxy: Server, body: object = SEVEN) -> str:
-    """The place of a job that was accepted."""
-    answer = proxy.client.post("/jobs", json=body)
-    assert answer.status_code == 202, answer.text
-    assert answer.headers["location"] == f"/jobs/{answer.json()['job_id']}"
-    assert answer.json()["status"] == "running"
-    return answer.headers["location"]
-
-
-def look(proxy: Server, job: str, wait: float = 0) -> Answer:
-    """The job as it is, or once it is closed."""
-    answer = proxy.client.get(job, params={"wait": wait})
-    assert answer.status_code == 200, answer.text
-    found: Answer = answer.json()
-    return found
-
-
-def events(proxy: Server, job: str) -> Iterator[Event]:
-    """What is told of a job, as it comes."""
-    with proxy.client.stream("GET", f"{job}/events") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        name = ""
-        for line in answer.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                yield Event(name, json.loads(value), monotonic())
-
-
-def all_answered(proxy: Server, job: str) -> Answer:
-    """The job once every member has answered."""
-    return has_answers(proxy, job, 3)
-
-
-def has_answers(proxy: Server, job: str, count: int) -> Answer:
-    """The job once so many members have answered."""
-
-    def look_again() -> Any:
-        found = look(proxy, job)
-        return found if len(found["predictions"]) == count else None
-
-    answer: Answer = wait_until(look_again, 20)
-    return answer
 
 
 def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(these: Office) -> None:

@@ -16,25 +16,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from common.training.data import held_out
+from tests.offices import RUN, SEVEN, Answer, Office, kept, missing, office, picture, unanimous
 from tests.processes import free_port, wait_until
 from tests.servers import MLP, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
 from tests.systems import MEMBERS
-from tests.test_horizontal import (
-    RUN,
-    SEVEN,
-    Answer,
-    Office,
-    all_answered,
-    events,
-    has_answers,
-    kept,
-    look,
-    missing,
-    office,
-    picture,
-    submit,
-    unanimous,
-)
+from tests.voted_jobs import all_answered, events, has_answers, look, submit
 
 pytestmark = pytest.mark.full
 JOBS = "microservice_horizontal:jobs"
@@ -175,6 +161,15 @@ def test_what_came_while_a_member_was_down_two_processes_of_it_share(these: Offi
     assert min(read.values()) > 0
 
 
+def test_a_callers_trace_stands_in_what_each_member_logs_of_the_job(these: Office) -> None:
+    trace = uuid4().hex
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    answer = these.front.client.post("/jobs", json=SEVEN, headers=headers)
+    for name in MEMBERS:
+        (line,) = these.these.servers[name].logged(message=f"job {answer.json()['job_id']}: answered")
+        assert line["trace_id"] == trace
+
+
 def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of_that_job(
     these: Office, tmp_path: Path
 ) -> None:
@@ -189,7 +184,8 @@ def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of
     system.stop("mlp")
     these.start("mlp")
     assert said.startswith(b'{"error":'), said
-    job = has_answers(these.front, poisoned, 2)
+    has_answers(these.front, poisoned, 2)
+    job = look(these.front, poisoned, wait=10)
     assert (job["status"], job["prediction"]["digit"], job["predictions"].keys()) == ("done", 7, {"linear", "svm"})
     wait_until(lambda: is_ready(system.servers["mlp"]))
 
@@ -285,8 +281,9 @@ def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry
     scans, labels = (part[unanimous().features[:, 0] == 0][:200] for part in unanimous())
     with ThreadPoolExecutor(8) as threads, these.these.store() as store:
         jobs = list(threads.map(lambda scan: submit(these.front, picture(scan)), scans))
+        closed = list(threads.map(lambda job: look(these.front, job, wait=10), jobs))
         complete = list(threads.map(lambda job: all_answered(these.front, job), jobs))
-        assert [job["prediction"]["digit"] for job in complete] == labels.tolist()
+        assert [job["prediction"]["digit"] for job in closed] == labels.tolist()
         assert [job["early"]["digit"] for job in complete] == [j["predictions"]["linear"]["digit"] for j in complete]
         wait_until(lambda: store.xlen(JOBS) == store.xlen(ANSWERS) == store.zcard(DEADLINES) == 0)
         for name in MEMBERS:

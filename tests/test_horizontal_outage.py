@@ -16,23 +16,11 @@ import httpx
 import pytest
 
 from tests.faults import PASS, SWALLOW, Link
+from tests.offices import SEVEN, SLACK_SECONDS, Answer, Office, all_vote, ask, office, picture, unanimous
 from tests.processes import wait_until
 from tests.servers import Server, is_ready
 from tests.systems import MEMBERS
-from tests.test_horizontal import (
-    SEVEN,
-    SLACK_SECONDS,
-    Answer,
-    Office,
-    all_answered,
-    all_vote,
-    ask,
-    look,
-    office,
-    picture,
-    submit,
-    unanimous,
-)
+from tests.voted_jobs import all_answered, look, submit
 
 pytestmark = pytest.mark.full
 KILL_SECONDS = 15

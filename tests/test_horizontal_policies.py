@@ -16,10 +16,10 @@ import pytest
 from microservice_horizontal.settings import Policy
 from tests import faults
 from tests.faults import REFUSE, SWALLOW, Fault, probabilities
+from tests.offices import SEVEN, Office, all_vote, ask, missing, office, slow_svm
 from tests.processes import wait_until
 from tests.servers import Server, slow_pixels
 from tests.systems import MEMBERS
-from tests.test_horizontal import SEVEN, Office, all_vote, ask, missing, office, slow_svm
 from tests.test_synchronous import as_bytes
 
 pytestmark = pytest.mark.full

@@ -12,6 +12,7 @@ import pytest
 
 from tests.processes import wait_until
 from tests.servers import PNG, SAMPLES, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
+from tests.sse import told
 from tests.systems import predictor_url, system
 from tests.test_bad_input import CASES, Case
 
@@ -77,16 +78,9 @@ def sort(proxy: Server, body: object, **headers: str) -> httpx.Response:
 
 def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list[Event]:
     """The same, step by step."""
-    began, events, name = monotonic(), list[Event](), ""
+    began = monotonic()
     with proxy.client.stream("POST", "/letters", json=body, headers=EVENTS | headers) as answer:
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
-        for line in answer.iter_lines():
-            field, _, value = line.partition(": ")
-            if field == "event":
-                name = value
-            elif field == "data":
-                events.append(Event(monotonic() - began, name, json.loads(value)))
-    return events
+        return [Event(monotonic() - began, name, data) for name, data in told(answer)]
 
 
 # S1: the next step depends on the reading

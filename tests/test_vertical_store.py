@@ -13,8 +13,9 @@ import pytest
 
 from common.training.data import held_out
 from tests.processes import wait_until
-from tests.servers import SEVEN_PIXELS, Server, serving, slow_reader
+from tests.servers import SEVEN_PIXELS, Server, serving
 from tests.systems import System, vertical
+from tests.tensors import every_type
 from tests.test_vertical import SEVEN, another_proxy, picture
 from tests.test_vertical_retrieval import keep, kept
 
@@ -202,6 +203,6 @@ def test_a_model_whose_graph_has_other_names_cannot_retrieve_and_says_so(these: 
     """As at `/predict`: the caller is told what does not fit, and the log has no error."""
     image_id = kept(these.front, SEVEN)
     url = f"redis://127.0.0.1:{these.port('redis')}/0"
-    model = slow_reader(tmp_path / "other.onnx")
+    model = every_type(tmp_path / "other.onnx")
     with serving("microservice_vertical.predictor:create_app", redis_url=url, model_uri=model) as other:
         assert other.client.post("/retrieve", json=image_id).status_code == 409

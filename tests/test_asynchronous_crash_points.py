@@ -1,0 +1,96 @@
+"""Wherever a predictor is killed or paused, at the worst instants too, another does its jobs, once (A1)."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from tests.crashing import POINTS
+from tests.jobs import done, hand_in
+from tests.processes import wait_until
+from tests.queue_history import History, each_ended_once
+from tests.redis_servers import RedisServer
+from tests.servers import Server, is_ready, serving, slow_pixels, slow_reader, starting
+from tests.systems import system
+
+PREDICTOR = "asynchronous.predictor:create_app"
+LEASE_SECONDS = 1.0
+SLACK_SECONDS = 1.5
+"""After a lease: for the next look, half a second later at most, for the job, and for a busy machine."""
+
+
+@contextmanager
+def proxy_of(redis: RedisServer) -> Iterator[Server]:
+    redis.client.flushall()
+    with system("asynchronous") as these:
+        yield these.start("asynchronous", redis_url=redis.url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lease"),
+    [
+        pytest.param({"lease_seconds": LEASE_SECONDS}, LEASE_SECONDS, id="short lease"),
+        pytest.param({}, 5.0, id="lease by default"),
+    ],
+)
+@pytest.mark.full
+def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_the_lease(
+    valkey: RedisServer, settings: dict[str, object], lease: float
+) -> None:
+    """The queue is idle by then; nobody but the clock makes anyone look."""
+    with ExitStack() as stack:
+        proxy = stack.enter_context(proxy_of(valkey))
+        history = History()
+        stack.enter_context(history.listening(stack.enter_context(Redis(port=valkey.port))))
+        settings |= {"redis_url": valkey.url}
+        crashing = {
+            point: stack.enter_context(starting("tests.crashing:create_app", **settings, crash_at=point))
+            for point in POINTS
+        }
+        healthy = stack.enter_context(starting(PREDICTOR, **settings))
+        wait_until(lambda: all(map(is_ready, [healthy, *crashing.values()])))
+        ids = []
+        while any(server.process.poll() is None for server in crashing.values()):
+            ids.append(hand_in(proxy))
+            time.sleep(0.01)
+        jobs = dict(zip(ids, done(proxy, *ids), strict=True))
+
+        for point, server in crashing.items():
+            assert server.process.returncode == -signal.SIGKILL
+            crash = json.loads(server.log.read_text().splitlines()[-1])
+            for job in map(jobs.__getitem__, crash["jobs"]):
+                late = datetime.fromisoformat(job["finished_at"]).timestamp() - crash["crashed_at"]
+                print(f"killed at {point}: its job was done after {late:.2f} s, attempt {job['attempts']}")
+                assert late < lease + SLACK_SECONDS
+                assert job["attempts"] == (2 if point in ("claim", "inference") else 1)
+                assert (late < 0) == (point == "result")
+        assert set(history.told_done().values()) == {1}
+        assert all(job["prediction"]["digit"] == 7 for job in jobs.values())
+        each_ended_once(valkey.client, set(jobs), [healthy.log])
+
+
+@pytest.mark.full
+def test_what_a_predictor_brings_after_a_long_pause_changes_nothing(valkey: RedisServer, tmp_path: Path) -> None:
+    """It was stopped in the middle of an inference, and another has done the job meanwhile."""
+    settings: dict[str, object] = {"redis_url": valkey.url, "lease_seconds": LEASE_SECONDS}
+    settings |= {"model_uri": slow_reader(tmp_path / "slow.onnx")}
+    with proxy_of(valkey) as proxy, serving(PREDICTOR, **settings) as first:
+        job_id = hand_in(proxy, slow_pixels(0.5))
+        wait_until(lambda: proxy.get(f"/jobs/{job_id}").json()["status"] == "running")
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            with serving(PREDICTOR, **settings):
+                (job,) = done(proxy, job_id)
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: first.metric("jobs_total", outcome="late") == 1)
+        assert job["attempts"] == 2
+        assert proxy.get(f"/jobs/{job_id}").json() == job
+        assert first.metric("jobs_total", outcome="done") == 0
+        assert valkey.client.xlen("asynchronous:finished") == 1
