@@ -10,13 +10,14 @@ acknowledged (`appendonly yes`) and must not evict (`noeviction`).
 """
 
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from time import time
 from typing import Any, Literal, NamedTuple
 
 from redis.asyncio import Redis
 
 from asynchronous import scripts
-from common.redis import claim_idle, make_group
+from common.redis import claim_idle, forget_silent, make_group
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
 DEAD_LETTERS = "asynchronous:dead-letters"
@@ -65,7 +66,7 @@ class Broker:
         script = redis.register_script
         self._submit, self._cancel, self._revive = map(script, (scripts.SUBMIT, scripts.CANCEL, scripts.REVIVE))
         self._begin, self._renew, self._settle = map(script, (scripts.BEGIN, scripts.RENEW, scripts.SETTLE))
-        self._release, self._forget = map(script, (scripts.RELEASE, scripts.FORGET))
+        self._release = script(scripts.RELEASE)
 
     # Handing in, looking, calling off
 
@@ -98,7 +99,7 @@ class Broker:
 
     async def cancel(self, job_id: str, error: str) -> str | None:
         """Call off a job that has not begun: `cancelled`; else its state, or None where there is no such job."""
-        found = await self._cancel(args=[job_id, error, time(), self._result_ttl])
+        found = await self._cancel(args=[job_id, error, time(), self._result_ttl, _new_call()])
         return found and str(found, "ascii")
 
     # Doing
@@ -134,22 +135,28 @@ class Broker:
 
     async def forget_dead(self, silent_ms: int) -> None:
         """Strike predictors that hold nothing and have been silent for so long off the group's list."""
-        await self._forget(args=[silent_ms])
+        await forget_silent(self._redis, STREAM, GROUP, silent_ms)
 
     async def _begun(self, entries: Sequence[tuple[bytes, Fields]]) -> list[Claimed]:
         """Those of them that are to be done."""
         if not entries:
             return []
         parts = [part for entry, fields in entries for part in (entry, fields[b"job_id"], fields[b"ordering_key"])]
-        begun = await self._begin(args=[time(), self._job_ttl, *parts])
-        return [Claimed(entry, str(job_id, "ascii"), *more) for entry, job_id, *more in begun]
+        begun = await self._begin(args=[time(), self._job_ttl, _new_call(), *parts])
+        return [Claimed(entry, str(job_id, "ascii"), int(tries), *more) for entry, job_id, tries, *more in begun]
 
     # Dead letters
 
     async def dead_letters(self, count: int) -> list[tuple[bytes, Fields]]:
         """The newest `count` of them, newest first, each with its place in the stream."""
-        return await self._redis.xrevrange(DEAD_LETTERS, count=count)  # type: ignore[return-value]
+        oldest = int((time() - self._job_ttl) * 1e3)  # of those before, the job has expired
+        return await self._redis.xrevrange(DEAD_LETTERS, min=oldest, count=count)  # type: ignore[return-value]
 
     async def revive(self, job_id: str) -> bool:
         """Have a dead letter's job done once more; False where there is no such dead letter."""
-        return await self._revive(args=[job_id, time(), self._job_ttl]) is not None
+        return await self._revive(args=[job_id, time(), self._job_ttl, _new_call()]) is not None
+
+
+def _new_call() -> str:
+    """A name for one call of a script, however often it is sent."""
+    return token_hex(4)

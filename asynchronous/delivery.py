@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from prometheus_client import Counter
 from pydantic_core import to_json
 
-from asynchronous.jobs import to_job
+from asynchronous.jobs import Job, to_job
 from asynchronous.outbox import Due, Outbox
 from asynchronous.results import ResultDatabase
 from asynchronous.settings import DeliverySettings
@@ -26,6 +26,7 @@ from asynchronous.webhooks import Webhooks
 from common.redis import answers, connect
 from common.repeat import repeat
 from common.service import Service
+from common.trace import Trace, span_of
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,10 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
     app.add_check(lambda: answers(redis))
     delivery = Delivery(app, Outbox(redis, settings.result_ttl_seconds), settings)
     repeat(app, delivery.store, "results")
-    repeat(app, delivery.call_back, "webhooks")
+    if settings.webhook_secret:
+        repeat(app, delivery.call_back, "webhooks")
+    else:
+        logger.warning("no WEBHOOK_SECRET is set: webhooks stay where they are, and results go to the database alone")
     return app
 
 
@@ -88,29 +92,29 @@ class Delivery:
     async def _deliver(self, due: Due) -> None:
         """One attempt; the next is due after 1, 2, 4, … seconds."""
         fields = await self._outbox.job(due.job_id)
-        if not fields or self._settings.webhook_secret is None:
+        job = to_job(due.job_id, fields) if fields else None
+        if not (job and job.ended):  # it has expired, or is done once more and will be due at its end
             await self._outbox.leave(due)
             return
-        url, (message_id, body) = fields[b"callback_url"].decode(), message(due.job_id, fields)
-        failure = await self._post(url, message_id, body)
-        is_last = failure is None or due.attempt >= self._settings.delivery_attempts
-        await self._outbox.leave(due, None if is_last else time() + 2 ** (due.attempt - 1))
-        self._delivered.labels("failed" if failure else "delivered").inc()
-        logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
+        with span_of(fields.get(b"traceparent", b"")) as trace:
+            failure = await self._post(fields[b"callback_url"].decode(), job, trace)
+            is_last = failure is None or due.attempt >= self._settings.delivery_attempts
+            await self._outbox.leave(due, None if is_last else time() + 2 ** (due.attempt - 1))
+            self._delivered.labels("failed" if failure else "delivered").inc()
+            logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
 
-    async def _post(self, url: str, message_id: str, body: bytes) -> str | None:
+    async def _post(self, url: str, job: Job, trace: Trace) -> str | None:
         """None if the receiver took it, else why not; whatever it does, this ends in time."""
         seconds = self._settings.delivery_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._webhooks.post(self._client, url, message_id, body)
+                return await self._webhooks.post(self._client, url, *message(job), trace.traceparent)
         except TimeoutError:
             return f"no answer within {seconds:g} s"
 
 
-def message(job_id: str, fields: dict[bytes, bytes]) -> tuple[str, bytes]:
+def message(job: Job) -> tuple[str, bytes]:
     """The id and the body of a webhook, as Standard Webhooks has them; a job that ended twice has two ids."""
-    job = to_job(job_id, fields)
     ended = job.finished_at or datetime.now(UTC)
     body = {"type": f"job.{job.status}", "timestamp": ended.isoformat(), "data": job}
-    return f"{job_id}.{int(ended.timestamp() * 1e3)}", to_json(body)
+    return f"{job.job_id}.{int(ended.timestamp() * 1e3)}", to_json(body)

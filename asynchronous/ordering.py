@@ -9,12 +9,8 @@ The price: a key's jobs are never in one batch, and between two of them lies a w
 """
 
 LINES = """
-local function join_line(id, ordering, ttl)
-  if ordering ~= '' then
-    local place = redis.call('RPUSH', key('order', ordering), id)
-    redis.call('EXPIRE', key('order', ordering), ttl)
-    if place > 1 then return end
-  end
+local function join_line(id, ordering)
+  if ordering ~= '' and redis.call('RPUSH', key('order', ordering), id) > 1 then return end
   put_in_stream(id, ordering)
 end
 

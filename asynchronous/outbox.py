@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.redis import claim_idle, make_group
+from common.redis import claim_idle, forget_silent, make_group
 
 STREAM, GROUP = "asynchronous:finished", "delivery"
 WEBHOOKS = "asynchronous:webhooks"
@@ -62,8 +62,9 @@ class Outbox:
         self._take, self._leave = redis.register_script(TAKE), redis.register_script(LEAVE)
 
     async def open(self) -> None:
-        """Make the stream and its group, unless they are there."""
+        """Make the stream and its group, unless they are there; forget delivery processes that are no more."""
         await make_group(self._redis, STREAM, GROUP)
+        await forget_silent(self._redis, STREAM, GROUP, 10 * SILENT_MS)
 
     async def finished(self, consumer: str, count: int, block_ms: int) -> list[Finished]:
         """Up to `count` jobs that have ended; those first that another process began to deliver and has not."""

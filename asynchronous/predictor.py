@@ -76,7 +76,8 @@ class Worker:
         try:
             if monotonic() >= self._next_look and await self._look_after_others():
                 return  # there may be more of them, and they have waited for longest
-            if count := min(self._settings.max_batch_rows, self._settings.max_queue_rows - len(self._held)):
+            count = min(self._settings.max_batch_rows, self._settings.max_queue_rows - len(self._held))
+            if count > 0:
                 await self._do(await self._broker.claim(self._name, count, int(ROUND_SECONDS * 1e3)))
             else:
                 await asyncio.sleep(ROUND_SECONDS)  # all that may be held here waits for a retry

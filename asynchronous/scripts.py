@@ -1,7 +1,8 @@
 """The broker's transactions, in Lua: Redis runs each as one step, whole or not at all, also when it is killed.
 
 They use what Redis 7.0 and 8 and Valkey 9 have in common. All but those that take something in run although memory is
-full (`allow-oom`): they are what frees it. `status` is told on a channel, to whoever waits for a job.
+full (`allow-oom`): they are what frees it. `status` is told on a channel, to whoever waits for a job. `call` names one
+call of a script: where the connection broke before the answer came, it is sent again, and must not count twice.
 """
 
 from asynchronous.ordering import LINES
@@ -20,9 +21,13 @@ local function count_open(now)
   return redis.call('ZCARD', key('open'))
 end
 
+-- Its line and its Idempotency-Key last as long as it does: else another would begin beside it, or be it once more.
 local function keep_open(id, now, ttl)
   redis.call('EXPIRE', key('job', id), ttl)
   redis.call('ZADD', key('open'), now + ttl, id)
+  local found = redis.call('HMGET', key('job', id), 'ordering_key', 'idempotency_key')
+  if found[1] ~= '' then redis.call('EXPIRE', key('order', found[1]), ttl) end
+  if found[2] ~= '' then redis.call('EXPIRE', key('idempotency', found[2]), ttl) end
 end
 
 local function put_in_stream(id, ordering)
@@ -49,7 +54,10 @@ local function ended(id, status, now, ttl)
   local found = redis.call('HMGET', key('job', id), 'ordering_key', 'idempotency_key', 'callback_url')
   leave_line(id, found[1])
   if found[2] ~= '' then redis.call('EXPIRE', key('idempotency', found[2]), ttl) end
-  if found[3] ~= '' then redis.call('ZADD', key('webhooks'), now, id) end
+  if found[3] ~= '' then
+    redis.call('ZREMRANGEBYSCORE', key('webhooks'), '-inf', now - ttl)  -- nobody delivers, and they have expired
+    redis.call('ZADD', key('webhooks'), now, id)
+  end
   local oldest = string.format('%d', (now - ttl) * 1000)
   redis.call('XADD', key('finished'), 'MINID', '~', oldest, '*', 'job_id', id)
   tell(id, status)
@@ -72,12 +80,9 @@ end
 if count_open(now) >= tonumber(most) then return 'full' end
 redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'entry', '', 'ordering_key', ordering,
            'idempotency_key', idempotency, unpack(ARGV, 8))
+if idempotency ~= '' then redis.call('HSET', key('idempotency', idempotency), 'job_id', id, 'digest', digest) end
+join_line(id, ordering)
 keep_open(id, now, ttl)
-if idempotency ~= '' then
-  redis.call('HSET', key('idempotency', idempotency), 'job_id', id, 'digest', digest)
-  redis.call('EXPIRE', key('idempotency', idempotency), ttl)
-end
-join_line(id, ordering, ttl)
 return id
 """
 )
@@ -85,14 +90,15 @@ return id
 CANCEL = (
     _FREEING
     + """
--- ARGV: id, error, time, ttl
-local id, error, now, ttl = unpack(ARGV)
+-- ARGV: id, error, time, ttl, call
+local id, error, now, ttl, call = unpack(ARGV)
+if field(id, 'call') == call then return 'cancelled' end
 local status = redis.call('HGET', key('job', id), 'status')
 if status ~= 'queued' then return status end
 local entry = field(id, 'entry')
 if entry ~= '' then leave_stream(entry) end
-redis.call('ZREM', key('delayed'), id)
-redis.call('HSET', key('job', id), 'error', error)
+redis.call('ZREM', key('delayed'), id .. ' ' .. field(id, 'ordering_key'))
+redis.call('HSET', key('job', id), 'error', error, 'call', call)
 redis.call('HDEL', key('job', id), 'payload')
 ended(id, 'failed', now, ttl)
 told_all()
@@ -103,16 +109,18 @@ return 'cancelled'
 BEGIN = (
     _FREEING
     + """
--- ARGV: time, ttl, then of each entry: itself, its job, its ordering key
-local now, ttl, begun = ARGV[1], ARGV[2], {}
-for i = 3, #ARGV, 3 do
-  local entry, id, ordering = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+-- ARGV: time, ttl, call, then of each entry: itself, its job, its ordering key
+local now, ttl, call, begun = ARGV[1], ARGV[2], ARGV[3], {}
+for i = 4, #ARGV, 3 do
+  local entry, id, ordering = unpack(ARGV, i, i + 2)
   if field(id, 'entry') == entry then
-    redis.call('HSET', key('job', id), 'status', 'running', 'started_at', now)
-    keep_open(id, now, ttl)
-    local attempts = redis.call('HINCRBY', key('job', id), 'attempts', 1)
-    begun[#begun + 1] = {entry, id, attempts, unpack(redis.call('HMGET', key('job', id), 'payload', 'traceparent'))}
-    tell(id, 'running')
+    if field(id, 'call') ~= call then
+      redis.call('HSET', key('job', id), 'status', 'running', 'started_at', now, 'call', call)
+      redis.call('HINCRBY', key('job', id), 'attempts', 1)
+      keep_open(id, now, ttl)
+      tell(id, 'running')
+    end
+    begun[#begun + 1] = {entry, id, unpack(redis.call('HMGET', key('job', id), 'attempts', 'payload', 'traceparent'))}
   else
     leave_stream(entry)
     if redis.call('EXISTS', key('job', id)) == 0 then leave_line(id, ordering) end  -- it waited too long, and expired
@@ -161,11 +169,13 @@ for i = 5, #ARGV, 6 do
     elseif kind == 'retry' then
       redis.call('HSET', key('job', id), 'attempts', attempts, 'error', content, 'status', 'queued', 'entry', '')
       keep_open(id, now, job_ttl)
-      redis.call('ZADD', key('delayed'), due, id)
+      redis.call('ZADD', key('delayed'), due, id .. ' ' .. field(id, 'ordering_key'))
       tell(id, 'queued')
     else
       local letter = redis.call('XADD', key('dead-letters'), 'MAXLEN', '~', 10000, '*', 'job_id', id,
                                 'attempts', attempts, 'error', content, 'payload', field(id, 'payload'))
+      redis.call('XTRIM', key('dead-letters'), 'MINID', '=', string.format('%d', (now - job_ttl) * 1000))
+      redis.call('EXPIRE', key('dead-letters'), job_ttl)
       redis.call('HSET', key('job', id), 'attempts', attempts, 'error', content, 'dead_letter', letter)
       redis.call('HDEL', key('job', id), 'payload')
       ended(id, 'failed', now, job_ttl)
@@ -181,9 +191,14 @@ RELEASE = (
     _FREEING
     + """
 -- ARGV: time. What was to be retried by now goes back into the stream. Gives the number of jobs that have not ended.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', ARGV[1], 'LIMIT', 0, 1000)) do
-  redis.call('ZREM', key('delayed'), id)
-  if redis.call('EXISTS', key('job', id)) == 1 then put_in_stream(id, field(id, 'ordering_key')) end
+for _, due in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', ARGV[1], 'LIMIT', 0, 1000)) do
+  local id, ordering = string.match(due, '^(%S+) (.*)$')
+  redis.call('ZREM', key('delayed'), due)
+  if redis.call('EXISTS', key('job', id)) == 1 then
+    put_in_stream(id, ordering)
+  else
+    leave_line(id, ordering)  -- it waited too long, and expired
+  end
 end
 return count_open(ARGV[1])
 """
@@ -192,32 +207,19 @@ return count_open(ARGV[1])
 REVIVE = (
     _TAKING_IN
     + """
--- ARGV: id, time, ttl. A dead letter's job is queued again, behind the others, with no attempt made.
-local id, now, ttl = unpack(ARGV)
+-- ARGV: id, time, ttl, call. A dead letter's job is queued again, behind the others, with no attempt made.
+local id, now, ttl, call = unpack(ARGV)
+if field(id, 'call') == call then return id end
 local place = field(id, 'dead_letter')
 local letter = place ~= '' and redis.call('XRANGE', key('dead-letters'), place, place)[1]
 if not letter then return nil end
 redis.call('XDEL', key('dead-letters'), letter[1])
-redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'payload', letter[2][8])
+redis.call('HSET', key('job', id), 'status', 'queued', 'attempts', 0, 'payload', letter[2][8], 'call', call)
 redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at', 'delivery_attempts')
+join_line(id, field(id, 'ordering_key'))
 keep_open(id, now, ttl)
-join_line(id, field(id, 'ordering_key'), ttl)
 tell(id, 'queued')
 told_all()
 return id
-"""
-)
-
-FORGET = (
-    _FREEING
-    + """
--- ARGV: milliseconds. Predictors that hold nothing and have been silent for so long are no more.
-for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', key('jobs'), 'predictors')) do
-  local facts = {}
-  for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end
-  if facts.pending == 0 and facts.idle > tonumber(ARGV[1]) then
-    redis.call('XGROUP', 'DELCONSUMER', key('jobs'), 'predictors', facts.name)
-  end
-end
 """
 )

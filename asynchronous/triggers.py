@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from asynchronous.broker import EVENTS, Values
+from asynchronous.broker import Values
 from asynchronous.jobs import Accepted
 from asynchronous.settings import PredictorSettings
 from common.errors import Problem
@@ -31,6 +31,17 @@ LOOK_SECONDS = 0.05
 """Between two looks into a cache in which nothing was open."""
 LISTEN_SECONDS = 0.5
 
+WRITE = """#!lua flags=allow-oom
+-- ARGV: id, time, ttl, status, field, its content. The first result stays; of a job that has expired none is kept.
+local id, now, ttl, status, field, content = unpack(ARGV)
+local job = 'asynchronous:job:' .. id
+redis.call('SREM', 'asynchronous:cache:open', id)
+local before = redis.call('HGET', job, 'status')
+if before ~= 'queued' and before ~= 'running' then return end
+redis.call('HSET', job, 'status', status, field, content, 'finished_at', now, 'attempts', 1)
+redis.call('EXPIRE', job, ttl)
+redis.call('PUBLISH', 'asynchronous:events', id .. ' ' .. status)
+"""
 
 Read = Callable[[bytes, float], Awaitable[bytes]]
 """A payload and a deadline in, a digit in JSON out; no import of what holds a model, which the proxy does without."""
@@ -54,6 +65,7 @@ class _Cache:
     def __init__(self, redis: Redis, job_ttl_seconds: int, result_ttl_seconds: int) -> None:
         self._redis = redis
         self._job_ttl, self._result_ttl = job_ttl_seconds, result_ttl_seconds
+        self._write = redis.register_script(WRITE)
 
     def _key(self, job_id: str) -> str:
         return f"asynchronous:job:{job_id}"
@@ -61,17 +73,10 @@ class _Cache:
     async def _finish(self, job_id: str, payload: bytes, read: Read, settings: PredictorSettings) -> None:
         """Predict, and keep what came of it; the first result stays."""
         try:
-            field, content = "prediction", await read(payload, monotonic() + settings.job_timeout_seconds)
+            result = "done", "prediction", await read(payload, monotonic() + settings.job_timeout_seconds)
         except Exception as error:
-            field, content = "error", f"{type(error).__name__}: {error}".encode()
-        async with self._redis.pipeline() as transaction:
-            transaction.hsetnx(self._key(job_id), field, content)
-            status = "done" if field == "prediction" else "failed"
-            transaction.hset(self._key(job_id), mapping={"status": status, "finished_at": time(), "attempts": 1})
-            transaction.expire(self._key(job_id), self._result_ttl)
-            transaction.srem(OPEN_JOBS, job_id)
-            transaction.publish(EVENTS, f"{job_id} {status}")
-            await transaction.execute()
+            result = "failed", "error", f"{type(error).__name__}: {error}".encode()
+        await self._write(args=[job_id, time(), self._result_ttl, *result])
 
 
 class CacheTrigger(_Cache):

@@ -48,11 +48,13 @@ class Webhooks:
         except (OSError, TimeoutError):
             pass  # it may be found when the result is there
 
-    async def post(self, client: httpx.AsyncClient, url: str, message_id: str, body: bytes) -> str | None:
+    async def post(
+        self, client: httpx.AsyncClient, url: str, message_id: str, body: bytes, traceparent: str
+    ) -> str | None:
         """Deliver once; None if the receiver took it (2xx), else why not. Of its answer only the status is read."""
         assert self._secret is not None
         parts = httpx.URL(url)
-        headers = {"Host": parts.netloc.decode("ascii"), "Content-Type": "application/json"}
+        headers = {"Host": parts.netloc.decode("ascii"), "Content-Type": "application/json", "traceparent": traceparent}
         headers |= signed(self._secret, message_id, int(time()), body)
         server_name = {"sni_hostname": parts.raw_host.decode("ascii")}
         try:
@@ -65,7 +67,8 @@ class Webhooks:
     async def _address(self, url: httpx.URL) -> str:
         """One of the host's addresses; raises OSError if there is none, `PrivateAddress` if any is not public."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, url.port or 443, type=socket.SOCK_STREAM)
+        host = url.raw_host.decode("ascii")  # `host` would be written in ASCII again, by other rules than httpx's
+        found = await loop.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
         addresses = [str(place[4][0]) for place in found]
         if not self._allow_private and not all(map(is_public, addresses)):
             raise PrivateAddress(f"expected a public host, got {url.host} (WEBHOOK_ALLOW_PRIVATE=true allows it)")

@@ -37,11 +37,18 @@ class Classifier(Protocol):
 
 def checked(probabilities: NDArray[np.float32], classes: int, rows: int | None) -> NDArray[np.float32]:
     """The same, if they are probabilities of so many classes for so many rows (None: any); raises `BackendError`."""
+    if found := mistake(probabilities, classes, rows):
+        raise BackendError("error", found, again=True)
+    return probabilities
+
+
+def mistake(probabilities: NDArray[np.float32], classes: int, rows: int | None) -> str | None:
+    """Why these are no probabilities of so many classes for so many rows (None: any); None if they are."""
     expected = f"expected probabilities of shape ({'n' if rows is None else rows}, {classes})"
     rows = rows or max([1, *probabilities.shape[:1]])
     if probabilities.shape != (rows, classes):
-        raise BackendError("error", f"{expected}, got {probabilities.shape}", again=True)
+        return f"{expected}, got {probabilities.shape}"
     # In Python, since rows are short and few. A NaN fails the comparison of the sum.
     if not all(min(row) >= 0 and abs(sum(row) - 1) <= SUM_TOLERANCE for row in probabilities.tolist()):
-        raise BackendError("error", f"{expected}, got numbers that are none", again=True)
-    return probabilities
+        return f"{expected}, got numbers that are none"
+    return None

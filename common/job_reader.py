@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from time import monotonic
 
 from common import digits
+from common.classifier import mistake
 from common.errors import Problem
 from common.payload import to_features
 from common.predictor import Predictor
-from common.reader import probabilities_output
+from common.reader import DIGITS, probabilities_output
 
 FULL_SECONDS = 0.05
 
@@ -39,14 +41,19 @@ class JobReader:
         return self._output is not None
 
     async def read(self, payload: bytes, deadline: float) -> bytes:
-        """The digit in JSON; raises what the model raises, or `Problem` 504 (too late)."""
+        """The digit in JSON; raises what the model raises, ValueError where it gives no probabilities, or `Problem`:
+        503 (no room by the deadline), 504 (too late).
+        """
         assert self._output is not None
         features = to_features(payload).astype(self._input.dtype, copy=False)
         while True:
             try:
                 outputs = await self._predictor.predict({self._input.name: features}, 1, Attempt(deadline))
-                return digits.to_json(outputs[self._output], self._model, many=False)
+                break
             except Problem as problem:
-                if problem.status_code != 503:
+                if problem.status_code != 503 or monotonic() >= deadline:
                     raise
                 await asyncio.sleep(FULL_SECONDS)  # callers over HTTP fill the queue in front of the model
+        if found := mistake(outputs[self._output], len(DIGITS), 1):
+            raise ValueError(f"{self._model.name}: {found}")
+        return digits.to_json(outputs[self._output], self._model, many=False)

@@ -80,6 +80,26 @@ async def make_group(redis: Redis, stream: str, group: str) -> None:
     await redis.eval(MAKE_GROUP, 1, stream, group)
 
 
+FORGET_SILENT = """#!lua flags=allow-oom
+-- KEYS: stream. ARGV: group, milliseconds.
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local facts = {}
+  for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end
+  if facts.pending == 0 and facts.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], facts.name)
+  end
+end
+"""
+
+
+async def forget_silent(redis: Redis, stream: str, group: str, silent_ms: int) -> None:
+    """Strike consumers that hold nothing and have been silent for so long off the group's list.
+
+    Each process is a consumer of its own, and a list of all that ever were would only grow.
+    """
+    await redis.eval(FORGET_SILENT, 1, stream, group, silent_ms)
+
+
 async def claim_idle(redis: Redis, stream: str, group: str, consumer: str, idle_ms: int, count: int) -> list[Any]:
     """Up to `count` entries that another consumer has had for so long: pairs of a place and its fields.
 

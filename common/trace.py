@@ -40,12 +40,11 @@ def begin_span(traceparent: bytes | None = None) -> Trace:
 
 
 @contextmanager
-def span_of(traceparent: bytes) -> Iterator[None]:
+def span_of(traceparent: bytes) -> Iterator[Trace]:
     """What is logged in this block is part of that trace: for work that came by a queue."""
     before = current_trace.get()
-    begin_span(traceparent)
     try:
-        yield
+        yield begin_span(traceparent)
     finally:
         current_trace.set(before)
 

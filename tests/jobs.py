@@ -18,8 +18,8 @@ from tests.sse import told
 from tests.systems import System, asynchronous
 
 SEVEN: dict[str, Any] = {"pixels": SEVEN_PIXELS}
-QUICK: dict[str, Any] = {"lease_seconds": 0.8, "backoff_seconds": 0.1}
-"""A predictor that loses patience soon."""
+QUICK: dict[str, Any] = {"lease_seconds": 0.8, "backoff_seconds": 0.1, "model_threads": 1}
+"""A predictor that loses patience soon, and to which a slow picture takes as long as it says."""
 TWICE: dict[str, Any] = {"max_attempts": 2, "backoff_seconds": 0.05}
 """A predictor that tries a job once more, and then gives it up."""
 
@@ -79,6 +79,12 @@ def done(front: Server, *job_ids: str) -> list[Any]:
     jobs = [ended(front, job_id) for job_id in job_ids]
     assert [(job["status"], (job["prediction"] or {}).get("digit")) for job in jobs] == [("done", 7)] * len(jobs)
     return jobs
+
+
+def looks(redis: Redis) -> int:
+    """How often a job has been looked at: whoever waits for one has looked once."""
+    stats: Any = redis.info("commandstats")
+    return int(stats.get("cmdstat_hgetall", {"calls": 0})["calls"])
 
 
 def becomes(front: Server, job_id: str, status: str) -> None:

@@ -17,7 +17,10 @@ from redis import Redis, RedisError
 
 from tests.processes import ROOT, free_port, output_of, running, wait_until
 
-OPTIONS = ("--appendonly", "yes", "--save", "", "--maxmemory", "256mb", "--maxmemory-policy", "noeviction")
+OPTIONS = (
+    *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+    *("--maxmemory", "256mb", "--maxmemory-policy", "noeviction", "--hash-max-listpack-value", "512"),
+)
 IMAGE = "redis:8-alpine"
 OTHERS = [
     pytest.param("redis-7", marks=pytest.mark.redis_server),

@@ -3,13 +3,16 @@
 Three proxies on one Redis: one takes all addresses, one only public ones, one has no secret.
 """
 
+import asyncio
 import base64
 from collections.abc import Iterator
+from time import monotonic
 from typing import NamedTuple
 
 import pytest
+from pydantic import SecretStr
 
-from asynchronous.webhooks import is_public
+from asynchronous.webhooks import Webhooks, is_public
 from tests.deliveries import SECRET, SIGNING
 from tests.jobs import another_proxy, submit
 from tests.processes import free_port, wait_until
@@ -127,3 +130,19 @@ def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(office:
         assert "Traceback" not in log
         assert "hunter2" not in log
         assert SHORT not in log
+
+
+def test_a_name_in_another_script_is_looked_up_as_the_request_spells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other rules than a browser's it would be fass.de, which is somebody else's."""
+    asked = []
+
+    async def look_up(host: str, *_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        return [(0, 0, 0, "", ("93.184.215.14", 443))]
+
+    async def check() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        await Webhooks(SecretStr(SECRET), allow_private=False).check("http://faß.de/hook", monotonic() + 5)
+
+    asyncio.run(check())
+    assert asked == ["xn--fa-hia.de"]

@@ -79,9 +79,9 @@ def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_
 def test_what_a_predictor_brings_after_a_long_pause_changes_nothing(valkey: RedisServer, tmp_path: Path) -> None:
     """It was stopped in the middle of an inference, and another has done the job meanwhile."""
     settings: dict[str, object] = {"redis_url": valkey.url, "lease_seconds": LEASE_SECONDS}
-    settings |= {"model_uri": slow_reader(tmp_path / "slow.onnx")}
+    settings |= {"model_uri": slow_reader(tmp_path / "slow.onnx"), "model_threads": 1}
     with proxy_of(valkey) as proxy, serving(PREDICTOR, **settings) as first:
-        job_id = hand_in(proxy, slow_pixels(0.5))
+        job_id = hand_in(proxy, slow_pixels(1.5))
         wait_until(lambda: proxy.get(f"/jobs/{job_id}").json()["status"] == "running")
         first.process.send_signal(signal.SIGSTOP)
         try:

@@ -108,11 +108,15 @@ def test_what_is_in_the_database_has_ended(office: Office) -> None:
 
 
 def test_a_result_is_delivered_signed_as_standard_webhooks_has_it(office: Office, receiver: Receiver) -> None:
-    job_id = hand_in(office.front, callback_url=receiver.expecting("/hook?a=b"))
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    job_id = hand_in(office.front, headers=headers, callback_url=receiver.expecting("/hook?a=b"))
     got = receiver.next()
     message = got.verified()
     assert (got.path, message["type"], got.headers["content-type"]) == ("/hook?a=b", "job.done", "application/json")
     assert got.headers["host"] == urlsplit(receiver.url).netloc
+    (line,) = office.these.servers["delivery"].logged(message=f"webhook of job {job_id}: attempt 1: delivered")
+    assert line["trace_id"] == got.headers["traceparent"].split("-")[1] == trace
     assert message["data"] == look(office.front, job_id)
     assert SECRET.encode() not in got.body
     for changed in (got.body + b" ", got.body.replace(b"7", b"1")):
@@ -223,6 +227,19 @@ def test_a_webhook_is_delivered_although_the_delivery_was_killed(office: Office,
     receiver.over.set()
     office.start_delivery()
     assert receiver.next().message_id == first.message_id
+
+
+@full
+def test_a_webhook_waits_for_a_delivery_that_can_sign_it(office: Office, receiver: Receiver) -> None:
+    office.these.stop("delivery")
+    server = office.start_delivery(webhook_secret="")
+    job_id = hand_in(office.front, callback_url=receiver.expecting("/hook"))
+    wait_until(lambda: office.rows([job_id]))
+    receiver.nothing_more(1)
+    assert [line["message"][:17] for line in server.logged(level="WARNING")] == ["no WEBHOOK_SECRET"]
+    office.these.stop("delivery")
+    office.start_delivery()
+    assert receiver.next().job["job_id"] == job_id
 
 
 @full

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from asynchronous.broker import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome
-from asynchronous.outbox import Outbox
+from asynchronous.broker import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome, Values
+from asynchronous.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
 from common.payload import to_payload
 from tests.queue_model import FIXED, FOREVER
 from tests.redis_servers import RedisServer
@@ -127,11 +127,62 @@ def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> Non
     asyncio.run(check())
 
 
+@pytest.mark.full
+def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> None:
+    async def check() -> None:
+        async with brokers(valkey, job_ttl=60) as (redis, broker):
+            for _ in range(2):
+                await submit_plain(broker, callback_url="http://receiver/hook")
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                await asyncio.sleep(TTL + 0.1)
+            assert await redis.zcard("asynchronous:webhooks") == 1
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisServer) -> None:
+    async def check() -> None:
+        async with brokers(valkey) as (redis, broker):
+            for _ in range(2):
+                job_id = await submit_plain(broker)
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "dead", "so it is", 1)])
+                assert [fields[b"job_id"].decode() for _, fields in await broker.dead_letters(10)] == [job_id]
+                await asyncio.sleep(0.6 * TTL)
+                assert len(await broker.dead_letters(10)) == 1
+                await asyncio.sleep(0.6 * TTL)
+                assert await broker.dead_letters(10) == []
+            assert not await redis.exists(DEAD_LETTERS)
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(
+    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with brokers(valkey) as (redis, _):
+            outbox = Outbox(redis, TTL)
+            await outbox.open()
+            for number in range(3):
+                await outbox.finished(f"delivery-{number}", 1, 1)
+            monkeypatch.setattr("asynchronous.outbox.SILENT_MS", 20)
+            await asyncio.sleep(0.3)
+            await outbox.open()
+            assert await redis.xinfo_consumers(FINISHED, DELIVERIES) == []
+
+    asyncio.run(check())
+
+
 # Jobs that have waited for so long that they are given up
 
 
-async def submit_plain(broker: Broker, ordering_key: str = "") -> str:
-    return await broker.submit(str(uuid4()), {"payload": PAYLOAD, "submitted_at": time.time()}, 100, ordering_key)
+async def submit_plain(broker: Broker, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
+    fields: Values = {"payload": PAYLOAD, "submitted_at": time.time(), "callback_url": callback_url}
+    return await broker.submit(str(uuid4()), fields, 100, ordering_key, once, "digest")
 
 
 @pytest.mark.full
@@ -169,6 +220,46 @@ def test_a_job_that_waited_too_long_for_its_retry_is_gone_for_good(valkey: Redis
 
             fresh = await submit_plain(broker, ordering_key)
             assert [job.job_id for job in await broker.claim("predictor", 1, 1)] == [fresh]
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_what_is_behind_a_job_that_waited_too_long_for_its_retry_is_done(valkey: RedisServer) -> None:
+    """Its line goes on, which later jobs have kept from expiring with it."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (_, broker):
+            await submit_plain(broker, "key")
+            (job,) = await broker.claim("predictor", 1, 1)
+            await broker.settle("predictor", [Outcome(job, "retry", "so it is", 1, time.time())])
+            await asyncio.sleep(0.6 * TTL)
+            behind = [await submit_plain(broker, "key") for _ in range(2)]
+            await asyncio.sleep(0.6 * TTL)
+            assert await broker.release_due() == 2
+            for job_id in behind:
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                assert job.job_id == job_id
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_the_line_and_the_idempotency_key_of_a_job_last_as_long_as_it_does(valkey: RedisServer) -> None:
+    """Which is longer than at first if it had to wait."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (_, broker):
+            job_id = await submit_plain(broker, "key", "once")
+            await asyncio.sleep(0.6 * TTL)
+            (job,) = await broker.claim("predictor", 1, 1)
+            await asyncio.sleep(0.6 * TTL)
+            assert await submit_plain(broker, "key", "once") == job_id
+            behind = await submit_plain(broker, "key")
+            assert await broker.claim("predictor", 10, 1) == []
+            await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+            assert [job.job_id for job in await broker.claim("predictor", 10, 1)] == [behind]
 
     asyncio.run(check())
 

@@ -3,14 +3,19 @@
 A second proxy reaches Redis over a link that can fail, and takes few jobs.
 """
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic, sleep, time
 
 import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
-from asynchronous.broker import EVENTS
+from asynchronous.broker import EVENTS, Broker
+from common.redis import BROKEN
 from tests import faults
 from tests.faults import Fault, Link
 from tests.jobs import (
@@ -25,6 +30,7 @@ from tests.jobs import (
     hand_in_all,
     hung,
     killed,
+    looks,
     moment,
     office_with,
     submit,
@@ -117,14 +123,41 @@ def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(office: Linked) -
     done(office.linked, *[hand_in(office.linked) for _ in range(3)])
 
 
+@pytest.mark.parametrize("fault", [Fault(cut_after=0), Fault(cut_after=0, reset=True)])
+def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(office: Linked, fault: Fault) -> None:
+    """The connection breaks after Redis has called a job off, or queued a dead letter again."""
+
+    async def check(job_id: str, bad: str) -> None:
+        retry_once = Retry(NoBackoff(), 1, supported_errors=BROKEN)
+        async with Redis(port=office.link.port, retry=retry_once, single_connection_client=True) as redis:
+            broker = Broker(redis, job_ttl_seconds=60, result_ttl_seconds=60)
+            assert (await broker.cancel("none", ""), await broker.revive("none")) == (
+                None,
+                False,
+            )
+            office.link.set(fault, once=True)
+            assert await broker.cancel(job_id, "called off") == "cancelled"
+            assert await broker.cancel(job_id, "called off") == "failed"
+            office.link.set(fault, once=True)
+            assert await broker.revive(bad)
+            assert not await broker.revive(bad)
+
+    bad = hand_in(office.front, poisoned())
+    assert ended(office.front, bad)["status"] == "failed"
+    with hung(office.predictor):
+        asyncio.run(check(hand_in(office.front), bad))
+    assert ended(office.front, bad)["status"] == "failed"
+
+
 @pytest.mark.parametrize("seconds", [0.1, pytest.param(2.5, marks=full)])
 def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(office: Linked, seconds: float) -> None:
     with ThreadPoolExecutor(2) as threads, hung(office.predictor):
         job_id = hand_in(office.linked)
+        before = looks(office.redis)
         waiting = threads.submit(ended, office.linked, job_id)
         told = events(office.linked, job_id)
         assert next(told)[0] == "queued"
-        sleep(0.1)
+        wait_until(lambda: looks(office.redis) >= before + 2)
         office.link.set(faults.REFUSE)
         sleep(seconds)
         office.link.set(faults.PASS)
@@ -170,11 +203,11 @@ def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(office: Linked) -> No
     with ThreadPoolExecutor(12) as threads:
         with hung(office.predictor):
             ids = hand_in_all(office.front, [SEVEN] * 10)
-            sleep(1.1)  # what was acknowledged longer ago than a second survives a kill
+            before = looks(office.redis)
             waiting = [threads.submit(ended, office.front, job_id) for job_id in ids]
             told = events(office.front, ids[0])
             assert next(told)[0] == "queued"
-            sleep(0.3)
+            wait_until(lambda: looks(office.redis) >= before + len(ids) + 1)
             killed(office.these.servers["redis"])
             assert submit(office.front).status_code == 503
             sleep(1.5)  # they look again meanwhile

@@ -157,6 +157,22 @@ def test_by_two_predictors_a_job_is_done_twice_from_the_cache_and_once_by_pubsub
         assert look(front, job["job_id"])["prediction"] == job["prediction"]
 
 
+def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(office: Office) -> None:
+    """One of the two that do the job loses patience with it, and the other does not."""
+    front = office.fronts["cache"]
+    with (
+        office.predictors("cache", office.slow) as (patient,),
+        predictors(office.these, 1, trigger="cache", model_uri=office.slow, job_timeout_seconds=0.4, **QUICK),
+    ):
+        wait_until(lambda: office.redis.scard("asynchronous:cache:open") == 0)
+        before = patient.metric("batch_rows_sum")
+        failed = ended(front, hand_in(front, slow_pixels(2)))
+        assert (failed["status"], failed["prediction"]) == ("failed", None)
+        wait_until(lambda: patient.metric("batch_rows_sum") > before)
+        sleep(0.2)
+        assert look(front, failed["job_id"]) == failed
+
+
 @pytest.mark.parametrize("trigger", OTHERS)
 def test_only_the_queue_can_call_a_job_off(office: Office, trigger: str) -> None:
     front = office.fronts[trigger]
