@@ -73,14 +73,14 @@ def test_a_model_whose_labels_are_no_digits_is_no_digit_reader(tmp_path: Path) -
         assert "words reads no digits" in response.json()["detail"]
 
 
-def test_a_model_that_reads_no_digits_is_ready_and_says_so_at_predict(file: Path) -> None:
-    save(
-        file,
+def test_a_model_that_reads_no_digits_is_ready_and_says_so_at_predict(tmp_path: Path) -> None:
+    adder = save(
+        tmp_path / "adder.onnx",
         [NODE("Add", ["a", "b"], ["sum"])],
         [tensor("a", ["n", 3]), tensor("b", ["n", 3])],
         [tensor("sum", ["n", 3])],
     )
-    with serving(model_uri=file, model_name="adder") as server:
+    with serving(model_uri=adder) as server:
         response = server.read({"pixels": SEVEN_PIXELS})
         assert response.status_code == 409
         assert response.headers["content-type"] == "application/problem+json"
