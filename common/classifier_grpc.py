@@ -39,7 +39,7 @@ Outcome = tuple[Reason, bool, int]
 OUTCOMES: dict[grpc.StatusCode, Outcome] = {
     grpc.StatusCode.UNAVAILABLE: ("refused", True, 503),
     grpc.StatusCode.RESOURCE_EXHAUSTED: ("refused", False, 429),
-    grpc.StatusCode.CANCELLED: ("refused", True, 499),  # it closes, and the call came a moment too late
+    grpc.StatusCode.CANCELLED: ("refused", True, 503),  # it closes, and the call came a moment too late
     grpc.StatusCode.DEADLINE_EXCEEDED: ("timeout", False, 504),
     grpc.StatusCode.INVALID_ARGUMENT: ("error", False, 400),
     grpc.StatusCode.NOT_FOUND: ("error", False, 404),

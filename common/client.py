@@ -41,11 +41,11 @@ class Answer(NamedTuple):
 class Client:
     """Sends requests on connections that are kept; it ends with the app.
 
-    There are as many connections as the app works on requests, so that none waits for one.
+    No request waits for a connection, so a backend that hangs takes nothing from the others. How many there are is
+    bounded all the same: by how many requests the app works on, and how many backends each of them asks at once.
     """
 
     def __init__(self, app: Service) -> None:
-        self._connections = app.settings.max_concurrent_requests
         self._ssl = ssl.create_default_context()
         self._transport = AiohttpTransport(verify=self._ssl, client=self._session)
         app.add_companion(self._open)
@@ -80,7 +80,7 @@ class Client:
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=self._connections, ttl_dns_cache=DNS_SECONDS, keepalive_timeout=IDLE_SECONDS, ssl=self._ssl
+            limit=0, ttl_dns_cache=DNS_SECONDS, keepalive_timeout=IDLE_SECONDS, ssl=self._ssl
         )
         return aiohttp.ClientSession(
             connector=connector,

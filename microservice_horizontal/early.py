@@ -1,7 +1,8 @@
 """The hook: what starts as soon as the chosen member has answered, while the others still look at the picture.
 
 In the sorting office a tray for the letter is called in. Put your own action here. It may be begun twice for one job (a
-post-processor that is killed over it), so it must be safe to repeat: the job's id tells that it is the same.
+post-processor that is killed over it), so it must be safe to repeat: the job's id tells that it is the same. If it
+raises, it is begun again every other second, and the job stays open meanwhile, at the latest until its deadline.
 """
 
 import logging

@@ -25,6 +25,7 @@ from microservice_horizontal.jobs import Accepted, Job, to_job
 from microservice_horizontal.settings import ProxySettings
 
 MAX_WAIT_SECONDS = 20.0
+WAIT = f"seconds, until it is closed; more than {MAX_WAIT_SECONDS:g} are {MAX_WAIT_SECONDS:g}"
 
 SUBMIT = Operation(
     summary="Have all models read a digit, and answer later",
@@ -52,11 +53,10 @@ class JobIntake:
         job_id = call.log["job_id"] = str(uuid4())
         trace = current_trace.get()
         async with within(call, "stream"):
-            if await self._jobs.count_open() >= self._settings.max_open_jobs:
-                most = self._settings.max_open_jobs
-                raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
-            seconds = self._settings.job_deadline_seconds
-            await self._jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "")
+            seconds, most = self._settings.job_deadline_seconds, self._settings.max_open_jobs
+            kept = await self._jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "", most)
+        if not kept:
+            raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
         headers = {"Location": f"/jobs/{job_id}", "Retry-After": "1"}
         return Reply(Accepted(job_id=job_id).model_dump_json().encode(), 202, headers=headers)
 
@@ -81,7 +81,7 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
     async def get_job(
         job: Annotated[Job, Depends(find)],
         response: Response,
-        wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it is closed")] = 0,
+        wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description=WAIT)] = 0,
     ) -> Job:
         """The answers so far; with `wait` once the job is closed, or after so many seconds as it is."""
         if wait and not is_closed(job):

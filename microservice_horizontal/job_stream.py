@@ -11,24 +11,28 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.redis import claim_idle, make_group
+from common.redis import claim_idle, forget_silent, make_group
 
 JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
 DEADLINES = "microservice_horizontal:deadlines"
 EVENTS = "microservice_horizontal:events"
 POST_PROCESSORS = "post-processors"
+SILENT_LEASES = 3
+"""After so many a process that holds nothing is taken for one that is no more."""
 
 SUBMIT = """#!lua
--- ARGV: id, time, deadline, ttl, payload, traceparent
-local id, now, deadline, ttl, payload, traceparent = unpack(ARGV)
+-- ARGV: id, time, deadline, ttl, payload, traceparent, how many may be open. Gives whether the job is kept.
+local id, now, deadline, ttl, payload, traceparent, most = unpack(ARGV)
 local job = 'microservice_horizontal:job:' .. id
-if redis.call('EXISTS', job) == 1 then return end  -- sent again after a broken connection
+if redis.call('EXISTS', job) == 1 then return 1 end  -- sent again after a broken connection
+if redis.call('ZCARD', 'microservice_horizontal:deadlines') >= tonumber(most) then return 0 end
 local oldest = string.format('%d', (now - ttl) * 1000)
 local entry = redis.call('XADD', 'microservice_horizontal:jobs', 'MINID', '=', oldest, '*',
                          'job_id', id, 'payload', payload, 'traceparent', traceparent)
 redis.call('HSET', job, 'status', 'running', 'submitted_at', now, 'deadline', deadline, 'entry', entry)
 redis.call('EXPIRE', job, ttl)
 redis.call('ZADD', 'microservice_horizontal:deadlines', deadline, id)
+return 1
 """
 
 ANSWER = """#!lua flags=allow-oom
@@ -48,8 +52,9 @@ if #told > 0 then redis.call('PUBLISH', 'microservice_horizontal:events', table.
 """
 
 EARLY = """#!lua flags=allow-oom
--- ARGV: id, content
-if redis.call('HSETNX', 'microservice_horizontal:job:' .. ARGV[1], 'early', ARGV[2]) == 1 then
+-- ARGV: id, content. A job that has expired meanwhile is not made again.
+local job = 'microservice_horizontal:job:' .. ARGV[1]
+if redis.call('EXISTS', job) == 1 and redis.call('HSETNX', job, 'early', ARGV[2]) == 1 then
   redis.call('PUBLISH', 'microservice_horizontal:events', ARGV[1] .. ' early')
 end
 """
@@ -97,14 +102,13 @@ class JobStream:
 
     # The proxy
 
-    async def count_open(self) -> int:
-        """How many jobs are not closed."""
-        return int(await self._redis.zcard(DEADLINES))
+    async def submit(self, job_id: str, payload: bytes, seconds: float, traceparent: str, most: int) -> bool:
+        """Keep a job for all members, unless `most` are open; in so many seconds it is closed.
 
-    async def submit(self, job_id: str, payload: bytes, seconds: float, traceparent: str) -> None:
-        """Keep a job for all members; in so many seconds it is closed. May be repeated with the same id."""
+        May be repeated with the same id.
+        """
         now = time()
-        await self._submit(args=[job_id, now, now + seconds, self._ttl, payload, traceparent])
+        return bool(await self._submit(args=[job_id, now, now + seconds, self._ttl, payload, traceparent, most]))
 
     async def get(self, job_id: str) -> Fields:
         """All that is known of a job; nothing where there is no such job, or no more."""
@@ -119,12 +123,17 @@ class JobStream:
         return [_entry(entry, fields) for entry, fields in found[0][1]] if found else []
 
     async def take_over(self, member: str, consumer: str, lease_ms: int) -> list[Entry]:
-        """One job that another process of this member has begun, and not answered within its lease; or none."""
+        """One job that another process of this member has begun, and not answered within its lease.
+
+        Where there is none, processes that are no more are forgotten.
+        """
         await make_group(self._redis, JOBS, member)
         taken = []
         for entry, fields in await claim_idle(self._redis, JOBS, member, consumer, lease_ms, 1):
             for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # or it has just been answered
                 taken.append(_entry(entry, fields, int(held["times_delivered"])))
+        if not taken:
+            await forget_silent(self._redis, JOBS, member, SILENT_LEASES * lease_ms)
         return taken
 
     async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
@@ -135,11 +144,15 @@ class JobStream:
     # The post-processor
 
     async def told(self, consumer: str, count: int, block_ms: int, lease_ms: int) -> list[Told]:
-        """Up to `count` answers that no post-processor has dealt with; waits as long as `block_ms`."""
+        """Up to `count` answers that no post-processor has dealt with; waits as long as `block_ms`.
+
+        Where a dead one has left none, those that are no more are forgotten.
+        """
         await make_group(self._redis, ANSWERS, POST_PROCESSORS)
         entries = await claim_idle(self._redis, ANSWERS, POST_PROCESSORS, consumer, lease_ms, count)
         if not entries:
             group = POST_PROCESSORS
+            await forget_silent(self._redis, ANSWERS, group, SILENT_LEASES * lease_ms)
             found: Any = await self._redis.xreadgroup(group, consumer, {ANSWERS: ">"}, count=count, block=block_ms)
             entries = found[0][1] if found else []
         return [Told(entry, str(fields[b"job_id"], "ascii"), fields[b"member"].decode()) for entry, fields in entries]

@@ -2,10 +2,14 @@
 
 As soon as the chosen member has answered, it begins the next action. As soon as enough members agree, or all have
 answered, or the job's deadline is over, it closes the job with what there is; what comes later changes nothing. It may
-be killed at any moment: the answers that it had in hand are told again.
+be killed at any moment: the answers that it had in hand are told again. So are those to a job for which the action
+failed, which holds up no other job.
 """
 
+import logging
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from time import time
 from uuid import uuid4
 
@@ -13,7 +17,7 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic_core import to_json
 
-from common.redis import answers as redis_answers, connect
+from common.redis import AWAY, answers as redis_answers, connect
 from common.repeat import repeat
 from common.service import Service
 from microservice_horizontal.aggregation import agreed
@@ -22,6 +26,8 @@ from microservice_horizontal.early import begin_next_action
 from microservice_horizontal.job_stream import JobStream
 from microservice_horizontal.jobs import Answers, Early, to_answers, to_missing, to_time
 from microservice_horizontal.settings import PostProcessorSettings
+
+logger = logging.getLogger(__name__)
 
 ROUND_MS = 100
 """The longest wait for answers; then deadlines are looked at."""
@@ -41,6 +47,10 @@ def create_app(settings: PostProcessorSettings | None = None) -> FastAPI:
     return app
 
 
+class ActionFailed(Exception):
+    """The hook raised something."""
+
+
 class PostProcessor:
     """Deals with answers, and with deadlines."""
 
@@ -51,31 +61,48 @@ class PostProcessor:
 
     async def work(self) -> None:
         """One round."""
-        if told := await self._jobs.told(self._consumer, AT_ONCE, ROUND_MS, LEASE_MS):
-            finished = [entry for one in told if (entry := await self._deal_with(one.job_id))]
-            await self._jobs.dealt_with(told, finished)
+        dealt_with, finished = [], []
+        for one in await self._jobs.told(self._consumer, AT_ONCE, ROUND_MS, LEASE_MS):
+            with _failing_alone(one.job_id):
+                if entry := await self._deal_with(one.job_id):
+                    finished.append(entry)
+                dealt_with.append(one)
+        if dealt_with:
+            await self._jobs.dealt_with(dealt_with, finished)
         await self._jobs.forget_old()
         for job_id in await self._jobs.overdue():
-            fields = await self._jobs.get(job_id)
-            await self._close(job_id, to_answers(fields, self._settings.names), "timeout")
+            with _failing_alone(job_id):
+                await self._end(job_id)
 
     async def _deal_with(self, job_id: str) -> bytes | None:
         """What follows from the answers so far; gives the job's entry where all have answered: no member needs it."""
         fields = await self._jobs.get(job_id)
         answers = to_answers(fields, self._settings.names)
         if fields.get(b"status") == b"running":
-            if b"early" not in fields:
-                await self._begin_early(job_id, answers)
+            await self._begin_early(job_id, fields, answers)
             if self._is_enough(answers):
                 await self._close(job_id, answers, "late")
         return fields.get(b"entry") if len(answers) == len(self._settings.names) else None
 
-    async def _begin_early(self, job_id: str, answers: Answers) -> None:
-        """If the chosen member has answered, go on with what needs no other."""
-        if digit := answers.predictions.get(self._settings.early_model):
+    async def _end(self, job_id: str) -> None:
+        """The deadline is over, so the job is closed, even if the next action fails."""
+        fields = await self._jobs.get(job_id)
+        answers = to_answers(fields, self._settings.names)
+        with _failing_alone(job_id):
+            await self._begin_early(job_id, fields, answers)
+        await self._close(job_id, answers, "timeout")
+
+    async def _begin_early(self, job_id: str, fields: Mapping[bytes, bytes], answers: Answers) -> None:
+        """If the chosen member has answered, go on with what needs no other, once; raises `ActionFailed`."""
+        digit = answers.predictions.get(self._settings.early_model)
+        if digit is None or b"early" in fields:
+            return
+        try:
             action = await begin_next_action(job_id, digit)
-            early = Early(model=self._settings.early_model, digit=digit.digit, action=action, at=to_time(time()))
-            await self._jobs.note_early(job_id, early.model_dump_json().encode())
+        except Exception as error:  # perhaps one that would be taken for Redis's own
+            raise ActionFailed("the next action failed") from error
+        early = Early(model=self._settings.early_model, digit=digit.digit, action=action, at=to_time(time()))
+        await self._jobs.note_early(job_id, early.model_dump_json().encode())
 
     def _is_enough(self, answers: Answers) -> bool:
         votes = {name: np.array(digit.probabilities, np.float32) for name, digit in answers.predictions.items()}
@@ -94,3 +121,14 @@ class PostProcessor:
         if digit:
             fields["prediction"] = digit.model_dump_json().encode()
         await self._jobs.close(job_id, fields)
+
+
+@contextmanager
+def _failing_alone(job_id: str) -> Iterator[None]:
+    """Whatever goes wrong in this block is told in the log, and the other jobs go on; but for Redis, who serves all."""
+    try:
+        yield
+    except AWAY:
+        raise
+    except Exception as error:
+        logger.exception("job %s: %s", job_id, error)

@@ -13,6 +13,7 @@ from uuid import uuid4
 from fastapi import FastAPI
 from pydantic_core import to_json
 
+from common.errors import Problem
 from common.image_store import ImageStore
 from common.job_reader import JobReader
 from common.open_inference import add_open_inference
@@ -70,17 +71,24 @@ class Worker:
 
     async def _answer(self, jobs: list[Entry]) -> None:
         if jobs:
-            answers = await asyncio.gather(*[self._read(job) for job in jobs])
-            await self._jobs.answer(self._member, dict(zip(jobs, answers, strict=True)))
-            for job in jobs:
+            said = zip(jobs, await asyncio.gather(*[self._read(job) for job in jobs]), strict=True)
+            answers = {job: answer for job, answer in said if answer is not None}
+            await self._jobs.answer(self._member, answers)
+            for job in answers:
                 with span_of(job.traceparent):
                     logger.info("job %s: answered", job.job_id)
 
-    async def _read(self, job: Entry) -> bytes:
-        """The digit in JSON, or the error: of the data or the program, so it would come again."""
+    async def _read(self, job: Entry) -> bytes | None:
+        """The digit in JSON, or the error: of the data or the program, so it would come again.
+
+        None where this process had no time for it, which is no fault of the job: it is left to who takes it over.
+        """
         if job.attempts > self._settings.max_attempts:
             return to_json({"error": f"{job.attempts - 1} processes ended while they worked on it"})
+        deadline = monotonic() + self._settings.job_ttl_seconds  # nobody can ask for it any longer
         try:
-            return await self._reader.read(job.payload, monotonic() + self._settings.max_request_timeout_ms / 1e3)
+            return await self._reader.read(job.payload, deadline)
         except Exception as error:
+            if isinstance(error, Problem) and error.status_code in (503, 504):
+                return None
             return to_json({"error": f"{type(error).__name__}: {error}"})

@@ -1,8 +1,8 @@
 """The environment variables of the services: the proxy, the members that vote, and the post-processor."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from common.settings import (
@@ -77,11 +77,13 @@ class VoteSettings(BaseSettings):
         """The members."""
         return [name_of(url) for url in self.members]
 
-    @model_validator(mode="after")
-    def _can_be_reached(self) -> Self:
-        if self.quorum > len(self.members):
-            raise ValueError(f"QUORUM: expected at most {len(self.members)}, the number of MEMBERS")
-        return self
+    @field_validator("quorum")
+    @classmethod
+    def _can_be_reached(cls, quorum: int, info: ValidationInfo) -> int:
+        members = info.data.get("members")  # missing where they are wrong themselves
+        if members and quorum > len(members):
+            raise ValueError(f"expected at most {len(members)}, the number of MEMBERS")
+        return quorum
 
 
 class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings):
@@ -103,4 +105,12 @@ class PredictorSettings(AnyPredictorSettings, StoreSettings):
 class PostProcessorSettings(ServiceSettings, JobSettings, VoteSettings):
     """Who manages the lag between the answers to a job."""
 
-    early_model: str = Field("linear", description="the next action starts as soon as this one has answered")
+    early_model: str = Field("linear", description="the next action starts as soon as this member has answered")
+
+    @field_validator("early_model")
+    @classmethod
+    def _votes(cls, early_model: str, info: ValidationInfo) -> str:
+        names = [name_of(url) for url in info.data.get("members", [])]
+        if names and early_model not in names:
+            raise ValueError(f"expected one of MEMBERS: {', '.join(names)}")
+        return early_model

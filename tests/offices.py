@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
+import httpx
 import numpy as np
 
 from common.training.data import Features, Rows, held_out
@@ -91,7 +92,7 @@ def office(services: dict[str, dict[str, object]] | None = None, **proxy: object
 
 def slow_svm(folder: Path) -> dict[str, dict[str, object]]:
     """The settings of a member svm that looks at a picture as long as it says."""
-    return {"svm": {"svm_model_uri": slow_reader(folder / "svm.onnx"), "lease_seconds": 1}}
+    return {"svm": {"svm_model_uri": slow_reader(folder / "svm.onnx"), "model_threads": 1, "lease_seconds": 1}}
 
 
 # Asking, and what an answer is
@@ -108,6 +109,12 @@ def ask(proxy: Server, body: object = SEVEN, deadline_ms: int = 2_000, path: str
 def missing(answer: Answer) -> dict[str, str]:
     """Who gave no answer, and why."""
     return {one["model"]: one["reason"] for one in answer["missing"]}
+
+
+def spent_ms(answer: httpx.Response) -> dict[str, float]:
+    """What of an answer took how long."""
+    entries = [entry.split(";dur=") for entry in answer.headers["server-timing"].split(", ")]
+    return {name: float(milliseconds) for name, milliseconds in entries}
 
 
 def all_vote(proxy: Server) -> None:

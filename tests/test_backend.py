@@ -6,8 +6,10 @@ from time import monotonic
 from typing import NamedTuple
 
 import pytest
+from grpc import StatusCode
 
 from common.backend import FAIR_SECONDS, Backend, BackendError, Reason
+from common.classifier_grpc import OUTCOMES
 from common.metrics import ServiceMetrics
 from common.settings import CallerSettings
 
@@ -170,6 +172,14 @@ def test_any_other_failure_counts(status: int | None) -> None:
     reader = Reader(failures=2)
     failure = BackendError("error", "it broke", again=True, status=status)
     reader.call(failure, failure)
+    assert reader.is_open
+
+
+@pytest.mark.parametrize("code", OUTCOMES.keys() - {StatusCode.INVALID_ARGUMENT, StatusCode.NOT_FOUND}, ids=str)
+def test_a_refusal_over_grpc_counts_unless_the_request_was_wrong(code: StatusCode) -> None:
+    """CANCELLED too: it comes from a server that closes."""
+    reader, (reason, again, status) = Reader(failures=1), OUTCOMES[code]
+    reader.call(BackendError(reason, f"it answered {code.name}", again, status))
     assert reader.is_open
 
 

@@ -1,11 +1,14 @@
 """Pictures that are kept and read by their id: who asks the store for them, how often, and what is not there (H4)."""
 
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 
-from tests.offices import Office, ask, kept, office, picture, slow_svm, unanimous
+from tests.offices import SEVEN, Office, ask, kept, office, picture, slow_svm, unanimous
+from tests.processes import wait_until
 from tests.servers import Server
 from tests.systems import MEMBERS, System
 
@@ -51,6 +54,36 @@ def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
             assert votes[0] == pytest.approx(votes[1], abs=2e-6)
             alone = [ask(proxy, image_id, path=f"/predict/{name}").json() for proxy in proxies.values()]
             assert alone[0]["digit"] == alone[1]["digit"]
+
+
+@pytest.mark.parametrize("kind", ["down", "hung"])
+def test_a_store_that_does_not_answer_makes_each_member_missing_where_they_retrieve(
+    these: Office, proxies: dict[str, Server], kind: str
+) -> None:
+    """The members are well, so a picture that is sent along is read as before."""
+    image_id = kept(these.front, SEVEN)
+    with store_away(these, kind):
+        for _ in range(6):  # more than open a breaker
+            by_proxy, by_members = (ask(proxies[who], image_id, 500) for who in ("proxy", "predictor"))
+            assert (by_proxy.status_code, by_proxy.json()["detail"][:9]) == (503, "the store")
+            assert by_members.status_code == 503
+            for name in MEMBERS:
+                assert re.search(rf"{name}: (refused|timeout)", by_members.json()["detail"])
+        assert ask(proxies["predictor"], image_id, 500, path="/predict/mlp").status_code in (503, 504)
+        assert ask(proxies["predictor"]).json()["missing"] == []
+    wait_until(lambda: ask(proxies["predictor"], image_id).status_code == 200)
+
+
+@contextmanager
+def store_away(these: Office, kind: str) -> Iterator[None]:
+    """Nobody listens there, or whoever does never answers."""
+    if kind == "hung":
+        with these.hung("redis"):
+            yield
+        return
+    these.kill("redis")
+    yield
+    these.these.start("redis")
 
 
 def test_an_id_that_was_never_given_is_a_404_whoever_retrieves_it(proxies: dict[str, Server]) -> None:

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.faults import PASS, SWALLOW, Link
-from tests.offices import SEVEN, SLACK_SECONDS, Answer, Office, all_vote, ask, office, picture, unanimous
+from tests.offices import SEVEN, SLACK_SECONDS, Answer, Office, all_vote, ask, missing, office, picture, unanimous
 from tests.processes import wait_until
 from tests.servers import Server, is_ready
 from tests.systems import MEMBERS
@@ -43,8 +43,13 @@ class Accepted(NamedTuple):
 
 
 def closed_as(job: Answer) -> Answer:
-    """What is told of a job's end: all but the answers, which go on coming, and what begins on one of them."""
-    return job | {"predictions": None, "early": None}
+    """What is told of a job's end: all but the answers, which go on coming."""
+    return job | {"predictions": None}
+
+
+def early_as_it_should(job: Answer) -> bool:
+    """Whether the next action has begun, unless linear had not answered when the job was closed."""
+    return bool(job["early"]) != ("linear" in missing(job))
 
 
 def asks_for_ever(client: httpx.Client, path: str, body: object = None) -> Any:
@@ -109,6 +114,7 @@ def test_whoever_is_killed_at_whatever_moment_every_accepted_job_is_closed_once_
     for job, digit in accepted:
         found = look(these.front, job, wait=20)
         assert (found["status"], found["prediction"]["digit"]) == ("done", digit), found
+        assert early_as_it_should(found), found
         assert closed_as(seen.get(job, found)) == closed_as(found)
         complete = all_answered(these.front, job)
         assert closed_as(complete) == closed_as(found)
@@ -134,6 +140,7 @@ def test_what_was_accepted_before_a_kill_is_done_after_it(these: Office, name: s
     these.these.start(name, **these.settings.get(name, {}))
     found = [look(these.front, job, wait=20) for job in jobs]
     assert [(job["status"], job["prediction"]["digit"]) for job in found] == [("done", label) for label in labels]
+    assert all(map(early_as_it_should, found))
     for job in jobs:
         all_answered(these.front, job)
     nothing_is_open(these)

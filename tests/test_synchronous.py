@@ -37,7 +37,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     with system("synchronous") as these, system("synchronous") as second, system("synchronous") as third:
         servers = Office(
-            these.launch("predictor", model_uri=model),
+            these.launch("predictor", model_uri=model, model_threads=1),
             these.launch("synchronous", predictor_url=predictor_url(these, "http")),
             second.launch("synchronous", predictor_url=predictor_url(these, "grpc")),
             third.launch("synchronous", predictor_url=predictor_url(these, "http"), fallback=False),

@@ -21,7 +21,8 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 def these(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A predictor that looks at one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
-    with synchronous(request.param, predictor={"model_uri": model, "max_batch_rows": 1}) as these:
+    predictor: dict[str, object] = {"model_uri": model, "model_threads": 1, "max_batch_rows": 1}
+    with synchronous(request.param, predictor=predictor) as these:
         yield these
 
 
