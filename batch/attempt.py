@@ -23,11 +23,11 @@ TELL_SECONDS = 0.5
 ERRORS_SHOWN = 10
 
 
-class Cancelled(Exception):
-    """SIGTERM or SIGINT came."""
+class Cancelled(BaseException):
+    """SIGTERM or SIGINT came. As KeyboardInterrupt it is no `Exception`, which some library would take for its own."""
 
 
-class Late(Exception):
+class Late(BaseException):
     """The deadline is over."""
 
 

@@ -16,6 +16,8 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+READ_BYTES = 2**21
+"""Of a column at once: else a whole row group would be held, however large a writer has made it."""
 PARTITION = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})(?:/|$)")
 
 
@@ -77,7 +79,7 @@ def plan(inputs: Sequence[str], chunk_rows: int, first: date | None = None, last
 def open_file(path: str) -> pq.ParquetFile:
     """A Parquet file at a path or URI."""
     filesystem, inner = _filesystem(path)
-    return pq.ParquetFile(filesystem.open_input_file(inner))
+    return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False, buffer_size=READ_BYTES)
 
 
 def _filesystem(path: str) -> tuple[Any, str]:

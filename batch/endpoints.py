@@ -7,11 +7,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from batch.paths import DataRoot
+from batch.paths import DataRoot, refuse_other_answers
 from batch.records import OPEN, RetryForm, Run, RunForm, Schedule, ScheduleForm, State
 from batch.registry import OutputTaken, Registry
 from batch.schedules import Rule, filled
-from batch.state import OutputFolder
 from common.errors import Problem
 
 SEE = {"description": "see detail"}
@@ -65,10 +64,10 @@ def add_runs(router: APIRouter, registry: Registry, root: DataRoot) -> None:
     def add_run(form: RunForm, response: Response) -> Run:
         """Have a run started as soon as it can be."""
         form.input, form.output = root.check(form.input, form.output)
-        if not form.trial:
-            refuse_other_answers(root, form)
+        form = form.in_place()
+        refuse_other_answers(root, form)
         try:
-            run = registry.add_run(form.in_place())
+            run = registry.add_run(form)
         except OutputTaken as error:
             raise Problem(409, str(error)) from None
         response.headers["Location"] = f"/runs/{run.id}"
@@ -109,15 +108,7 @@ def add_runs(router: APIRouter, registry: Registry, root: DataRoot) -> None:
     def cancel_run(run_id: UUID) -> Run:
         """End it; what is done stays, and a retry goes on from there."""
         run = find(run_id)
-        cancelled = {"state": "cancelled", "finished_at": datetime.now(UTC)}
+        cancelled = {"state": "cancelled", "cancelling": False, "finished_at": datetime.now(UTC)}
         if registry.change(run.id, ["queued"], **cancelled) or registry.change(run.id, ["running"], cancelling=True):
             return registry.run(run.id)
         raise Problem(409, f"the run is {find(run_id).state}: only one of {', '.join(OPEN)} can be cancelled")
-
-
-def refuse_other_answers(root: DataRoot, form: RunForm) -> None:
-    """A finished output is nothing to do; not so if it is that of other data."""
-    folder = OutputFolder(root.path(form.output))
-    manifest = folder.manifest() if folder.is_finished else None
-    if manifest and manifest.inputs != [str(root.path(name)) for name in form.input]:
-        raise Problem(409, f"output: {form.output} holds the answers to {', '.join(manifest.inputs)}: choose another")

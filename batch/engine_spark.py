@@ -8,6 +8,8 @@ import base64
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,6 +26,25 @@ LOOK_SECONDS = 0.2
 
 def run(tasks: Sequence[Task], master: str) -> Iterator[Result]:
     """Do all, and give each result as soon as it is there; to close this iterator calls off the rest."""
+    with _session(master) as spark:
+        yield from _run(spark, tasks)
+
+
+@contextmanager
+def _session(master: str) -> Iterator[SparkSession]:
+    """Spark, which ends with the job; a job that is cancelled while it starts waits, since half of it cannot be ended.
+
+    It starts in a thread: in the main one it would catch SIGINT from then on, and it knows nothing of a run.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(_started, master)
+        try:
+            yield starting.result()
+        finally:
+            starting.result().stop()
+
+
+def _started(master: str) -> SparkSession:
     spark = (
         SparkSession.builder.master(master)
         .appName("batch")
@@ -33,10 +54,7 @@ def run(tasks: Sequence[Task], master: str) -> Iterator[Result]:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    try:
-        yield from _run(spark, tasks)
-    finally:
-        spark.stop()
+    return spark
 
 
 def _run(spark: SparkSession, tasks: Sequence[Task]) -> Iterator[Result]:

@@ -5,6 +5,7 @@
 
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
@@ -36,6 +37,9 @@ def main() -> int:
     except Cancelled:
         print("cancelled before it began", file=sys.stderr)
         return CANCELLED
+    except Exception as error:  # such as no Java for Spark: whatever it is, the run must not stay `running`
+        traceback.print_exc()
+        return _refused(options, f"{type(error).__name__}: {error}")
 
 
 def run(options: Options, settings: JobSettings) -> int:
@@ -53,19 +57,25 @@ def run(options: Options, settings: JobSettings) -> int:
         if options.carry_over_from:
             _join(data, OutputFolder(options.carry_over_from).carried_over(), settings.chunk_rows)
         failed = folder.failed() if options.retry == "none" else set()
-        chunks = folder.begin(options.inputs, model, data, anew=options.retry == "all")
+        chunks = folder.begin(options, model, data)
         return Attempt(options, settings, folder, data, model).go([one for one in chunks if one.name not in failed])
 
 
 def _join(data: DataSet, carried_over: list[Chunk], chunk_rows: int) -> None:
-    """Add what an earlier run has left; a file that it could not even read is taken apart now."""
-    readable = [chunk for chunk in carried_over if chunk.fingerprint]
-    mended = [
-        chunk
-        for file in {one.file for one in carried_over if not one.fingerprint}
-        for chunk in plan([file], chunk_rows).chunks
-    ]
-    data.chunks += [chunk for chunk in readable + mended if chunk not in data.chunks]
+    """Add what an earlier run has left, but for files that are read anyhow."""
+    read = {chunk.file for chunk in data.chunks}
+    for file in sorted({chunk.file for chunk in carried_over} - read):
+        data.chunks += _as_they_are([chunk for chunk in carried_over if chunk.file == file], chunk_rows)
+
+
+def _as_they_are(left: list[Chunk], chunk_rows: int) -> list[Chunk]:
+    """These chunks of one file; if it has changed since, or could not even be read, it is taken apart anew."""
+    try:
+        chunks = plan([left[0].file], chunk_rows).chunks
+    except DataError:
+        return left  # it is gone: they fail again, and nothing else does
+    same = {chunk.fingerprint for chunk in chunks} == {chunk.fingerprint for chunk in left}
+    return left if same else chunks
 
 
 def _refused(options: Options, message: str) -> int:

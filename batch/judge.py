@@ -56,7 +56,8 @@ def judge(
     """`ending`: the manager ends and has told the job to."""
     progress = told(run, folder)
     status, errors = (progress.status, progress.errors) if progress else (None, [])
-    resumed_with = "all" if run.retry == "all" else "partial"
+    # A job that has told nothing did not begin: what was asked of it is still to be done.
+    resumed_with = ("all" if run.retry == "all" else "partial") if progress else attempted_with
     if status == "done" and (run.trial or folder.is_finished):
         return Verdict("done", errors)
     if run.cancelling:

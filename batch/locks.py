@@ -23,10 +23,10 @@ def take(file: IO[str]) -> bool:
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock in this file."""
     try:
-        with path.open() as file:
+        with path.open("r+") as file:  # NFS gives nobody an exclusive lock who may only read
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except BlockingIOError:
         return True

@@ -45,7 +45,7 @@ function fillRun(row, run) {
   part(".state").textContent = run.cancelling ? "cancelling" : run.state;
   part(".title").textContent = `${run.input.join(", ")} → ${run.output}`;
   part(".risk").hidden = !run.at_risk || run.state === "late";
-  part(".risk").textContent = open ? "at risk" : "finished late";
+  part(".risk").textContent = open || run.trial ? "at risk" : "finished late";
   const { rows = 0, rows_total: total = 0 } = run.progress ?? {};
   part("progress").value = total ? rows / total : run.state === "done" ? 1 : 0;
   part("progress").setAttribute("aria-label", `rows of ${run.output}`);

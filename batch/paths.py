@@ -1,10 +1,15 @@
-"""What callers may name: paths inside DATA_ROOT, symbolic links followed. Everything else is a 422."""
+"""What callers may name: paths inside DATA_ROOT, symbolic links followed. Everything else is a 422.
+
+A finished output is nothing to do, but only for those who ask for the same data; for others it is a 409.
+"""
 
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from batch.records import Run, RunForm
+from batch.state import OutputFolder
 from common.errors import Problem
 
 
@@ -22,6 +27,8 @@ class DataRoot:
             if source == target or source in target.parents or target in source.parents:
                 raise Problem(422, f"output: expected a folder apart from the input {self._name(source)}, got {output}")
             self._check_links(source)
+        if target.exists() and not target.is_dir():
+            raise Problem(422, f"output: expected a folder, or a name that is free, got the file {self._name(target)}")
         return [self._name(source) for source in sources], self._name(target)
 
     def path(self, name: str) -> Path:
@@ -52,3 +59,14 @@ class DataRoot:
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.folder))
+
+
+def refuse_other_answers(root: DataRoot, work: RunForm | Run) -> None:
+    """Raises `Problem` 409 where its output is finished and holds the answers to other data."""
+    folder = OutputFolder(root.path(work.output))
+    manifest = folder.manifest() if folder.is_finished else None
+    asked = ([str(root.path(name)) for name in work.input], work.first, work.last)
+    if manifest and (manifest.inputs, manifest.first, manifest.last) != asked:
+        days = f" from {manifest.first or '…'} to {manifest.last or '…'}" if manifest.first or manifest.last else ""
+        held = f"{', '.join(manifest.inputs)}{days}"
+        raise Problem(409, f"output: {work.output} holds the answers to {held}: choose another")

@@ -1,6 +1,7 @@
 """What the manager is told and what it tells: schedules and runs, as JSON has them."""
 
 from datetime import date, datetime
+from itertools import islice, pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -78,14 +79,17 @@ class ScheduleForm(Work):
         for template in (*self.input, self.output):
             if {"{", "}"} & {*template.replace("{date}", "").replace("{time}", "")}:
                 raise ValueError(f"expected {{date}} and {{time}} as the only braces, got {template!r:.80}")
-        due, before = rule.next_due(datetime.fromisoformat("2026-01-01T00:00Z")), ""
-        for _ in range(50):
-            output = filled(self.output, due, rule.zone) if due else ""
-            if due and output == before:
+        some = list(islice(rule.all_after(datetime.fromisoformat("2026-01-01T00:00Z")), 50))
+        for before, due in pairwise(some):
+            if (output := filled(self.output, due, rule.zone)) == filled(self.output, before, rule.zone):
                 raise ValueError(
                     f"output: two due times would share {output}: expected {{date}}, perhaps also {{time}}"
                 )
-            due, before = rule.next_due(due) if due else None, output
+            between = (due - before).total_seconds()
+            if self.overlap == "forbid" and (self.deadline_seconds or 0) > between:
+                raise ValueError(
+                    f"deadline_seconds: expected at most {between:.0f}, when it is due again (overlap=forbid)"
+                )
         return self
 
 

@@ -113,7 +113,8 @@ class Registry:
 
     def ready_to_start(self, now: datetime) -> list[tuple[Run, str | None]]:
         """Those that wait, the oldest first, and how they are taken up where it is not as their policy says."""
-        query = "SELECT * FROM runs WHERE state = 'queued' AND ifnull(not_before, '') <= ? ORDER BY number"
+        ready = "state = 'queued' AND (ifnull(not_before, '') <= ? OR cancelling)"
+        query = f"SELECT * FROM runs WHERE {ready} ORDER BY number"
         return [(to_run(row), row["next_retry"]) for row in self._rows(query, (to_text(now),))]
 
     def counts(self) -> dict[str, int]:
@@ -137,16 +138,17 @@ class Registry:
                 raise OutputTaken("another open run has the same output") from None
 
     def to_carry_over(self, run: Run) -> str | None:
-        """The output of the schedule's latest run that is done, unless another has taken what it left."""
+        """The output of the schedule's oldest run that is done and has left something which no other run has taken."""
         if run.schedule_id is None or run.due_at is None or run.trial:
             return None
-        query = "SELECT output FROM runs WHERE schedule_id = ? AND due_at < ? AND NOT trial AND state = 'done'"
-        for row in self._rows(f"{query} ORDER BY due_at DESC LIMIT 1", (run.schedule_id, to_text(run.due_at))):
-            taken = (
-                "SELECT 1 FROM runs WHERE carry_over_from = ? AND id != ? AND state IN ('queued', 'running', 'done')"
-            )
-            return None if self._rows(taken, (row["output"], run.id)) else str(row["output"])
-        return None
+        query = """
+            SELECT output FROM runs AS earlier WHERE schedule_id = ? AND due_at < ? AND NOT trial AND state = 'done'
+            AND json_extract(progress, '$.chunks') < json_extract(progress, '$.chunks_total')
+            AND NOT EXISTS (SELECT 1 FROM runs AS taker WHERE taker.carry_over_from = earlier.output
+                            AND taker.id != ? AND taker.state IN ('queued', 'running', 'done'))
+            ORDER BY due_at LIMIT 1"""
+        rows = self._rows(query, (run.schedule_id, to_text(run.due_at), run.id))
+        return str(rows[0]["output"]) if rows else None
 
     def _insert(self, form: RunForm, schedule_id: str | None, due_at: datetime | None) -> str:
         taken = "SELECT id FROM runs WHERE output = ? AND state IN ('queued', 'running')"

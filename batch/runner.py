@@ -20,8 +20,8 @@ from prometheus_client import Counter, Gauge
 from batch.firing import Firing
 from batch.judge import Verdict, arguments, judge, told
 from batch.launcher import Launcher, LaunchError
-from batch.paths import DataRoot
-from batch.records import Run, Schedule, State
+from batch.paths import DataRoot, refuse_other_answers
+from batch.records import OPEN, Run, Schedule, State
 from batch.registry import Registry
 from batch.settings import ManagerSettings
 from batch.state import PROGRESS, TRIAL, OutputFolder
@@ -63,7 +63,8 @@ class Runner:
             self._attempt(self._firing.fire, schedule, now)
         for run in self._registry.runs("running", count=ALL):
             self._attempt(self._follow, run)
-        self._start(now)
+        for run, retry in self._registry.ready_to_start(now):
+            self._attempt(self._begin, run, retry, now)
         counts = self._registry.counts()
         for state in STATES:
             self._runs.labels(state).set(counts.get(state, 0))
@@ -114,7 +115,7 @@ class Runner:
         now = datetime.now(UTC)
         columns: dict[str, object] = {
             "errors": json.dumps(verdict.errors),
-            "at_risk": overdue or bool(progress and progress.at_risk and verdict.state == "running"),
+            "at_risk": overdue or bool(progress and progress.at_risk and (run.trial or verdict.state == "running")),
             "progress": progress.model_dump_json() if progress else None,
         }
         if verdict.state != "running":
@@ -124,24 +125,26 @@ class Runner:
                 "next_retry": verdict.next_retry,
                 "not_before": now + _pause(run.deaths) if verdict.died else None,
                 "finished_at": None if verdict.state == "queued" else now,
-                "cancelling": False,
             }
+        if verdict.state not in OPEN:  # else a cancel that comes at this moment would be forgotten
+            columns["cancelling"] = False
         self._registry.change(run.id, ["running"], **columns)
 
-    def _start(self, now: datetime) -> None:
-        """Start those that wait, as many as may run."""
-        free = self._settings.max_running - self._registry.counts().get("running", 0)
-        for run, retry in self._registry.ready_to_start(now):
-            overdue = run.deadline_at is not None and now > run.deadline_at
-            if overdue and run.on_deadline == "stop":
-                errors = json.dumps(["the deadline was over before a job could be started"])
-                self._registry.change(run.id, ["queued"], state="late", at_risk=True, errors=errors, finished_at=now)
-                continue
-            if overdue and not run.at_risk:
-                self._registry.change(run.id, ["queued"], at_risk=True)
-            if free > 0 and not self._folder(run).is_locked:  # somebody else's job may be at work there
-                free -= 1
-                self._attempt(self._launch, run, retry)
+    def _begin(self, run: Run, retry: str | None, now: datetime) -> None:
+        """Start its job, if it is still wanted and may run."""
+        if run.cancelling:  # while its last job could not be started, or died
+            self._registry.change(run.id, ["queued"], state="cancelled", cancelling=False, finished_at=now)
+            return
+        overdue = run.deadline_at is not None and now > run.deadline_at
+        if overdue and run.on_deadline == "stop":
+            errors = json.dumps(["the deadline was over before a job could be started"])
+            self._registry.change(run.id, ["queued"], state="late", at_risk=True, errors=errors, finished_at=now)
+            return
+        if overdue and not run.at_risk:
+            self._registry.change(run.id, ["queued"], at_risk=True)
+        may_run = self._registry.counts().get("running", 0) < self._settings.max_running
+        if may_run and not self._folder(run).is_locked:  # somebody else's job may be at work there
+            self._launch(run, retry)
 
     def _launch(self, run: Run, retry: str | None) -> None:
         """The registry knows of a job before there is one: what is not known could be started twice."""
@@ -159,20 +162,28 @@ class Runner:
         )
         if not entered:
             return  # cancelled at this moment
-        if not folder.is_finished:  # what an earlier attempt has told would be taken for news
-            for name in (PROGRESS, TRIAL):
-                (folder.path / name).unlink(missing_ok=True)
         try:
             self._root.check(run.input, run.output)  # somebody may have put a link there since
+            refuse_other_answers(self._root, run)
+            if not folder.is_finished:  # what an earlier attempt has told would be taken for news
+                for name in (PROGRESS, TRIAL):
+                    (folder.path / name).unlink(missing_ok=True)
             sources = [self._root.path(name) for name in run.input]
             carry_from = self._root.path(carried_over) if carried_over else None
             pid = self._launcher.start(run.id, arguments(run, sources, folder.path, retry or run.retry, carry_from))
         except LaunchError as error:
             self._note(run, judge(run, folder, retry, str(error), False, self._settings.max_deaths), overdue=False)
         except Problem as problem:
-            self._note(run, Verdict("failed", [problem.detail]), overdue=False)
+            self._fail(run, problem.detail)
+        except OSError as error:
+            self._fail(run, str(error))
         else:
             self._registry.change(run.id, ["running"], pid=pid)
+
+    def _fail(self, run: Run, why: str) -> None:
+        """It cannot begin; what its output tells is perhaps of another run."""
+        failed = {"state": "failed", "errors": json.dumps([why]), "finished_at": datetime.now(UTC)}
+        self._registry.change(run.id, ["running"], **failed, cancelling=False)
 
     def _folder(self, run: Run) -> OutputFolder:
         return OutputFolder(self._root.path(run.output))

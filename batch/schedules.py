@@ -11,7 +11,9 @@ What was missed (`to_fire`): due times that are no older than `misfire_seconds` 
 ones the manager was away, and `catch_up` says whether the `latest` of them is run, or `none`.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -53,14 +55,16 @@ class Rule:
         """The first due time after this moment, in UTC."""
         return self._next_due(after.astimezone(UTC))
 
+    def all_after(self, after: datetime) -> Iterator[datetime]:
+        """One due time after another."""
+        while due := self.next_due(after):
+            yield due
+            after = due
+
     def between(self, first: datetime, start: datetime, end: datetime) -> list[datetime]:
         """The due times from `start` to `end`, where `first` is the first of all."""
-        found = [first] if start <= first <= end else []
-        due = self.next_due(max(first, start - TINY))
-        while due and due <= end:
-            found.append(due)
-            due = self.next_due(due)
-        return found
+        later = takewhile(lambda due: due <= end, self.all_after(max(first, start - TINY)))
+        return [first, *later] if start <= first <= end else list(later)
 
     def latest(self, first: datetime, now: datetime) -> datetime:
         """The latest due time until now, where `first` is the first of all and has come."""

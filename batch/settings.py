@@ -17,7 +17,7 @@ class JobSettings(ProgramSettings):
     chunk_rows: int = Field(100_000, gt=0, description="rows of a chunk: what is lost at most when a process dies")
     max_rejected_rows: int = Field(1_000, ge=0, description="rows set aside as no pictures; one more fails the run")
     dask_scheduler: str | None = Field(None, description="address of a Dask scheduler; default: a cluster of its own")
-    spark_master: str = Field("local[*]", description="URL of a Spark master")
+    spark_master: str = Field("local[*,3]", description="URL of a Spark master")
 
 
 class ManagerSettings(ServiceSettings):

@@ -7,7 +7,7 @@ Every file appears by a rename, and the lock dies with its process.
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,11 +15,14 @@ from pydantic import BaseModel, TypeAdapter
 
 from batch.dataset import REJECTED, Chunk, DataSet, part_file
 from batch.locks import is_held, take
+from batch.options import Options
 from batch.progress import ModelId, Progress
 
 MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
 FAILED_CHUNKS, CARRIED_OVER = "_failed.json", "_carried_over.json"
 SUCCESS, LOCK = "_SUCCESS", "_lock"
+OF_A_JOB = (MANIFEST, PROGRESS, FAILED_CHUNKS, CARRIED_OVER, SUCCESS)
+"""Written by who holds the lock; a trial does not."""
 
 _chunks, _names = TypeAdapter(list[Chunk]), TypeAdapter(list[str])
 
@@ -36,6 +39,8 @@ class Manifest(BaseModel):
     """What the output comes from."""
 
     inputs: list[str]
+    first: date | None = None
+    last: date | None = None
     model: ModelId
     data_checksum: str
     chunks: list[Chunk]
@@ -70,18 +75,25 @@ class OutputFolder:
         """Whether it can be used."""
         return (self.path / SUCCESS).exists()
 
-    def begin(self, inputs: list[str], model: ModelId, data: DataSet, anew: bool) -> list[Chunk]:
+    def begin(self, options: Options, model: ModelId, data: DataSet) -> list[Chunk]:
         """Write down what this output comes from; gives the chunks that are to be done.
 
-        Chunks that are there and come from the same rows stay, unless `anew`. Raises `OtherModel`.
+        Chunks that are there and come from the same rows stay, but for `--retry all`. Raises `OtherModel`.
         """
-        before = self.manifest()
+        before, anew = self.manifest(), options.retry == "all"
         if before and before.model.sha256 != model.sha256 and not anew:
             begun, now = (f"{one.name} {one.version}" for one in (before.model, model))
             raise OtherModel(f"{self.path} was begun with the model {begun}, now it is {now}: use --retry all")
         kept = set(before.chunks) & set(data.chunks) if before and not anew else set()
         self._tidy({part_file(self.path, chunk).name for chunk in kept})
-        manifest = Manifest(inputs=inputs, model=model, data_checksum=data.checksum, chunks=data.chunks)
+        manifest = Manifest(
+            inputs=options.inputs,
+            first=options.first,
+            last=options.last,
+            model=model,
+            data_checksum=data.checksum,
+            chunks=data.chunks,
+        )
         self._write(MANIFEST, manifest.model_dump_json())
         return self.missing(data.chunks)
 
@@ -153,14 +165,18 @@ class OutputFolder:
     def _tidy(self, kept: set[str]) -> None:
         """Remove what does not belong to the run: parts of other rows, and what a killed process left."""
         for folder in (self.path, self.path / REJECTED):
-            for file in [*folder.glob("part-*.parquet"), *folder.glob(".*.parquet.*")]:
+            begun = [file for name in ("*.parquet", *OF_A_JOB) for file in folder.glob(f".{name}.*")]
+            for file in [*folder.glob("part-*.parquet"), *begun]:
                 if file.name not in kept:
                     file.unlink(missing_ok=True)
 
     def _write(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.{os.getpid()}"
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.path / name)
+        try:
+            with temporary.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)

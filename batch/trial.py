@@ -1,12 +1,17 @@
-"""A trial: one chunk, of which only what it tells about data, model and time is kept; nothing is published."""
+"""A trial: one chunk, of which only what it tells about data, model and time is kept; nothing is published.
 
+From the chunk's rate follows how long all of the data would take, in as many processes as it gets: a deadline that
+is too short is told before it counts.
+"""
+
+import math
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from batch.chunk_work import Task
 from batch.dataset import DataError, plan
 from batch.drift import drift
-from batch.engines import perform
+from batch.engines import perform, workers
 from batch.options import Options
 from batch.progress import ModelId, Progress
 from batch.settings import JobSettings
@@ -32,7 +37,9 @@ def try_out(options: Options, settings: JobSettings, model: ModelId, folder: Out
     progress.finished_at = datetime.now(UTC)
     if result.rows:
         progress.rows_per_second = result.rows / result.seconds
-        progress.eta_seconds = data.rows / progress.rows_per_second
+        at_once = min(workers(settings), len(data.chunks))
+        progress.eta_seconds = data.rows / progress.rows_per_second / at_once
+        progress.at_risk = progress.eta_seconds > (options.deadline_seconds or math.inf)
         progress.trial = drift(result, settings.model_uri)
     folder.tell_trial(progress)
     print(progress.model_dump_json(indent=2))

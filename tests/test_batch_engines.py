@@ -15,6 +15,7 @@ from tests.batch_data import (
     LIST,
     contents,
     job,
+    kill,
     leftovers,
     memory_mb,
     pictures,
@@ -108,10 +109,52 @@ def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path) -> None:
     assert len(rows_of(output)) == 320
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("number", "chunks"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGINT, 1)])
+def test_a_spark_job_that_is_cancelled_says_so_also_while_spark_starts(
+    tmp_path: Path, number: signal.Signals, chunks: int
+) -> None:
+    source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.5), tmp_path / "out"
+    settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx")}
+    with job(source, output, "--engine=spark", **settings) as one:
+        wait_until(lambda: (output / "_progress.json").exists())
+        one.wait_for_parts(chunks)
+        os.killpg(one.process.pid, number) if number == signal.SIGINT else one.process.send_signal(number)
+        code, _, errors = one.ended()
+        wait_until(lambda: not one.members(), seconds=5)
+    assert code == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "cancelled: start it again to go on"
+    assert state(output)["status"] == "cancelled"
+    assert leftovers(output) == []
+
+
+@pytest.mark.full
+def test_a_spark_job_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -> None:
+    source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.5), tmp_path / "out"
+    with job(source, output, "--engine=spark", chunk_rows=20, model_uri=slow_reader(tmp_path / "mlp.onnx")) as one:
+        kill(wait_until(one.workers_at, seconds=90).pop())
+        assert one.ended()[0] == 0
+    assert len(rows_of(output)) == 120
+    assert state(output)["failed_chunks"] == 0
+    assert leftovers(output) == []
+
+
+@pytest.mark.full
+def test_a_job_whose_engine_cannot_begin_has_failed_and_says_why(tmp_path: Path) -> None:
+    source, output = write(tmp_path / "a.parquet", pictures(10)), tmp_path / "out"
+    with job(source, output, "--engine=spark", java_home=tmp_path / "no-java") as one:
+        code, _, errors = one.ended()
+    assert code == 1
+    assert "no-java" in errors
+    assert state(output)["status"] == "failed"
+    assert "Java" in state(output)["errors"][0]
+
+
 def peak_mb(source: Path, output: Path) -> float:
-    """The largest sum of all its processes' memory while a job runs."""
+    """The largest sum of all its processes' memory while a job runs, one of which reads."""
     peak = 0.0
-    with job(source, output, chunk_rows=50_000) as one:
+    with job(source, output, chunk_rows=50_000, workers=1) as one:
         while one.process.poll() is None:
             peak = max(peak, memory_mb(one.process.pid))
             time.sleep(0.1)
@@ -133,4 +176,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     one_group = peak_mb(write(tmp_path / "group.parquet", np.tile(features, (4, 1))), tmp_path / "one")
     print(f"{few:.0f} MB for 200,000 rows, {many:.0f} MB for 2,000,000, {one_group:.0f} MB for one group of 800,000")
     assert many < 1.3 * few
-    assert one_group < 1.3 * few
+    assert one_group < 1.3 * few  # the group as a whole would be 170 MB more

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.browsers import ARGUMENTS
+from tests.datasets import write_data
 from tests.managers import CHUNKS, ROWS, Manager, assert_whole, filled
 from tests.processes import wait_until
 
@@ -26,12 +27,13 @@ def slow(shared: Manager) -> Path:
 
 
 def make_links(these: Manager) -> None:
-    """Such as lead out of the data root, or nowhere."""
+    """Such as lead out of the data root, or nowhere; and a file."""
     for name, target in (("link", "/usr"), ("loop", "loop"), ("with-link/out.parquet", "/etc/passwd")):
         link = these.data / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(target)
+    (these.data / "notes.txt").touch()
 
 
 def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Manager, slow: Path) -> None:
@@ -75,6 +77,8 @@ def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Mana
         ("scans", "scans"),
         ("scans", "scans/out"),
         ("scans", "."),
+        ("scans", "notes.txt"),
+        ("scans", "notes.txt/out"),
         ("a/b", "a"),
         (["slow", "scans"], "scans"),
         ("scans\0", "out"),
@@ -138,13 +142,14 @@ def test_a_schedule_is_kept_listed_and_removed(shared: Manager) -> None:
 def test_the_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(shared: Manager) -> None:
     program = next(path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists())
     errors: list[str] = []
+    write_data(shared.data / "watched", ROWS, row_group=ROWS // CHUNKS, seconds=1)  # the page looks every second
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, env=dict(os.environ))
         page = browser.new_page(viewport={"width": 400, "height": 900})
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("dialog", lambda dialog: errors.append(dialog.message))
         page.goto(shared.server.url)
-        page.get_by_label("Input").fill("slow")
+        page.get_by_label("Input").fill("watched")
         page.get_by_label("Output").fill("page/<img src=x onerror=alert(1)>")
         page.get_by_role("button", name="Start").click()
         row = page.locator("li.run").filter(has_text="page/<img src=x onerror=alert(1)>")
@@ -153,7 +158,7 @@ def test_the_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text
         row.get_by_role("button", name="Cancel").click()
         expect(row.locator(".state")).to_have_text("cancelled", timeout=15_000)
         row.get_by_role("button", name="Retry").click()
-        expect(row.locator(".state")).to_have_text("done", timeout=20_000)
+        expect(row.locator(".state")).to_have_text("done", timeout=60_000)
         expect(row.locator(".figures")).to_contain_text(f"{ROWS} of {ROWS} rows, {CHUNKS} of {CHUNKS} chunks")
         assert page.locator("img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 400

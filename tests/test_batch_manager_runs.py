@@ -3,13 +3,15 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from socket import create_server
 from typing import Any
 
 import pytest
 
 from tests.batch_data import members, stamps
 from tests.datasets import write_damaged, write_data
-from tests.managers import CHUNKS, ROWS, Manager, assert_whole, filled, ids
+from tests.managers import CHUNKS, ROWS, Manager, assert_whole, filled, ids, manager
 from tests.processes import wait_until
 
 pytestmark = pytest.mark.full
@@ -78,7 +80,8 @@ def test_what_waits_is_cancelled_at_once_and_a_trial_publishes_nothing(shared: M
 
 
 def test_a_run_says_early_that_it_will_miss_its_deadline_and_stops_or_finishes_late(shared: Manager) -> None:
-    finishes = shared.run("late-1", "slow", deadline_seconds=3, on_deadline="finish")
+    write_data(shared.data / "slower", ROWS, row_group=ROWS // CHUNKS, seconds=1)
+    finishes = shared.run("late-1", "slower", deadline_seconds=5, on_deadline="finish")
     stops = shared.run("late-2", "stuck", deadline_seconds=4)
     wait_until(lambda: shared.get(finishes)["at_risk"])
     assert shared.ended(stops)["state"] == "late"
@@ -87,6 +90,81 @@ def test_a_run_says_early_that_it_will_miss_its_deadline_and_stops_or_finishes_l
     assert shared.get(stops)["state"] in ("queued", "running")
     shared.post(f"/runs/{stops}/cancel", 202)
     shared.ended(stops)
+
+
+def test_a_trial_says_that_all_of_the_data_would_miss_their_deadline(shared: Manager) -> None:
+    write_data(shared.data / "much", 10 * ROWS, row_group=10, seconds=0.5)
+    for allowed, at_risk in ((60, True), (600, False)):
+        run = shared.ended(shared.run("tried-in-time", "much", trial=True, deadline_seconds=allowed))
+        assert (run["state"], run["at_risk"]) == ("done", at_risk)
+
+
+def test_a_file_in_the_place_of_an_output_fails_that_run_alone(shared: Manager) -> None:
+    busy = [shared.run(f"busy-{number}", "stuck") for number in range(2)]
+    blocked, good = shared.run("blocked"), shared.run("not-blocked")
+    (shared.data / "blocked").write_text("no folder")
+    for run_id in busy:
+        shared.post(f"/runs/{run_id}/cancel", 202)
+    assert_whole(shared, shared.ended(good))
+    assert shared.ended(blocked)["state"] == "failed"
+    assert "expected a folder" in shared.get(blocked)["errors"][0]
+
+
+def test_a_finished_output_is_not_taken_for_that_of_other_days(shared: Manager) -> None:
+    for day in (1, 2):
+        write_data(shared.data / "dated" / f"date=2026-01-0{day}", 10, first_id=100 * day)
+    first, second = ({"first": f"2026-01-0{day}", "last": f"2026-01-0{day}"} for day in (1, 2))
+    assert_read(shared, shared.run("dated-out", "dated", **first), [*range(100, 110)])
+    asked = {"input": "dated", "output": "dated-out"}
+    for other in (second, {}, {"first": "2026-01-01"}):
+        assert "2026-01-01 to 2026-01-01" in shared.post("/runs", 409, **asked, **other)["detail"]
+    assert_read(shared, shared.run("dated-out", "dated", **first), [*range(100, 110)])
+
+    one = shared.schedule(input="dated/date=2026-01-01", output="shared/{date}")
+    other = shared.schedule(input="dated/date=2026-01-02", output="shared/{date}")
+    shared.is_due(one)
+    assert [run["state"] for run in shared.runs_of(one)] == ["done"]
+    shared.is_due(other)
+    (run,) = shared.runs_of(other)
+    assert run["state"] == "failed"
+    assert "holds the answers to" in run["errors"][0]
+
+
+def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
+    run = these.ended(run_id)
+    assert run["state"] == "done", run
+    assert ids(these.data / run["output"]) == rows
+
+
+def test_a_retry_that_is_asked_for_is_not_forgotten_when_no_job_can_be_started(shared: Manager) -> None:
+    write_data(shared.data / "anew", 50)
+    damaged = write_damaged(shared.data / "anew" / "b.parquet")
+    run_id = shared.run("anew-out", "anew")
+    assert shared.ended(run_id)["state"] == "failed"
+    before = stamps(shared.data / "anew-out")
+    damaged.unlink()
+    jobs = shared.database.parent / "jobs"
+    away = jobs.rename(jobs.with_name("away"))
+    jobs.write_text("no folder")
+    shared.post(f"/runs/{run_id}/retry", 202, retry="all")
+    wait_until(lambda: shared.get(run_id)["deaths"])
+    jobs.unlink()
+    away.rename(jobs)
+    assert_read(shared, run_id, [*range(50)])
+    assert not before.items() & stamps(shared.data / "anew-out").items()
+
+
+def test_a_run_is_cancelled_also_while_its_container_cannot_be_started(tmp_path: Path) -> None:
+    """Docker takes the request and says nothing, until it goes."""
+    with manager(tmp_path) as these, create_server(("127.0.0.1", 0)) as silent:
+        write_data(these.data / "scans", 10)
+        these.start(launcher="docker", docker_host=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        run_id = these.run()
+        these.until(run_id, "running")
+        assert these.post(f"/runs/{run_id}/cancel", 202)["cancelling"]
+        silent.close()
+        run = these.ended(run_id)
+        assert (run["state"], run["attempts"], run["cancelling"]) == ("cancelled", 1, False)
 
 
 # Schedules
@@ -126,6 +204,30 @@ def test_what_failed_joins_the_schedules_next_run_where_nothing_is_retried(share
     assert second["state"] == "done", second
     assert second["carry_over_from"] == first["output"]
     assert ids(shared.data / second["output"]) == [*range(200, 250), *range(900, 910)]
+
+
+def test_what_a_run_has_left_that_was_done_late_joins_a_later_run_all_the_same(shared: Manager) -> None:
+    """The first is cancelled, and done only after the second."""
+    damaged = write_damaged(shared.data / "late" / "b.parquet")
+    source = ["slow", "late"]
+    schedule = shared.schedule(input=source, output="in-turn/{date}/{time}", retry="none", overlap="allow")
+    shared.is_due(schedule, ago=240)
+    first = wait_until(lambda: shared.server.get(f"/schedules/{schedule['id']}").json()["last_run"])["id"]
+    shared.with_chunks(first)
+    shared.post(f"/runs/{first}/cancel", 202)
+    assert shared.ended(first)["state"] == "cancelled"
+    change_input(shared, schedule, "scans")
+    shared.is_due(schedule, ago=120)
+    second = shared.runs_of(schedule, 2)[0]
+    assert (second["state"], second["carry_over_from"]) == ("done", None)
+    shared.post(f"/runs/{first}/retry", 202)
+    assert shared.ended(first)["state"] == "done"
+    write_data(shared.data / "mended-late", 10, first_id=900)
+    (shared.data / "mended-late" / "0000.parquet").rename(damaged)
+    for ago, rows in ((60, [*range(ROWS), *range(900, 910)]), (0, [*range(ROWS)])):
+        shared.is_due(schedule, ago)
+        count = 3 if ago else 4
+        assert_read(shared, shared.runs_of(schedule, count)[0]["id"], rows)
 
 
 def change_input(these: Manager, schedule: Any, source: str) -> None:

@@ -117,6 +117,9 @@ def test_a_trial_publishes_nothing_and_tells_how_far_the_data_have_moved(tmp_pat
     assert shifts[inverted]["largest_feature_shift"] > 2
     assert shifts[inverted]["mean_feature_shift"] > 4 * shifts[usual]["mean_feature_shift"]
     assert shifts[inverted]["confidence_shift"] < shifts[usual]["confidence_shift"]
+    for seconds, at_risk in ((0.001, True), (1_000, False)):
+        ran(usual, tmp_path / "usual", "--trial", f"--deadline-seconds={seconds}", chunk_rows=500)
+        assert state(tmp_path / "usual", "_trial.json")["at_risk"] == at_risk
     ran(usual, tmp_path / "usual", chunk_rows=500)
     before = everything(tmp_path / "usual")
     ran(inverted, tmp_path / "usual", "--trial", chunk_rows=500)

@@ -1,6 +1,7 @@
 """What a batch job does again after a failure, and what it leaves alone, as its `--retry` says."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from tests.datasets import write_damaged
 from tests.servers import MLP
 
 pytestmark = pytest.mark.full
+
+FIFTIES = {"chunk_rows": 50}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,57 @@ def test_retry_none_does_a_first_run_as_a_whole_and_leaves_only_what_failed(tmp_
     # What is still damaged in the next run is left to the one after it.
     ran(good, tmp_path / "next", "--retry=none", f"--carry-over-from={tmp_path / 'out'}")
     assert [one["file"] for one in state(tmp_path / "next", "_carried_over.json")] == [str(bad)]
+    bad.unlink()  # nor is one that is gone in the way of the others
+    ran(good, tmp_path / "third", "--retry=none", f"--carry-over-from={tmp_path / 'next'}")
+    assert len(rows_of(tmp_path / "third")) == 10
+    assert [one["file"] for one in state(tmp_path / "third", "_carried_over.json")] == [str(bad)]
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> tuple[Path, Path, bytes]:
+    """A file of four chunks, the output that has left its first one to the next run, and the file before the damage."""
+    file = write(tmp_path / "yesterday" / "a.parquet", pictures(200, seed=7), row_group_size=50)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:4] + b"\xff" * 1_000 + whole[1_004:])
+    ran(file, tmp_path / "before", "--retry=none", **FIFTIES)
+    assert len(rows_of(tmp_path / "before")) == 150
+    return file, tmp_path / "before", whole
+
+
+def next_run(tmp_path: Path, before: Path, *more: Path) -> dict[str, int]:
+    """How many rows of each file the next run has read, which has one of its own, `today`."""
+    today = write(tmp_path / "today.parquet", pictures(20))
+    ran([today, *more], tmp_path / "next", "--retry=none", f"--carry-over-from={before}", **FIFTIES)
+    return Counter(one.partition("-")[0] for one in rows_of(tmp_path / "next"))
+
+
+def test_of_a_file_that_is_mended_only_the_chunk_that_was_left_joins_the_next_run(
+    left: tuple[Path, Path, bytes], tmp_path: Path
+) -> None:
+    file, before, whole = left
+    file.write_bytes(whole)
+    assert next_run(tmp_path, before) == {"today": 20, "a": 50}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_that_was_written_anew_is_read_as_a_whole_once(
+    left: tuple[Path, Path, bytes], tmp_path: Path, again: bool
+) -> None:
+    """Also where it is among the next run's own data."""
+    file, before, _ = left
+    write(file, pictures(90, seed=8), row_group_size=30)
+    assert next_run(tmp_path, before, *[file] * again) == {"today": 20, "a": 90}
+    assert state(tmp_path / "next")["rows_total"] == 110
+
+
+def test_a_file_that_is_gone_fails_alone_in_the_next_run(left: tuple[Path, Path, bytes], tmp_path: Path) -> None:
+    file, before, whole = left
+    file.unlink()
+    assert next_run(tmp_path, before) == {"today": 20}
+    assert [one["file"] for one in state(tmp_path / "next", "_carried_over.json")] == [str(file)]
+    shutil.rmtree(tmp_path / "next")
+    file.write_bytes(whole)
+    assert next_run(tmp_path, before) == {"today": 20, "a": 50}
 
 
 def test_a_file_that_changed_between_two_attempts_is_done_again_and_one_that_is_gone_goes(

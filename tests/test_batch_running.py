@@ -104,7 +104,7 @@ def test_progress_only_grows(tmp_path: Path, slow: str) -> None:
     assert [one["status"] for one in seen] == sorted(
         (one["status"] for one in seen), reverse=True
     )  # running, then done
-    assert seen[len(seen) // 2]["eta_seconds"] > 0
+    assert any(one["eta_seconds"] for one in seen if one["status"] == "running")
 
 
 def test_a_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, slow: str) -> None:
@@ -189,8 +189,8 @@ def test_a_second_job_on_an_output_is_refused_and_disturbs_nothing(tmp_path: Pat
     source = write_slow(tmp_path / "data", chunks=8, seconds=0.2)
     settings: dict[str, Any] = {"model_uri": slow, "chunk_rows": 20}
     with job(source, tmp_path / "out", **settings) as first:
-        started = time.monotonic()
         first.wait_for_parts(1)
+        begun = time.monotonic()
         os.killpg(first.process.pid, signal.SIGSTOP)
         before = everything(tmp_path / "out")
         for retry in ("all", "none"):
@@ -198,7 +198,7 @@ def test_a_second_job_on_an_output_is_refused_and_disturbs_nothing(tmp_path: Pat
             assert f"process {first.process.pid} works on it" in said
         ran(tmp_path / "nowhere", tmp_path / "out", code=3)
         assert everything(tmp_path / "out") == before
-        time.sleep(max(0.0, started + LINE_SECONDS - time.monotonic()))
+        time.sleep(max(0.0, begun + LINE_SECONDS - time.monotonic()))
         os.killpg(first.process.pid, signal.SIGCONT)
         code, _, errors = first.ended()
     assert code == 0

@@ -167,6 +167,7 @@ def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
         ({"output": "out"}, "two due times would share out"),
         ({"rule": "0 */6 * * *"}, "perhaps also {time}"),
         ({"output": "out/{date}/{name}"}, "as the only braces"),
+        ({"rule": "hourly", "output": "{date}/{time}", "deadline_seconds": 3_601}, "expected at most 3600"),
         ({"interval": 0}, "greater than or equal to 1"),
     ],
 )

@@ -14,8 +14,8 @@ from common.healthcheck import is_ready
 from tests.fronts import app_in, commands, copied, settings_classes, started, variables, variables_of_all
 from tests.processes import PATTERNS, ROOT, wait_until
 
-NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY"}
-"""Variables that compose or onnxruntime reads, not our Settings."""
+NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
+"""Variables that compose, onnxruntime or the C library reads, not our Settings."""
 
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 
@@ -146,6 +146,12 @@ def test_every_pod_runs_as_nobody_on_a_read_only_root(pattern: str) -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert {*container["resources"]["requests"], *container["resources"]["limits"]} == {"cpu", "memory"}
+
+
+def test_a_job_that_comes_by_a_clock_has_the_time_zone_of_the_clock(pattern: str) -> None:
+    for cron in manifests(pattern, "CronJob"):
+        for container in containers([cron["spec"]["jobTemplate"]["spec"]["template"]]):
+            assert {"name": "TZ", "value": cron["spec"]["timeZone"]} in container["env"]
 
 
 def test_a_service_has_time_to_drain(pattern: str) -> None:
