@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MODELS = Path(__file__).parent / "models"
@@ -28,11 +29,16 @@ class ProgramSettings(BaseSettings):
                 for name, field in cls.model_fields.items()
                 if SecretStr in (field.annotation, *get_args(field.annotation))
             }
-            wrong = [
-                f"{str(e['loc'][0]).upper()}={'***' if e['loc'][0] in secrets else e['input']}: {e['msg']}"
-                for e in error.errors()
-            ]
-            raise SystemExit("cannot start, wrong setting: " + "; ".join(wrong)) from None
+            wrong = "; ".join(_told(one, secrets) for one in error.errors())
+            raise SystemExit(f"cannot start, wrong setting: {wrong}") from None
+
+
+def _told(error: ErrorDetails, secrets: set[str]) -> str:
+    """A wrong variable and why; where several contradict each other, only why."""
+    if not error["loc"]:
+        return error["msg"]
+    name = str(error["loc"][0])
+    return f"{name.upper()}={'***' if name in secrets else error['input']}: {error['msg']}"
 
 
 class ServiceSettings(ProgramSettings):

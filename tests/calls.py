@@ -12,11 +12,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import httpx
 
 from common.protocol import open_inference_pb2 as pb
 from tests.processes import wait_until
-from tests.servers import SEVEN_PIXELS
+from tests.servers import SEVEN_PIXELS, client_of
 
 Call = Callable[[], str]
 """One prediction; gives the version of the model that made it, raises if there is none."""
@@ -25,7 +24,7 @@ Call = Callable[[], str]
 @contextmanager
 def rest_calls(port: int, **headers: str) -> Iterator[Call]:
     """Reads a seven over REST."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
+    with client_of(port, 20, **headers) as client:
 
         def call() -> str:
             answer = client.post("/predict", json={"pixels": SEVEN_PIXELS})

@@ -92,6 +92,15 @@ class Server:
         assert [digit["digit"] for digit in self.read([{"pixels": SEVEN_PIXELS}] * 2).json()] == [7, 7]
 
 
+def client_of(port: int, timeout_seconds: float, **headers: str) -> httpx.Client:
+    """A client that many threads may share: it keeps all connections.
+
+    Of more than so many idle ones httpcore closes some, also one that another thread has just been given.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=timeout_seconds, headers=headers, limits=limits)
+
+
 @contextmanager
 def starting(app: str = APP, /, **settings: object) -> Iterator[Server]:
     """The command of web_single's Procfile, with these settings, perhaps for another app; it may not be ready yet."""
@@ -100,7 +109,7 @@ def starting(app: str = APP, /, **settings: object) -> Iterator[Server]:
     port = free_port()
     environment = {name.upper(): str(value) for name, value in ({"drain_seconds": 0} | settings).items()}
     environment |= {"WEB_SINGLE_PORT": str(port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with TemporaryDirectory() as folder, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    with TemporaryDirectory() as folder, client_of(port, 30) as client:
         log = Path(folder) / "log"
         with running("sh", "-c", f"{command} > {log} 2>&1", folder=ROOT, **environment) as process:
             yield Server(port, process, log, client)

@@ -7,13 +7,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
 from redis import Redis, RedisError
 
 from tests.faults import Link
 from tests.fronts import app_in, commands, free_ports
 from tests.processes import ROOT, listens, running, wait_until
-from tests.servers import Server, is_ready
+from tests.servers import Server, client_of, is_ready
 
 LONG_TIMEOUT = 30.0
 MEMBERS = ("linear", "svm", "mlp")
@@ -56,7 +55,7 @@ class System:
             running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
         )
         port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
-        client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LONG_TIMEOUT))
+        client = self._stack.enter_context(client_of(port, LONG_TIMEOUT))
         server = Server(port, process, log, client)
         self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
         self.servers[name] = server

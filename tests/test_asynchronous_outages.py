@@ -123,6 +123,7 @@ def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(office: Linked) -
     done(office.linked, *[hand_in(office.linked) for _ in range(3)])
 
 
+@full
 @pytest.mark.parametrize("fault", [Fault(cut_after=0), Fault(cut_after=0, reset=True)])
 def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(office: Linked, fault: Fault) -> None:
     """The connection breaks after Redis has called a job off, or queued a dead letter again."""

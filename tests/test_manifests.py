@@ -154,6 +154,16 @@ def test_a_job_that_comes_by_a_clock_has_the_time_zone_of_the_clock(pattern: str
             assert {"name": "TZ", "value": cron["spec"]["timeZone"]} in container["env"]
 
 
+def test_every_store_keeps_what_it_has_acknowledged_and_evicts_nothing(pattern: str) -> None:
+    """With Docker as on Kubernetes."""
+    composed = [service["command"] for service in compose(pattern).values() if "redis" in service.get("image", "")]
+    stores = [container["args"] for container in containers(pods(pattern)) if "redis" in container["image"]]
+    assert composed == stores
+    for command in map(" ".join, stores):
+        assert "--appendonly yes --appendfsync always" in command
+        assert "--maxmemory-policy noeviction" in command
+
+
 def test_a_service_has_time_to_drain(pattern: str) -> None:
     """DRAIN_SECONDS and the longest request fit into what compose grants, and with preStop, Kubernetes."""
     every = [settings() for settings in settings_classes(pattern)]

@@ -57,7 +57,9 @@ def test_other_files_are_not_served(server: Server, name: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("digit", "style"), [(7, 0), (3, 0), (4, 0), (2, 0)])
+@pytest.mark.parametrize(
+    ("digit", "style"), [(7, 0), *[pytest.param(digit, 0, marks=pytest.mark.full) for digit in (3, 4, 2)]]
+)
 def test_drawn_digit_is_read_without_a_click(server: Server, browser: Browser, digit: int, style: int) -> None:
     with opened(browser, server.url) as page:
         expect(page.locator("#answer-status")).to_have_text(EMPTY)
@@ -141,6 +143,7 @@ def test_page_fits_a_narrow_phone(server: Server, browser: Browser, scheme: str)
 # No answer comes
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_empty_paper_is_a_readable_problem_in_the_box_that_found_it(server: Server, browser: Browser) -> None:
     with opened(

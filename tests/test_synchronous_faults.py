@@ -122,7 +122,7 @@ CASES: dict[str, tuple[Fault, int, int]] = {
     "random bytes": (faults.RANDOM, 502, 503),
 }
 """The fault, and without the fallback the status over REST and over gRPC, to which a broken connection is a refusal."""
-QUICK = ("slow", "reset")
+QUICK = ("reset",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else full) for name in CASES])

@@ -217,7 +217,8 @@ def test_a_letter_is_read_the_same_whoever_retrieves_it(proxies: dict[str, Serve
         assert by_proxy["probabilities"] == pytest.approx(by_predictor["probabilities"], abs=2e-6)
 
 
-@pytest.mark.parametrize("retrieval", ["predictor", pytest.param("proxy", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("retrieval", ["predictor", "proxy"])
 def test_of_doubtful_letters_the_specialist_reads_more_with_all_scans_than_with_one(
     proxies: dict[str, Server], retrieval: str
 ) -> None:
