@@ -15,7 +15,7 @@ from tests.crashing import POINTS
 from tests.jobs import done, hand_in
 from tests.processes import wait_until
 from tests.queue_history import History, each_ended_once
-from tests.redis_servers import RedisServer
+from tests.redis_servers import OTHERS, RedisServer, redis_server
 from tests.servers import Server, is_ready, serving, slow_pixels, slow_reader, starting
 from tests.systems import system
 
@@ -44,11 +44,22 @@ def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_
     valkey: RedisServer, settings: dict[str, object], lease: float
 ) -> None:
     """The queue is idle by then; nobody but the clock makes anyone look."""
+    each_crash_is_made_good(valkey, settings, lease)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", OTHERS)
+def test_so_it_does_on_other_servers(kind: str) -> None:
+    with redis_server(kind) as server:
+        each_crash_is_made_good(server, {"lease_seconds": LEASE_SECONDS}, LEASE_SECONDS)
+
+
+def each_crash_is_made_good(redis: RedisServer, settings: dict[str, object], lease: float) -> None:
     with ExitStack() as stack:
-        proxy = stack.enter_context(proxy_of(valkey))
+        proxy = stack.enter_context(proxy_of(redis))
         history = History()
-        stack.enter_context(history.listening(stack.enter_context(Redis(port=valkey.port))))
-        settings |= {"redis_url": valkey.url}
+        stack.enter_context(history.listening(stack.enter_context(Redis(port=redis.port))))
+        settings |= {"redis_url": redis.url}
         crashing = {
             point: stack.enter_context(starting("tests.crashing:create_app", **settings, crash_at=point))
             for point in POINTS
@@ -72,7 +83,7 @@ def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_
                 assert (late < 0) == (point == "result")
         assert set(history.told_done().values()) == {1}
         assert all(job["prediction"]["digit"] == 7 for job in jobs.values())
-        each_ended_once(valkey.client, set(jobs), [healthy.log])
+        each_ended_once(redis.client, set(jobs), [healthy.log])
 
 
 @pytest.mark.full

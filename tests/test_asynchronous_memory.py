@@ -14,7 +14,7 @@ from asynchronous.broker import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Ki
 from asynchronous.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
 from common.payload import to_payload
 from tests.queue_model import FIXED, FOREVER
-from tests.redis_servers import RedisServer
+from tests.redis_servers import OTHERS, RedisServer, redis_server
 
 AT_ONCE = 64
 TTL = 1
@@ -111,6 +111,13 @@ async def deliver(redis: Redis) -> None:
 )
 def test_what_the_queue_takes_of_memory_it_gives_back(valkey: RedisServer, jobs: int, job_ttl: int) -> None:
     asyncio.run(take_and_give_back(valkey, jobs, job_ttl))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", OTHERS)
+def test_so_it_does_on_other_servers(kind: str) -> None:
+    with redis_server(kind) as server:
+        asyncio.run(take_and_give_back(server, 1_000, 1))
 
 
 @pytest.mark.full

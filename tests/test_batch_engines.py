@@ -110,7 +110,7 @@ def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("number", "chunks"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGINT, 1)])
+@pytest.mark.parametrize(("number", "chunks"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
 def test_a_spark_job_that_is_cancelled_says_so_also_while_spark_starts(
     tmp_path: Path, number: signal.Signals, chunks: int
 ) -> None:

@@ -378,9 +378,9 @@ def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry
 
 def test_nothing_is_left_of_jobs_when_their_time_is_over() -> None:
     """But two streams that are empty; jobs that one member never answered are forgotten too."""
-    short: dict[str, object] = {"job_ttl_seconds": 6}
+    short: dict[str, object] = {"job_ttl_seconds": 4}
     services = dict.fromkeys((*MEMBERS, "postprocessor"), short)
-    with office(services, **short, image_ttl_seconds=6) as these, these.these.store() as store:
+    with office(services, **short, image_ttl_seconds=4) as these, these.these.store() as store:
         jobs = [submit(these.front, kept(these.front, SEVEN)) for _ in range(5)]
         for job in jobs:
             all_answered(these.front, job)
@@ -400,7 +400,7 @@ def test_processes_that_are_no_more_are_struck_off_the_lists_of_those_who_read(t
     """Else each start of a member or a post-processor would leave an entry for good."""
     with these.these.store() as store, svm_with(these, lease_seconds=0.1):
         for name, settings in (("svm", these.settings["svm"] | {"lease_seconds": 0.1}), ("postprocessor", {})):
-            for _ in range(3):
+            for _ in range(2):
                 these.these.stop(name)
                 these.these.start(name, **settings)
         for stream, group in ((JOBS, "svm"), (ANSWERS, "post-processors")):

@@ -40,7 +40,7 @@ ENDPOINTS = [
 ]
 MOST = {"asynchronous": 200, "microservice_horizontal": 100}
 """Cases, where what is between the request and the pattern is the same as elsewhere."""
-cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(300, id="full", marks=full)])
+cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(200, id="full", marks=full)])
 
 
 class Endpoint(NamedTuple):
