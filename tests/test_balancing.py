@@ -12,7 +12,7 @@ import pytest
 from tests.calls import Call, grpc_calls, rest_calls
 from tests.replicas import Replicas, replicas
 
-pytestmark = pytest.mark.envoy
+pytestmark = [pytest.mark.envoy, pytest.mark.full]
 
 CALLS = 90
 

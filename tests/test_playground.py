@@ -70,6 +70,7 @@ def test_drawn_digit_is_read_without_a_click(server: Server, browser: Browser, d
         assert json.loads(page.locator("#answer-raw").inner_text())["digit"] == digit
 
 
+@pytest.mark.full
 @pytest.mark.browser
 def test_request_is_seen_to_travel_over_the_diagram(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:

@@ -20,6 +20,8 @@ from tests.servers import SEVEN_PIXELS, Server
 from tests.systems import System, vertical
 from tests.test_vertical import RUN, SMUDGE, STAGES, another_proxy, doubtful, illegible, names, picture
 
+pytestmark = pytest.mark.full
+
 TIMEOUT_MS = 500
 IN_TIME = TIMEOUT_MS / 1e3 + 0.3
 SOON = 10.0
@@ -109,15 +111,10 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     "no_http": (partial(stranger, "common.valkey {port} {folder}"), 502),
 }
 """And the status by which a hard step tells of it."""
-QUICK = [("quality", "hung"), ("reader", "killed")]
-CASES = [
-    pytest.param(stage, fault, marks=[] if (stage, fault) in QUICK else pytest.mark.full)
-    for stage in STAGES
-    for fault in FAULTS
-]
 
 
-@pytest.mark.parametrize(("stage", "fault"), CASES)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_hard_step_that_fails_is_a_problem_and_a_soft_one_leaves_the_best_answer_there_is(
     these: System, hard: Server, soft: Server, stage: str, fault: str
 ) -> None:
@@ -194,7 +191,6 @@ def is_whole(answer: httpx.Response) -> bool:
     return answer.status_code == 200 and names(answer.json()) == STAGES and not answer.json()["degraded"]
 
 
-@pytest.mark.full
 def test_without_any_reading_there_is_a_problem_and_never_a_digit(these: System, soft: Server) -> None:
     """All steps are soft, and who could read is gone; what is illegible needs no reading."""
     with killed(these, "reader"), killed(these, "specialist"):
@@ -216,7 +212,6 @@ def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(these: Syst
     well_again(hard, soft)
 
 
-@pytest.mark.full
 def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(these: System) -> None:
     """At its start it waits for all of them. The specialist is soft, and so is the store."""
     with another_proxy(these) as proxy:
@@ -230,7 +225,6 @@ def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(these: S
             wait_until(lambda: proxy.get("/health/ready").status_code == 200, SOON)
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", [*STAGES, "redis"])
 def test_at_its_start_a_proxy_is_not_ready_before_everyone_is_there(these: System, name: str) -> None:
     these.stop(these.front_name)
