@@ -15,7 +15,7 @@ from common.training.data import Features, Rows, held_out
 from common.training.measure import runner
 from tests.faults import PASS, Fault, Link
 from tests.processes import wait_until
-from tests.servers import MLP, SEVEN_PIXELS, Server, serving, slow_reader
+from tests.servers import MLP, SEVEN_PIXELS, Server, is_ready, serving, slow_reader
 from tests.systems import MEMBERS, System, horizontal, member_urls
 
 RUN = {name: runner(MLP.with_name(f"{name}.onnx").read_bytes()) for name in MEMBERS}
@@ -93,6 +93,31 @@ def office(services: dict[str, dict[str, object]] | None = None, **proxy: object
 def slow_svm(folder: Path) -> dict[str, dict[str, object]]:
     """The settings of a member svm that looks at a picture as long as it says."""
     return {"svm": {"svm_model_uri": slow_reader(folder / "svm.onnx"), "model_threads": 1, "lease_seconds": 1}}
+
+
+def slow_members(folder: Path) -> dict[str, dict[str, object]]:
+    """The settings of members svm and mlp that look at a picture as long as it says, svm at one at a time."""
+    slow = slow_reader(folder / "slow.onnx")
+    one_by_one = {"max_batch_rows": 1, "max_queue_rows": 1}
+    svm = {"svm_model_uri": slow, "model_threads": 1, "lease_seconds": 1} | one_by_one
+    return {"svm": svm, "mlp": {"mlp_model_uri": slow, "model_threads": 1}}
+
+
+@contextmanager
+def svm_with(these: Office, **settings: object) -> Iterator[Server]:
+    """svm is another process, with these settings, as long as the block."""
+    these.these.stop("svm")
+    yield these.these.start("svm", **these.settings["svm"] | settings)
+    these.these.stop("svm")
+    these.start("svm")
+    wait_until(lambda: is_ready(these.these.servers["svm"]))
+
+
+def no_error_is_logged(these: Office) -> None:
+    """By any service that is meant to be well."""
+    for name in (these.these.front_name, "linear", "svm", "postprocessor"):
+        lines = these.these.servers[name].log_lines()
+        assert [line for line in lines if line["level"] == "ERROR" or line.get("status") == 500] == [], name
 
 
 # Asking, and what an answer is

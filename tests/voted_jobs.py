@@ -56,3 +56,8 @@ def has_answers(proxy: Server, job: str, count: int) -> Answer:
 
     answer: Answer = wait_until(look_again, 20)
     return answer
+
+
+def rows(server: Server) -> float:
+    """How many pictures a member has looked at."""
+    return server.metric("batch_rows_sum")
