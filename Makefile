@@ -68,8 +68,8 @@ bench-queues: install .venv-queues/.installed  ## the same for the queue, beside
 models: install  ## train the models again and export them
 	python -m common.training
 
-proto: install  ## write the Python modules of common/protocol from its .proto
-	python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. common/protocol/open_inference.proto
+proto: install  ## write the Python modules of common/open_inference/generated from its .proto
+	python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. common/open_inference/generated/open_inference.proto
 
 lock: install  ## write the locks from pyproject.toml, keeping versions that still fit
 	$(LOCK) --group all --output-file requirements.txt

@@ -14,18 +14,18 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 
-from asynchronous.broker import Broker, Claimed, Kind, Outcome
-from asynchronous.jobs import job_outcomes
+from asynchronous.queue import Broker, Claimed, Kind, Outcome
+from asynchronous.schemas import job_outcomes
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger
-from common.job_reader import JobReader
-from common.open_inference import add_open_inference
-from common.predictor import Predictor, load_model
-from common.reader import READ, Reader
-from common.redis import AWAY, answers, connect
-from common.repeat import repeat
-from common.service import Service
-from common.trace import span_of
+from common.inference.predictor import Predictor, load_model
+from common.jobs.job_predictor import JobReader
+from common.jobs.redis_connection import AWAY, answers, connect
+from common.open_inference.rest import add_open_inference
+from common.prediction.predict_endpoint import READ, Reader
+from common.service.background import repeat
+from common.service.service import Service
+from common.service.tracing import span_of
 
 logger = logging.getLogger(__name__)
 

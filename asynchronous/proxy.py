@@ -11,20 +11,20 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 
-from asynchronous.broker import Broker, OtherBody, QueueFull
-from asynchronous.jobs import SUBMIT, Accepted, SubmitQuery
-from asynchronous.retrieval import add_retrieval
+from asynchronous.delivery.webhook_sender import Webhooks
+from asynchronous.job_endpoints import add_retrieval
+from asynchronous.queue import Broker, OtherBody, QueueFull
+from asynchronous.schemas import SUBMIT, Accepted, SubmitQuery
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger, Trigger
-from asynchronous.webhooks import Webhooks
-from common.call import Call, Reply
-from common.errors import Problem
-from common.payload import to_payload
-from common.pictures import PictureDecoder
-from common.playground import add_playground
-from common.redis import answers, connect, within
-from common.service import Service
-from common.trace import current_trace
+from common.jobs.redis_connection import answers, connect, within
+from common.playground.serve import add_playground
+from common.prediction.payload import to_payload
+from common.prediction.picture_decoder import PictureDecoder
+from common.service.problems import Problem
+from common.service.request_context import Call, Reply
+from common.service.service import Service
+from common.service.tracing import current_trace
 
 LATER = {"Retry-After": "1"}
 

@@ -5,8 +5,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from asynchronous.signature import checked_secret
-from common.settings import PictureSettings, PredictorSettings as AnyPredictorSettings, RedisUrl, ServiceSettings
+from asynchronous.webhook_signature import checked_secret
+from common.service.settings import (
+    PictureSettings,
+    PredictorSettings as AnyPredictorSettings,
+    RedisUrl,
+    ServiceSettings,
+)
 
 
 class ResultSettings(BaseSettings):

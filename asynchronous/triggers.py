@@ -19,12 +19,12 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from asynchronous.broker import Values
-from asynchronous.jobs import Accepted
+from asynchronous.queue import Values
+from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
-from common.errors import Problem
-from common.repeat import repeat
-from common.service import Service
+from common.service.background import repeat
+from common.service.problems import Problem
+from common.service.service import Service
 
 OPEN_JOBS, CHANNEL = "asynchronous:cache:open", "asynchronous:pubsub:jobs"
 LOOK_SECONDS = 0.05

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from batch.paths import DataRoot, refuse_other_answers
-from batch.records import OPEN, RetryForm, Run, RunForm, Schedule, ScheduleForm, State
-from batch.registry import OutputTaken, Registry
-from batch.schedules import Rule, filled
-from common.errors import Problem
+from batch.data_root import DataRoot, refuse_other_answers
+from batch.scheduling.cron import Rule, filled
+from batch.scheduling.registry import OutputTaken, Registry
+from batch.schemas import OPEN, RetryForm, Run, RunForm, Schedule, ScheduleForm, State
+from common.service.problems import Problem
 
 SEE = {"description": "see detail"}
 NEWEST = 100

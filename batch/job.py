@@ -10,14 +10,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType
 
-from batch.attempt import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
-from batch.dataset import Chunk, DataError, DataSet, plan
-from batch.options import Options, parsed
-from batch.progress import ModelId, Progress
+from batch.command_line import Options, parsed
+from batch.dataset.dataset import Chunk, DataError, DataSet, plan
+from batch.output.folder import OtherModel, OutputFolder, OutputInUse
+from batch.output.progress import ModelId, Progress
+from batch.run import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
 from batch.settings import JobSettings
-from batch.state import OtherModel, OutputFolder, OutputInUse
-from batch.trial import try_out
-from common.model_file import ModelError, read_model_file
+from batch.trial.trial import try_out
+from common.inference.model_file import ModelError, read_model_file
 
 
 def main() -> int:

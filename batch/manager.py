@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager, closing
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
+from batch.data_root import DataRoot
 from batch.endpoints import add_runs, add_schedules
-from batch.launcher import Launcher, ProcessLauncher
-from batch.page import add_page
-from batch.paths import DataRoot
-from batch.registry import Registry
-from batch.runner import Runner
+from batch.launchers.process import Launcher, ProcessLauncher
+from batch.page.serve import add_page
+from batch.scheduling.control_loop import Runner
+from batch.scheduling.registry import Registry
 from batch.settings import ManagerSettings
-from common.errors import MEDIA_TYPE, Problem
-from common.service import Service
+from common.service.problems import MEDIA_TYPE, Problem
+from common.service.service import Service
 
 
 def create_app(settings: ManagerSettings | None = None) -> FastAPI:
@@ -40,7 +40,7 @@ def create_app(settings: ManagerSettings | None = None) -> FastAPI:
 def launcher(settings: ManagerSettings) -> Launcher:
     """What jobs run in; the manager does not care which of the two it is."""
     if settings.launcher == "docker":
-        from batch.launcher_docker import DockerLauncher
+        from batch.launchers.docker_container import DockerLauncher
 
         return DockerLauncher(settings)
     return ProcessLauncher(settings.manager_database.parent / "jobs")

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from common import digits
-from common.ink import FULL_CELL
+from common.domain import digits
+from common.domain.ink import FULL_CELL
 
 PICTURES = ("zero", "two", "four", "seven")
 MAX_PIXELS = 4 * 2**20

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from common.settings import MODELS, ProgramSettings, ServiceSettings
+from common.service.settings import MODELS, ProgramSettings, ServiceSettings
 
 
 class JobSettings(ProgramSettings):

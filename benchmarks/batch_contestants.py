@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from common.model_file import read_model_file
-from common.settings import MODELS
+from common.inference.model_file import read_model_file
+from common.service.settings import MODELS
 
 BATCH_ROWS = 8_192
 MODEL = MODELS / "mlp.onnx"

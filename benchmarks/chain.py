@@ -13,8 +13,8 @@ import uvloop
 from benchmarks.open_loop import open_loop
 from benchmarks.proxies import QUIET, prepare, proxy, sample, show
 from benchmarks.questions import PICTURE, PREDICT, v2_binary
-from tests.servers import Server
-from tests.systems import System, system
+from tests.support.service_process import Server
+from tests.support.stack import System, system
 
 MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
 ROUTES = {"quality, reader": 0.0, "quality, reader, specialist": 1.0}

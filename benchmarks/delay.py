@@ -17,8 +17,8 @@ from rich.console import Console
 
 from benchmarks.machine import begin
 from benchmarks.report import show_table
-from tests.servers import MLP, slow_pixels, slow_reader
-from tests.systems import System, predictor_url, system
+from tests.support.service_process import MLP, slow_pixels, slow_reader
+from tests.support.stack import System, predictor_url, system
 
 COLUMNS = ("model", "way", "p50 ms until the client is free", "p50 ms until it has the result", "/ synchronous")
 QUIET = {"log_level": "WARNING", "model_threads": 1}

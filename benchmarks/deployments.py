@@ -10,8 +10,8 @@ from typing import NamedTuple
 from benchmarks.contestants import OURS_APP
 from benchmarks.servers import ROOT, START_SECONDS, ServerError, await_answer, command, end, environment
 from benchmarks.signals import signals_held
-from tests.processes import answers, free_port
-from tests.replicas import PROCFILE, free_tens
+from tests.support.processes import answers, free_port
+from tests.support.replicas import PROCFILE, free_tens
 
 
 class Setting(NamedTuple):

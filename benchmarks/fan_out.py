@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from benchmarks.proxies import QUIET, Sample, prepare, proxy, sample, show
 from benchmarks.questions import PREDICT, Question, v2_binary
-from tests.processes import free_port
-from tests.servers import Server, slow_pixels, slow_reader
-from tests.systems import MEMBERS, member_urls, system
+from tests.support.processes import free_port
+from tests.support.service_process import Server, slow_pixels, slow_reader
+from tests.support.stack import MEMBERS, member_urls, system
 
 CONNECTIONS = 16
 LATENCY_COLUMNS = ("asked", "p50 ms", "p99 ms", "fan-out's p50 as a multiple (min, median, max)")

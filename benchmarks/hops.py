@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.proxies import QUIET, Sample, prepare, proxy, sample, show
 from benchmarks.questions import PREDICT
-from tests.systems import predictor_url, system
+from tests.support.stack import predictor_url, system
 
 LETTERS = PREDICT._replace(path="/letters")
 CONNECTIONS = (1, 16)

@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Scope
 from benchmarks.apps import constant, minimal
 from benchmarks.questions import PICTURE
 from benchmarks.stopwatch import MANY, Piece, in_loop
-from common.account import Account, Finished
-from common.batching import Batcher
-from common.digits import FEATURES
-from common.metrics import ServiceMetrics
-from common.trace import begin_span
+from common.domain.digits import FEATURES
+from common.inference.batcher import Batcher
+from common.service.access_log import Account, Finished
+from common.service.metrics import ServiceMetrics
+from common.service.tracing import begin_span
 from web_single import predictor
 
 SCOPE: Scope = {

@@ -23,10 +23,10 @@ from benchmarks.questions import PICTURE
 from benchmarks.report import show_table
 from benchmarks.rounds import SMALL_MODEL
 from benchmarks.stopwatch import MANY, Piece, alone
-from common import digits
-from common.metrics import ServiceMetrics
-from common.model import Model
-from common.trace import begin_span
+from common.domain import digits
+from common.inference.model import Model
+from common.service.metrics import ServiceMetrics
+from common.service.tracing import begin_span
 
 COLUMNS = ("piece", "requests at once", "µs/request")
 LONGEST_SECONDS = 60.0

@@ -14,9 +14,9 @@ from benchmarks.machine import begin, description, on_cpus, part_cpus
 from benchmarks.questions import Question
 from benchmarks.report import show_table
 from benchmarks.servers import cpu_seconds
-from tests.processes import answers, wait_until
-from tests.servers import Server
-from tests.systems import system
+from tests.support.processes import answers, wait_until
+from tests.support.service_process import Server
+from tests.support.stack import system
 
 QUIET = {"log_level": "WARNING"}
 """Of what is not measured."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.digits import EXAMPLE, FEATURES
-from common.protocol import open_inference_pb2 as pb
+from common.domain.digits import EXAMPLE, FEATURES
+from common.open_inference.generated import open_inference_pb2 as pb
 
 MODEL_NAME = "mlp"
 """What every server calls its model, whichever it is."""

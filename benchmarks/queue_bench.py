@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks import machine
 from benchmarks.report import show_table
-from tests.processes import free_port, running, wait_until
+from tests.support.processes import free_port, running, wait_until
 
 ROOT = Path(__file__).parent.parent
 OTHERS = ROOT / ".venv-queues" / "bin"
@@ -79,7 +79,7 @@ def asked(programs: Path, name: str, jobs: int, rate: float, environment: dict[s
 def valkey(folder: Path) -> Iterator[str]:
     """The URL of a Valkey that keeps what it is told on disk."""
     port = free_port()
-    command = (sys.executable, "-m", "common.valkey", str(port), str(folder), "--loglevel", "nothing")
+    command = (sys.executable, "-m", "common.jobs.run_valkey", str(port), str(folder), "--loglevel", "nothing")
     with running(*command, folder=ROOT), Redis(port=port) as client:
         wait_until(lambda: answers(client))
         yield f"redis://127.0.0.1:{port}/0"

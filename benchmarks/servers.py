@@ -19,7 +19,7 @@ from benchmarks.contestants import OURS_APP, Contestant
 from benchmarks.machine import Cpus, on_cpus
 from benchmarks.questions import MODEL_NAME, PICTURE
 from benchmarks.signals import signals_held
-from tests.processes import free_port
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0

@@ -23,17 +23,17 @@ from rich.console import Console
 from benchmarks.machine import on_cpus, part_cpus
 from benchmarks.questions import PIXELS
 from benchmarks.report import show_table
-from common import digits
-from common.backend import Backend
-from common.call import Call
-from common.classifier import Classifier
-from common.classifier_grpc import GrpcClassifier
-from common.classifier_rest import RestClassifier
-from common.client import Client
-from common.protocol.client import write_request
-from common.service import Service
+from common.backends.backend import Backend
+from common.backends.classifier import Classifier
+from common.backends.classifier_grpc import GrpcClassifier
+from common.backends.classifier_rest import RestClassifier
+from common.backends.http_client import Client
+from common.backends.infer_client import write_request
+from common.domain import digits
+from common.service.request_context import Call
+from common.service.service import Service
 from synchronous.settings import ProxySettings
-from tests.systems import predictor_url, system
+from tests.support.stack import predictor_url, system
 
 AT_ONCE = 16
 COLUMNS = ("way", "CPU µs/call (median)", "/ bare aiohttp (min, median, max)")

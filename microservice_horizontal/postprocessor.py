@@ -17,15 +17,15 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic_core import to_json
 
-from common.redis import AWAY, answers as redis_answers, connect
-from common.repeat import repeat
-from common.service import Service
-from microservice_horizontal.aggregation import agreed
-from microservice_horizontal.answers import verdict
-from microservice_horizontal.early import begin_next_action
-from microservice_horizontal.job_stream import JobStream
-from microservice_horizontal.jobs import Answers, Early, to_answers, to_missing, to_time
+from common.jobs.redis_connection import AWAY, answers as redis_answers, connect
+from common.service.background import repeat
+from common.service.service import Service
+from microservice_horizontal.jobs.next_action import begin_next_action
+from microservice_horizontal.jobs.schemas import Answers, Early, to_answers, to_missing, to_time
+from microservice_horizontal.jobs.stream import JobStream
+from microservice_horizontal.schemas import verdict
 from microservice_horizontal.settings import PostProcessorSettings
+from microservice_horizontal.voting import agreed
 
 logger = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ from uuid import uuid4
 from fastapi import FastAPI
 from pydantic_core import to_json
 
-from common.errors import Problem
-from common.image_store import ImageStore
-from common.job_reader import JobReader
-from common.open_inference import add_open_inference
-from common.predictor import Predictor, load_model
-from common.reader import READ, Reader
-from common.redis import connect
-from common.repeat import repeat
-from common.retrieval import RETRIEVE, Retrieval
-from common.service import Service
-from common.trace import span_of
-from microservice_horizontal.job_stream import Entry, JobStream
+from common.inference.predictor import Predictor, load_model
+from common.jobs.job_predictor import JobReader
+from common.jobs.redis_connection import connect
+from common.open_inference.rest import add_open_inference
+from common.prediction.predict_endpoint import READ, Reader
+from common.service.background import repeat
+from common.service.problems import Problem
+from common.service.service import Service
+from common.service.tracing import span_of
+from common.store.image_store import ImageStore
+from common.store.retrieve_endpoint import RETRIEVE, Retrieval
+from microservice_horizontal.jobs.stream import Entry, JobStream
 from microservice_horizontal.settings import PredictorSettings
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """The proxy: it asks all members at once and makes one answer of theirs; or it puts a job where all of them read it.
 
 A member that is slow, hung or dead costs the answer one vote, and is named in it. How long is waited for whom is the
-policy's to say (`voting.py`), and what the votes become the aggregation's (`aggregation.py`).
+policy's to say (`gather.py`), and what the votes become the aggregation's (`voting.py`).
 """
 
 from functools import partial
@@ -9,15 +9,19 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from common.backend import BackendError
-from common.call import Call, Reply
-from common.errors import Problem
-from common.image_store import ImageStore, StoredImage
-from common.pictures import PictureDecoder
-from common.playground import add_playground
-from common.redis import connect as connect_redis
-from common.service import Service, once
-from microservice_horizontal.answers import (
+from common.backends.backend import BackendError
+from common.jobs.redis_connection import connect as connect_redis
+from common.playground.serve import add_playground
+from common.prediction.picture_decoder import PictureDecoder
+from common.service.problems import Problem
+from common.service.request_context import Call, Reply
+from common.service.service import Service, once
+from common.store.image_store import ImageStore, StoredImage
+from microservice_horizontal.gather import NOT_AWAITED, hear
+from microservice_horizontal.jobs.endpoints import SUBMIT, JobIntake, add_job_endpoints
+from microservice_horizontal.jobs.stream import JobStream
+from microservice_horizontal.members import Member, Picture, connect
+from microservice_horizontal.schemas import (
     KEEP,
     PREDICT,
     PREDICT_ONE,
@@ -26,11 +30,7 @@ from microservice_horizontal.answers import (
     to_digit,
     to_prediction,
 )
-from microservice_horizontal.job_endpoints import SUBMIT, JobIntake, add_job_endpoints
-from microservice_horizontal.job_stream import JobStream
-from microservice_horizontal.members import Member, Picture, connect
 from microservice_horizontal.settings import ProxySettings
-from microservice_horizontal.voting import NOT_AWAITED, hear
 
 
 def create_app(settings: ProxySettings | None = None) -> FastAPI:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from common.settings import (
+from common.service.settings import (
     CallerSettings,
     PictureSettings,
     PredictorSettings as AnyPredictorSettings,

@@ -1,71 +1,61 @@
-"""The policies: for whom the proxy waits, and when it has heard enough. Each is a timeline in the README.
+"""What the votes become: pure functions from each member's probabilities to one verdict.
 
-All members are asked at the same time, and each call ends by the caller's deadline, whatever its member does.
+Majority is hard voting, mean soft voting (L. Kuncheva, "Combining Pattern Classifiers", 2nd ed., 2014, ch. 4 and 5).
 """
 
-import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from common.backend import BackendError
-from common.classifier import Classification
-from common.errors import Problem
-from microservice_horizontal.aggregation import agreed
-from microservice_horizontal.settings import Policy
+import numpy as np
+from numpy.typing import NDArray
 
-NOT_AWAITED = "not awaited"
-"""Why a member's answer is missing where enough others had answered."""
+from microservice_horizontal.settings import Aggregation
 
-
-class Heard(NamedTuple):
-    """The answers by member, and the failures of those that gave none; who is in neither was not awaited."""
-
-    answers: dict[str, Classification]
-    failures: dict[str, BackendError]
+Votes = Mapping[str, NDArray[np.float32]]
+"""By member, the probability of each class, shape (10,); at least one vote."""
 
 
-async def hear(asked: Mapping[str, Awaitable[Classification]], policy: Policy, quorum: int) -> Heard:
-    """Ask all at once, and wait for as many as the policy says.
+class Verdict(NamedTuple):
+    """The class, and what speaks for each: probabilities of shape (10,), float32, whose sum is 1."""
 
-    Raises `Problem`: under `wait`, a missing member's own (502, 503, 504); under the others 503, if too few answer.
-    """
-    tasks = {asyncio.ensure_future(answer): member for member, answer in asked.items()}
-    heard = Heard({}, {})
-    try:
-        waiting = set(tasks)
-        while waiting and not _is_enough(heard, policy, quorum):
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                _note(heard, tasks[task], task)
-    finally:
-        for task in tasks:
-            task.cancel()
-    _check(heard, policy, quorum, len(tasks))
-    return heard
+    digit: int
+    probabilities: NDArray[np.float32]
 
 
-def _is_enough(heard: Heard, policy: Policy, quorum: int) -> bool:
-    match policy:
-        case "first":
-            return bool(heard.answers)
-        case "quorum":
-            return agreed({member: answer.probabilities[0] for member, answer in heard.answers.items()}, quorum)
-        case "deadline" | "wait":
-            return False
+def aggregate(votes: Votes, how: Aggregation, weights: Mapping[str, float]) -> Verdict | None:
+    """The verdict; None where the votes are to stand as they are."""
+    match how:
+        case "majority":
+            return majority(votes)
+        case "mean":
+            return mean(votes)
+        case "weighted":
+            return weighted(votes, weights)
+        case "none":
+            return None
 
 
-def _note(heard: Heard, member: str, task: asyncio.Future[Classification]) -> None:
-    try:
-        heard.answers[member] = task.result()
-    except BackendError as error:
-        heard.failures[member] = error
+def majority(votes: Votes) -> Verdict:
+    """What most members say; of equally many, what they are surer of together. The shares of votes are the result."""
+    table = np.stack(list(votes.values()))
+    counts = np.bincount(table.argmax(axis=1), minlength=table.shape[1])
+    digit = int(np.where(counts == counts.max(), table.sum(axis=0), -1.0).argmax())
+    return Verdict(digit, (counts / len(table)).astype(np.float32))
 
 
-def _check(heard: Heard, policy: Policy, quorum: int, members: int) -> None:
-    if policy == "wait" and heard.failures:
-        raise next(iter(heard.failures.values())).problem()
-    least = 1 if policy == "first" else quorum
-    if len(heard.answers) < least:
-        reasons = "; ".join(str(error) for error in heard.failures.values())
-        detail = f"{len(heard.answers)} of {members} models answered, expected at least {least}: {reasons}"
-        raise Problem(503, detail, {"Retry-After": "1"})
+def mean(votes: Votes) -> Verdict:
+    """The mean of the probabilities."""
+    return weighted(votes, {})
+
+
+def weighted(votes: Votes, weights: Mapping[str, float]) -> Verdict:
+    """The mean of the probabilities, in which each member has its weight, 1 by default; all zero, they count alike."""
+    shares = np.array([weights.get(member, 1.0) for member in votes])
+    probabilities = np.average(np.stack(list(votes.values())), axis=0, weights=shares if shares.any() else None)
+    return Verdict(int(probabilities.argmax()), probabilities.astype(np.float32))
+
+
+def agreed(votes: Votes, quorum: int) -> bool:
+    """Whether at least `quorum` members say the same."""
+    said = [int(probabilities.argmax()) for probabilities in votes.values()]
+    return any(said.count(digit) >= quorum for digit in said)

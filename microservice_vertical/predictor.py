@@ -5,12 +5,12 @@ It fails as a whole, and takes no other with it: each is deployed, updated and s
 
 from fastapi import FastAPI
 
-from common.image_store import ImageStore
-from common.open_inference import add_open_inference
-from common.predictor import Predictor, load_model
-from common.reader import READ, Reader
-from common.retrieval import RETRIEVE, Retrieval
-from common.service import Service
+from common.inference.predictor import Predictor, load_model
+from common.open_inference.rest import add_open_inference
+from common.prediction.predict_endpoint import READ, Reader
+from common.service.service import Service
+from common.store.image_store import ImageStore
+from common.store.retrieve_endpoint import RETRIEVE, Retrieval
 from microservice_vertical.settings import PredictorSettings
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from common.call import Call, Reply
-from common.image_store import ImageStore, StoredImage
-from common.pictures import PictureDecoder
-from common.playground import add_playground
-from common.service import Service, once
-from microservice_vertical.answers import (
+from common.playground.serve import add_playground
+from common.prediction.picture_decoder import PictureDecoder
+from common.service.request_context import Call, Reply
+from common.service.service import Service, once
+from common.store.image_store import ImageStore, StoredImage
+from microservice_vertical.schemas import (
     KEEP,
     PREDICT,
     Answered,

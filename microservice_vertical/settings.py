@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from common.settings import (
+from common.service.settings import (
     CallerSettings,
     PictureSettings,
     PredictorSettings as AnyPredictorSettings,

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from common.backend import Backend, BackendError
-from common.call import Call
-from common.classifier import Classification
-from common.classifier_rest import RestClassifier
-from common.client import Client
-from common.digits import CLASSES
-from common.image_store import not_kept
-from common.service import Service
-from microservice_vertical.answers import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
+from common.backends.backend import Backend, BackendError
+from common.backends.classifier import Classification
+from common.backends.classifier_rest import RestClassifier
+from common.backends.http_client import Client
+from common.domain.digits import CLASSES
+from common.service.request_context import Call
+from common.service.service import Service
+from common.store.image_store import not_kept
+from microservice_vertical.schemas import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
 from microservice_vertical.settings import ProxySettings, Step
 
 Letter = NDArray[np.float32] | UUID

@@ -14,18 +14,18 @@ from fastapi import FastAPI
 from fastapi.sse import format_sse_event
 from numpy.typing import NDArray
 
-from common import digits
-from common.backend import Backend, BackendError
-from common.call import Call, Reply, Stream
-from common.classifier import Classifier
-from common.classifier_grpc import GrpcClassifier
-from common.classifier_rest import RestClassifier
-from common.client import Client
-from common.errors import Problem
-from common.pictures import PictureDecoder
-from common.playground import add_playground
-from common.service import Service, once
-from synchronous.letters import SORT, Letter, Reading, Registration, Step, bin_for, letters_sorted
+from common.backends.backend import Backend, BackendError
+from common.backends.classifier import Classifier
+from common.backends.classifier_grpc import GrpcClassifier
+from common.backends.classifier_rest import RestClassifier
+from common.backends.http_client import Client
+from common.domain import digits
+from common.playground.serve import add_playground
+from common.prediction.picture_decoder import PictureDecoder
+from common.service.problems import Problem
+from common.service.request_context import Call, Reply, Stream
+from common.service.service import Service, once
+from synchronous.schemas import SORT, Letter, Reading, Registration, Step, bin_for, letters_sorted
 from synchronous.settings import ProxySettings
 
 

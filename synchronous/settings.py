@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from common.grpc_server import GrpcPort, GrpcSettings
-from common.settings import CallerSettings, PictureSettings
+from common.open_inference.grpc_server import GrpcPort, GrpcSettings
+from common.service.settings import CallerSettings, PictureSettings
 
 
 class ProxySettings(CallerSettings, PictureSettings):

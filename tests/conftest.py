@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-for file in Path(__file__).parent.glob("*.py"):  # else an assert outside the test files does not say what it compared
-    pytest.register_assert_rewrite(f"tests.{file.stem}")
+for file in Path(__file__).parent.rglob("support/*.py"):  # so that a failed assert in a helper shows its values
+    pytest.register_assert_rewrite(".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts))
 
-from tests.redis_servers import RedisServer, redis_server  # noqa: E402
-from tests.servers import poison_reader  # noqa: E402
+from tests.support.redis_servers import RedisServer, redis_server  # noqa: E402
+from tests.support.service_process import poison_reader  # noqa: E402
 
 
 @cache

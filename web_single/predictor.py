@@ -8,12 +8,12 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from common.open_inference import add_open_inference
-from common.open_inference_grpc import add_open_inference_grpc
-from common.playground import add_playground
-from common.predictor import Predictor, load_model
-from common.reader import READ, Reader
-from common.service import Service
+from common.inference.predictor import Predictor, load_model
+from common.open_inference.grpc_service import add_open_inference_grpc
+from common.open_inference.rest import add_open_inference
+from common.playground.serve import add_playground
+from common.prediction.predict_endpoint import READ, Reader
+from common.service.service import Service
 from web_single.settings import Settings
 
 

@@ -1,6 +1,6 @@
 """The environment variables of web_single: those of every predictor, and where it serves gRPC."""
 
-from common.grpc_server import GrpcSettings
+from common.open_inference.grpc_server import GrpcSettings
 
 
 class Settings(GrpcSettings):

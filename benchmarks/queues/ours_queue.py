@@ -9,7 +9,7 @@ from uuid import uuid4
 from pydantic_core import from_json
 from redis.asyncio import Redis
 
-from asynchronous.broker import EVENTS, Broker, Values
+from asynchronous.queue import EVENTS, Broker, Values
 
 WORKER = ("uvicorn", "asynchronous.predictor:create_app", "--factory", "--port", "0", "--no-access-log")
 

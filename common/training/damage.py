@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common import ink
+from common.domain import ink
 from common.training.data import Features, Rows, stack
 from common.training.strokes import scribbles
 

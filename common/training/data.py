@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from common import ink
+from common.domain import ink
 from common.training.strokes import drawn_digits
 
 SEED = 20260

@@ -9,7 +9,7 @@ import onnx
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
-from common.digits import FEATURES
+from common.domain.digits import FEATURES
 from common.training.data import SEED, held_out, split
 from common.training.measure import mean_confidence, microseconds, runner
 from common.training.models import Trained

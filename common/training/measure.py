@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from common import ink
+from common.domain import ink
 from common.training.damage import ILLEGIBLE, degrade
 from common.training.data import SEED, Features, Rows, drawn, enlarge, held_out, stack
 

@@ -1,0 +1,61 @@
+"""The result database: one row for each job, whatever happens on the way."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from asynchronous.schemas import Job
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS results (
+    job_id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    digit INTEGER,
+    confidence REAL,
+    prediction TEXT,
+    error TEXT,
+    submitted_at TEXT NOT NULL,
+    finished_at TEXT NOT NULL
+)
+"""
+KEEP = """
+INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, digit = excluded.digit,
+    confidence = excluded.confidence, prediction = excluded.prediction, error = excluded.error,
+    finished_at = excluded.finished_at
+WHERE excluded.finished_at > results.finished_at
+"""
+"""A dead letter that was retried has a newer end, which takes the place of the older."""
+
+
+class ResultDatabase:
+    """An SQLite file; to be used by one thread at a time."""
+
+    def __init__(self, path: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute(SCHEMA)
+
+    def keep(self, jobs: Sequence[Job]) -> None:
+        """Write these, all or none."""
+        with self._connection:
+            self._connection.executemany(KEEP, [_row(job) for job in jobs])
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+
+def _row(job: Job) -> tuple[str | int | float | None, ...]:
+    reading = job.prediction
+    return (
+        job.job_id,
+        job.status,
+        reading.digit if reading else None,
+        reading.confidence if reading else None,
+        reading.model_dump_json() if reading else None,
+        job.error,
+        job.submitted_at.isoformat(),
+        (job.finished_at or job.submitted_at).isoformat(),
+    )

@@ -1,0 +1,108 @@
+"""What clients and operators ask for once a job is in: its state, now or when it changes, and the dead letters."""
+
+from collections.abc import AsyncIterable
+from math import inf
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from redis.asyncio import Redis
+
+from asynchronous.queue import EVENTS, Broker
+from asynchronous.schemas import Accepted, DeadLetter, Job, to_dead_letter, to_job
+from asynchronous.settings import ProxySettings
+from common.jobs.redis_connection import within
+from common.jobs.subscription import Watch
+from common.service.problems import Problem
+from common.service.request_context import Call
+from common.service.service import Service
+
+CALLED_OFF = "called off by its client"
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"description": "see detail"} for status in (404, 422, 503)}
+
+
+def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySettings) -> None:
+    """Add the endpoints under /jobs/{job_id} and /dead-letters."""
+    router = APIRouter(responses=PROBLEMS)
+    watch = Watch(app, redis, EVENTS)
+
+    async def find(job_id: UUID, request: Request) -> Job:
+        call: Call = request.scope["call"]
+        call.log["job_id"] = job_id
+        async with within(call, "queue"):
+            return await look(str(job_id))
+
+    async def look(job_id: str) -> Job:
+        if not (fields := await broker.get(job_id)):
+            raise Problem(404, f"job_id: there is no job {job_id}, or no more")
+        return to_job(job_id, fields)
+
+    @router.get("/jobs/{job_id}")
+    async def get_job(
+        job: Annotated[Job, Depends(find)],
+        request: Request,
+        response: Response,
+        wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it has ended")] = 0,
+    ) -> Job:
+        """The job's state; with `wait` once it has ended, or after so many seconds as it is."""
+        if wait and not job.ended:
+            async for newer in watch.follow(job.job_id, look, has_ended, min(wait, settings.max_wait_seconds)):
+                job = newer
+        if not job.ended:
+            response.headers["Retry-After"] = "1"
+        _tell_times(job, request.scope["call"])
+        return job
+
+    @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+    async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
+        """The job's states, each as an event of that name with the job as its data, from now until it has ended."""
+        yield ServerSentEvent(event=job.status, data=job)
+        if job.ended:
+            return
+        async for newer in watch.follow(job.job_id, look, has_ended, inf):
+            if newer.status != job.status:
+                yield ServerSentEvent(event=newer.status, data=newer)
+            job = newer
+
+    @router.delete("/jobs/{job_id}", responses={409: {"description": "it has begun"}})
+    async def cancel_job(job: Annotated[Job, Depends(find)], request: Request) -> Job:
+        """Call off a job that has not begun."""
+        if settings.trigger != "queue":
+            raise Problem(409, f"TRIGGER={settings.trigger} cannot call a job off: only the queue can")
+        async with within(request.scope["call"], "queue"):
+            state = await broker.cancel(job.job_id, CALLED_OFF)
+            if state in ("running", "done", "failed"):
+                raise Problem(409, f"the job is {state} already: only what is queued can be called off")
+            return await look(job.job_id)
+
+    @router.get("/dead-letters")
+    async def get_dead_letters(
+        request: Request, count: Annotated[int, Query(ge=1, le=1_000)] = 100
+    ) -> list[DeadLetter]:
+        """The jobs that were given up, the latest first."""
+        async with within(request.scope["call"], "queue"):
+            return [to_dead_letter(*letter) for letter in await broker.dead_letters(count)]
+
+    @router.post("/dead-letters/{job_id}/retry", status_code=202)
+    async def retry_dead_letter(job_id: UUID, request: Request, response: Response) -> Accepted:
+        """Have a dead letter's job done once more, as if it had just come."""
+        async with within(request.scope["call"], "queue"):
+            if not await broker.revive(str(job_id)):
+                raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
+        response.headers["Location"] = f"/jobs/{job_id}"
+        return Accepted(job_id=str(job_id))
+
+    app.include_router(router)
+
+
+def has_ended(job: Job) -> bool:
+    """Whether there is nothing to wait for."""
+    return job.ended
+
+
+def _tell_times(job: Job, call: Call) -> None:
+    """How long it waited and was worked on, so that the playground can show its way."""
+    if job.started_at and job.finished_at:
+        call.timings["stream"] = (job.started_at - job.submitted_at).total_seconds()
+        call.timings["predictor"] = (job.finished_at - job.started_at).total_seconds()

@@ -1,0 +1,119 @@
+"""A job as its client sees it: what is handed in, what is answered, what can be looked up."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
+
+from common.domain.digits import Digit, Picture
+from common.prediction.payload import to_features
+from common.prediction.picture_decoder import IMAGES
+from common.service.openapi import Operation
+
+Status = Literal["queued", "running", "done", "failed"]
+Delivery = Literal["at-least-once", "at-most-once"]
+CallbackUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=2_000, allowed_schemes=["http", "https"])]
+EXAMPLE = "0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"
+
+
+class SubmitQuery(BaseModel):
+    """What a client may add to the address when it hands a job in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    callback_url: CallbackUrl | None = Field(None, description="Where the result is delivered, signed.")
+    ordering_key: str | None = Field(
+        None, min_length=1, max_length=200, description="Jobs with the same key are done in order of arrival."
+    )
+
+
+class Accepted(BaseModel):
+    """The job is kept, and will be done."""
+
+    job_id: str = Field(examples=[EXAMPLE])
+    status: Literal["queued"] = "queued"
+    delivery: Delivery = Field("at-least-once", description="at-most-once: it may be lost, and that is not told.")
+
+
+class Job(BaseModel):
+    """What is known of a job. It is `failed` when it was called off, too."""
+
+    job_id: str = Field(examples=[EXAMPLE])
+    status: Status
+    prediction: Digit | None = Field(description="The reading, once it is done.")
+    error: str | None = Field(description="Why it failed, or why its latest attempt did.")
+    attempts: int = Field(description="How often a predictor has begun it.")
+    submitted_at: datetime
+    started_at: datetime | None = Field(description="When its latest attempt began.")
+    finished_at: datetime | None
+    ordering_key: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state will not change any more (unless somebody retries a dead letter)."""
+        return self.status in ("done", "failed")
+
+
+class DeadLetter(BaseModel):
+    """A job that was given up: its error, and its picture, to find out why."""
+
+    job_id: str = Field(examples=[EXAMPLE])
+    failed_at: datetime
+    attempts: int
+    error: str
+    pixels: list[float]
+
+
+SUBMIT = Operation(
+    summary="Hand in a job",
+    description="A picture is kept, and 202 says so; its digit can be fetched later at `Location`.",
+    query=SubmitQuery,
+    headers=(("Idempotency-Key", "With the same key and body it is the same job, however often it is sent."),),
+    json_body=Picture,
+    binary_bodies=IMAGES,
+    response=Accepted,
+    status=202,
+    problems=(400, 405, 408, 413, 415, 422, 429, 500, 503, 504),
+)
+
+_digit = TypeAdapter(Digit)
+
+
+def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
+    """The fields of a job in Redis, as its client sees them."""
+    text = {name.decode(): value.decode() for name, value in fields.items() if name != b"payload"}
+    return Job(
+        job_id=job_id,
+        status=text["status"],
+        prediction=_digit.validate_json(text["prediction"]) if "prediction" in text else None,
+        error=text.get("error"),
+        attempts=int(text.get("attempts", 0)),
+        submitted_at=to_time(text["submitted_at"]),
+        started_at=to_time(text["started_at"]) if "started_at" in text else None,
+        finished_at=to_time(text["finished_at"]) if "finished_at" in text else None,
+        ordering_key=text.get("ordering_key") or None,
+    )
+
+
+def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
+    """An entry of the dead-letter stream; the first half of its id is a time in milliseconds."""
+    return DeadLetter(
+        job_id=fields[b"job_id"].decode(),
+        failed_at=to_time(int(entry.partition(b"-")[0]) / 1e3),
+        attempts=int(fields[b"attempts"]),
+        error=fields[b"error"].decode(),
+        pixels=to_features(fields[b"payload"])[0].tolist(),
+    )
+
+
+def to_time(seconds: Any) -> datetime:
+    """Seconds since the epoch as a moment in UTC."""
+    return datetime.fromtimestamp(float(seconds), UTC)
+
+
+def job_outcomes(registry: CollectorRegistry) -> tuple[Callable[[str], None], Gauge]:
+    """Counts attempts by outcome (done, retry, dead, late), and shows how many jobs have not ended."""
+    outcomes = Counter("jobs", "Attempts at jobs, by outcome.", ["outcome"], registry=registry)
+    return lambda outcome: outcomes.labels(outcome).inc(), Gauge("jobs_open", "Jobs not ended.", registry=registry)

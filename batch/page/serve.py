@@ -1,0 +1,15 @@
+"""The page at `/`: schedules and runs, their progress live. It asks the same endpoints as every other client."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from common.playground.serve import PAGE, serve
+
+FOLDER = Path(__file__).parent
+FILES = (PAGE / "base.css", PAGE / "icon.svg", FOLDER / "page.css", FOLDER / "page.js")
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve it; the files are read now, once: a service that cannot read them shall not start."""
+    serve(app, (FOLDER / "page.html").read_bytes(), {path.name: path.read_bytes() for path in FILES}, "page")

@@ -1,0 +1,133 @@
+"""Batching without a timer: requests that arrive while a batch runs become the next batch.
+
+A slow model runs in a worker thread; what arrives meanwhile queues, and all of it, up to a bound, is the next batch.
+A model that is quicker than a thread hop runs inline, one batch for each turn of the event loop. Idle latency is
+untouched either way, and load makes the batches.
+
+What cannot be queued is refused at once; a caller that is late or gone is dropped before it costs an inference; an
+entry that makes a batch fail fails alone.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+from common.inference.entries import Entry, Prediction, Run, run_batch
+from common.inference.model import Tensors
+from common.service.problems import ClientLeft, Problem
+
+
+class Batcher:
+    """Shares the runs of one model among concurrent callers, in order of arrival.
+
+    `run` takes and gives arrays whose first axis counts rows; it runs inline, or in one worker thread. No batch has
+    more than `max_batch_rows` rows, and never do more than `max_queue_rows` rows wait. `on_batch` is told of
+    each batch its rows, the seconds that its first entry waited, and the seconds that it ran.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        max_batch_rows: int,
+        max_queue_rows: int,
+        inline: bool,
+        on_batch: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
+    ) -> None:
+        self.queued_rows = 0
+        self._run = run
+        self._max_batch_rows = max_batch_rows
+        self._max_queue_rows = max_queue_rows
+        self._on_batch = on_batch
+        self._queue: OrderedDict[Entry, None] = OrderedDict()
+        self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker = None if inline else ThreadPoolExecutor(1, "inference")
+
+    def submit(
+        self,
+        inputs: Tensors,
+        rows: int,
+        deadline: float,
+        key: Hashable = None,
+        client_left: Callable[[], bool] = lambda: False,
+    ) -> asyncio.Future[Prediction]:
+        """Queue `rows` rows; the future gives their outputs.
+
+        `deadline` is a `time.monotonic()`. Only entries of an equal `key` share a batch. Raises `Problem` 413 (more
+        rows than a batch may have) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
+        `ClientLeft`, or what the model raised for these rows.
+        """
+        if rows > self._max_batch_rows:
+            raise Problem(413, f"expected at most {self._max_batch_rows} rows in one request, got {rows}: send several")
+        if self.queued_rows + rows > self._max_queue_rows:
+            raise Problem(503, f"{self.queued_rows} rows are waiting already: try again", {"Retry-After": "1"})
+        loop = self._loop = self._loop or asyncio.get_running_loop()  # up to Python 3.11, asking is a system call
+        now = monotonic()
+        entry = Entry(inputs, rows, deadline, key, client_left, loop.create_future(), now)
+        self._queue[entry] = None
+        self.queued_rows += rows
+        if self._worker:  # inline, the queue is looked at in every turn of the loop, and needs no timer
+            entry.timer = loop.call_later(deadline - now, entry.expire)
+            entry.future.add_done_callback(lambda _: self._settled(entry))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next)
+        return entry.future
+
+    def _next(self) -> None:
+        batch = self._take()
+        self._busy = bool(batch)
+        if not batch:
+            return
+        started = monotonic()
+        if self._worker is None:
+            self._deliver(batch, run_batch(self._run, batch), started)
+        else:
+            work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
+            work.add_done_callback(lambda done: self._deliver(batch, done.result(), started))
+
+    def _take(self) -> list[Entry]:
+        """The longest row of entries from the head that may share a run; the dead are dropped on the way."""
+        batch: list[Entry] = []
+        rows = 0
+        now = monotonic()
+        while self._queue:
+            entry = next(iter(self._queue))
+            if batch and (rows + entry.rows > self._max_batch_rows or entry.key != batch[0].key):
+                break
+            self._remove(entry)
+            if self._is_wanted(entry, now):
+                batch.append(entry)
+                rows += entry.rows
+        return batch
+
+    def _deliver(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
+        batch[0].future.get_loop().call_soon(self._next)
+        ran = monotonic() - started
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                entry.settle(outcome)
+            else:
+                entry.settle(Prediction(outcome, started - entry.submitted, ran))
+        self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
+
+    def _is_wanted(self, entry: Entry, now: float) -> bool:
+        """Whether somebody still waits for this entry; if it is too late for that, its future says so."""
+        if entry.deadline <= now:
+            entry.expire()
+        elif self._worker and entry.client_left():
+            entry.settle(ClientLeft())
+        return not entry.future.done()
+
+    def _settled(self, entry: Entry) -> None:
+        if entry.timer:
+            entry.timer.cancel()
+        if entry in self._queue:
+            self._remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
+        del self._queue[entry]
+        self.queued_rows -= entry.rows

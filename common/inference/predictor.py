@@ -1,0 +1,77 @@
+"""The box that holds a model: a batch of rows in, its outputs back, within the caller's deadline.
+
+Any ONNX model, any endpoint in front of it (REST, the Open Inference Protocol, gRPC, a queue). A model that cannot be
+served ends the process before it is ever ready.
+"""
+
+from collections.abc import Hashable
+from typing import Protocol
+
+from common.inference.batcher import Batcher
+from common.inference.model import ANY, NO_BATCH, Model, Tensors
+from common.inference.model_file import ModelError
+from common.service.metrics import PredictorMetrics, ServiceMetrics
+from common.service.settings import PredictorSettings
+
+THREAD_HOP_SECONDS = 38e-6
+"""What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
+LONGEST_TURN_SECONDS = 5e-3
+"""How long a batch may hold the event loop, and with it the probes."""
+
+
+def load_model(settings: PredictorSettings) -> Model:
+    """The model that the settings name; one that cannot be served ends the process with a line that says why."""
+    try:
+        return Model.load(
+            settings.model_uri,
+            settings.model_sha256,
+            settings.model_name,
+            settings.model_threads,
+            settings.model_download_timeout_seconds,
+        )
+    except ModelError as error:
+        raise SystemExit(f"cannot start: {error}") from None
+
+
+class Caller(Protocol):
+    """Whoever waits for a prediction: a `Call`, or what stands for it where there is no HTTP."""
+
+    deadline: float
+    timings: dict[str, float]
+
+    def client_left(self) -> bool:
+        """Whether nobody waits any more."""
+        ...
+
+
+class Predictor:
+    """A model and the batches that its callers share."""
+
+    def __init__(self, model: Model, settings: PredictorSettings, metrics: ServiceMetrics) -> None:
+        self.model = model
+        self.inline = (
+            model.seconds_per_row < THREAD_HOP_SECONDS
+            and model.seconds_per_row * settings.max_batch_rows < LONGEST_TURN_SECONDS
+        )
+        model_metrics = PredictorMetrics(metrics.registry, model.name, model.version)
+        self._batcher = Batcher(
+            model.run,
+            max_batch_rows=settings.max_batch_rows,
+            max_queue_rows=settings.max_queue_rows,
+            inline=self.inline,
+            on_batch=model_metrics.batch,
+        )
+        model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
+        self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
+
+    async def predict(self, inputs: Tensors, rows: int, call: Caller) -> Tensors:
+        """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
+        prediction = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
+        call.timings["queue"], call.timings["predict"] = prediction.waited, prediction.ran
+        return prediction.outputs
+
+    def _key(self, inputs: Tensors) -> Hashable:
+        """Rows of unlike shapes cannot share a batch, nor can requests to a model without a batch axis."""
+        if self.model.batch == NO_BATCH:
+            return object()
+        return tuple([value.shape[1:] for value in inputs.values()]) if self._has_free_axes else None

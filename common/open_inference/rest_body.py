@@ -1,0 +1,94 @@
+"""Bodies of the Open Inference Protocol over REST: JSON, and after it the tensors that are sent as bytes.
+
+Where there are such tensors, the header `Inference-Header-Content-Length` tells the length of the JSON. What is
+malformed raises `Problem` 400; nothing else is ever raised.
+"""
+
+from collections.abc import Sequence
+from reprlib import repr as shown
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from common.inference.model import Model, Tensors
+from common.open_inference.datatypes import datatype
+from common.open_inference.schema import InferRequest
+from common.open_inference.tensor_check import TensorCheck
+from common.open_inference.tensors_binary import from_binary, to_binary
+from common.open_inference.tensors_json import from_json_data, to_json_data
+from common.service.problems import Problem
+from common.service.request_context import Reply
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+_request = TypeAdapter(InferRequest)
+
+
+def read_request(body: bytes, header_length: bytes | None) -> tuple[InferRequest, memoryview]:
+    """The request, and the bytes after its JSON."""
+    end = len(body)
+    if header_length is not None:
+        if not header_length.isdigit() or len(header_length) > 18 or int(header_length) > end:
+            got = header_length.decode("latin-1")
+            raise Problem(400, f"{HEADER_LENGTH}: expected a number up to the body's {end} bytes, got {got!r:.30}")
+        end = int(header_length)
+    try:
+        return _request.validate_json(body if end == len(body) else body[:end]), memoryview(body)[end:]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        raise Problem(400, f"body: not JSON ({first['ctx']['error']})")
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]).lstrip(".")
+    raise Problem(400, f"{where or 'body'}: {first['msg']}, got {shown(first['input'])}")
+
+
+def read_inputs(request: InferRequest, binary: memoryview, check: TensorCheck) -> Tensors:
+    """The inputs as arrays, in the order of the request."""
+    inputs: Tensors = {}
+    start = 0
+    for tensor in request.inputs:
+        spec = check.input(tensor.name, tensor.datatype, tensor.shape, inputs)
+        size = tensor.binary_size
+        if size is None:
+            inputs[spec.name] = from_json_data(tensor.data, spec, tensor.shape)
+            continue
+        if tensor.data is not None:
+            raise Problem(400, f"input {spec.name}: expected data or binary_data_size, got both")
+        if start + size > len(binary):
+            left = f"got {len(binary) - start} after the JSON"
+            raise Problem(400, f"input {spec.name}: expected {size} bytes (binary_data_size), {left}")
+        inputs[spec.name] = from_binary(binary[start : start + size], spec, tensor.shape)
+        start += size
+    if start != len(binary):
+        raise Problem(400, f"body: expected {start} bytes after the JSON (binary_data_size), got {len(binary)}")
+    return inputs
+
+
+def write_reply(model: Model, outputs: Tensors, as_bytes: Sequence[bool], request_id: str | None = None) -> Reply:
+    """The answer, with each output in JSON, or `as_bytes` after it."""
+    heads: list[dict[str, Any]] = []
+    tail: list[bytes] = []
+    for (name, values), binary in zip(outputs.items(), as_bytes, strict=True):
+        head: dict[str, Any] = {"name": name, "datatype": datatype(values.dtype), "shape": values.shape}
+        if binary:
+            tail.append(to_binary(values))
+            head["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            head["data"] = to_json_data(values)
+        heads.append(head)
+    document: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
+    if request_id is not None:
+        document["id"] = request_id
+    json = to_json(document | {"outputs": heads}, inf_nan_mode="constants")
+    if not tail:
+        return Reply(json)
+    return Reply(b"".join((json, *tail)), 200, "application/octet-stream", {HEADER_LENGTH: str(len(json))})
+
+
+def wanted_as_bytes(request: InferRequest, count: int) -> list[bool]:
+    """For each of so many outputs, whether the request wants it as bytes."""
+    usual = request.parameters is not None and request.parameters.binary_data_output
+    if not request.outputs:
+        return [usual] * count
+    return [usual if output.binary is None else output.binary for output in request.outputs]

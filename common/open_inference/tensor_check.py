@@ -1,0 +1,74 @@
+"""Do these tensors fit this model? Asked of each request before its data is decoded, over REST and gRPC alike.
+
+Whatever does not fit is a `Problem` that names the tensor, what the model expects and what came. onnxruntime would
+notice most of it too, but later, for the whole batch, and in its own words.
+"""
+
+from collections.abc import Container, Iterable, Sequence
+from math import prod
+from reprlib import repr as shown
+
+from common.inference.model import ANY, Model, Tensors, TensorSpec
+from common.open_inference.datatypes import datatype
+from common.service.problems import Problem
+
+
+class TensorCheck:
+    """Holds a request's tensors against the specs of one model's graph."""
+
+    def __init__(self, model: Model) -> None:
+        self._inputs = {spec.name: spec for spec in model.inputs}
+        self._outputs = [spec.name for spec in model.outputs]
+        self._datatypes = {spec.name: datatype(spec.dtype) for spec in model.inputs}
+        # In a batch the rows of several requests run together, so the first axis is free whatever the graph says.
+        self._shapes = {s.name: (ANY, *s.shape[1:]) if model.batch else s.shape for s in model.inputs}
+        self._counts_rows = bool(model.batch)
+
+    def input(self, name: str, type_: str, shape: Sequence[int], known: Container[str]) -> TensorSpec:
+        """The spec of an input that is about to be decoded; `known` are those that came before it."""
+        spec = self._inputs.get(name)
+        if spec is None:
+            raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got {shown(name)}")
+        if name in known:
+            raise Problem(400, f"input {name}: expected once, got twice")
+        if type_ != self._datatypes[name]:
+            raise Problem(400, f"input {name}: expected the datatype {self._datatypes[name]}, got {shown(type_)}")
+        if not self._fits(shape, self._shapes[name]):
+            expected = f"expected the shape {list(self._shapes[name])} (-1: any length from 1 up)"
+            raise Problem(400, f"input {name}: {expected}, got {shown(list(shape))}")
+        return spec
+
+    def complete(self, inputs: Tensors) -> tuple[Tensors, int]:
+        """The inputs in the order of the graph, and how many rows they have; none may be missing."""
+        if len(inputs) != len(self._inputs):
+            missing = [name for name in self._inputs if name not in inputs]
+            raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got none called {missing[0]}")
+        if not self._counts_rows:
+            return inputs, 1
+        rows = {len(value) for value in inputs.values()}
+        if len(rows) > 1:
+            lengths = ", ".join(f"{name} {len(value)}" for name, value in inputs.items())
+            raise Problem(400, f"inputs: expected the same number of rows in each, got {lengths}")
+        return {name: inputs[name] for name in self._inputs}, rows.pop()
+
+    def outputs(self, wanted: Iterable[str]) -> list[str]:
+        """The names of the outputs to answer with: those wanted, or all."""
+        names = list(wanted)
+        for name in names:
+            if name not in self._outputs:
+                raise Problem(400, f"outputs: expected {' or '.join(self._outputs)}, got {shown(name)}")
+        if len(set(names)) < len(names):
+            raise Problem(400, "outputs: expected each once, got one twice")
+        return names or self._outputs
+
+    @staticmethod
+    def _fits(shape: Sequence[int], expected: tuple[int, ...]) -> bool:
+        if len(shape) != len(expected):
+            return False
+        return all(got == length or (length == ANY and got > 0) for got, length in zip(shape, expected, strict=True))
+
+
+def check_count(name: str, got: int, shape: Sequence[int]) -> None:
+    """Raise a `Problem` unless `got` elements fill the shape exactly."""
+    if got != prod(shape):  # Python's integers do not overflow, so no shape is too absurd
+        raise Problem(400, f"input {name}: expected {prod(shape)} elements for {list(shape)}, got {got}")

@@ -1,0 +1,66 @@
+"""Tensors in the protocol's JSON: `data` is a list of the elements, flat or nested as the shape is.
+
+`NaN` and `Infinity` are written and read as such, as Python, numpy's world and Triton do, though RFC 8259 has neither:
+`null` would lose which of them it was.
+"""
+
+from collections.abc import Sequence
+from reprlib import repr as shown
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.inference.model import TensorSpec
+from common.open_inference.tensor_check import check_count
+from common.service.problems import Problem
+
+FITTING = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}
+"""By the kind of a dtype, the kinds that numpy may find in the JSON for it."""
+EXPECTED = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false", "O": "strings"}
+
+
+def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDArray[Any]:
+    """The array of this shape; raises `Problem` 400."""
+    kind = spec.dtype.kind
+    try:
+        # numpy looks at each element, in C, and says what it found; a dtype of ours would make it convert silently.
+        found = np.array(data, object if kind == "O" else None)
+        if kind == "u" and found.dtype.kind == "f":
+            found = _beyond_int64(data)
+        if found.dtype.kind not in FITTING[kind] or (kind == "O" and not all(type(v) is str for v in found.flat)):
+            raise ValueError
+        values = _converted(found, spec.dtype)
+    except (ValueError, TypeError, ArithmeticError):
+        expected = f"expected a list of {EXPECTED[kind]} that fit {spec.dtype.name}"
+        raise Problem(400, f"input {spec.name}: {expected}, got {shown(data)}") from None
+    check_count(spec.name, values.size, shape)
+    if values.ndim != 1 and values.shape != tuple(shape):
+        got = f"got lists of the shape {list(values.shape)}"
+        raise Problem(400, f"input {spec.name}: expected a flat list, or lists of the shape {list(shape)}, {got}")
+    return values.reshape(shape)
+
+
+def to_json_data(values: NDArray[Any]) -> list[Any]:
+    """The elements, flat, row by row."""
+    elements: list[Any] = values.ravel().tolist()
+    return elements
+
+
+def _converted(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if found.dtype == dtype:
+        return found
+    if dtype.kind in "iu" and found.size:
+        limits = np.iinfo(dtype)
+        if int(found.min()) < limits.min or int(found.max()) > limits.max:
+            raise OverflowError
+    with np.errstate(over="raise"):  # 1e39 is no float32
+        return found.astype(dtype)
+
+
+def _beyond_int64(data: object) -> NDArray[Any]:
+    """numpy takes whole numbers for floats where some are beyond 2^63, which a UINT64 may be."""
+    found = np.array(data, object)
+    if not all(type(value) is int for value in found.flat):
+        raise ValueError
+    return found.astype(np.uint64)

@@ -1,0 +1,57 @@
+"""The playground: one static page on which to draw a digit and see the request travel over the folder's diagram.
+
+It asks the same endpoint as every other client. It loads nothing from elsewhere, so it works without the internet.
+"""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from string import Template
+
+from fastapi import FastAPI, Response
+
+from common.service.problems import Problem
+
+PAGE = Path(__file__).parent
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+"""Spelled out, since what Python's `mimetypes` answers depends on the machine."""
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
+    """Serve the page at `/`, with the folder's `diagram.svg`; it sends its pictures to `endpoint`.
+
+    Reads the files now, once: they are small, and a service that cannot read them shall not start.
+    """
+    files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
+    files["diagram.svg"] = (folder / "diagram.svg").read_bytes()
+    template = Template(files.pop("index.html").decode())
+    page = template.substitute(title=escape(app.title), endpoint=escape(endpoint)).encode()
+
+    serve(app, page, files, "playground")
+
+
+def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str) -> None:
+    """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere."""
+
+    async def index() -> Response:
+        return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])
+
+    async def file(file: str) -> Response:
+        if file not in files:
+            raise Problem(404, f"/{name}/{file}: the page has no such file")
+        return Response(files[file], 200, HEADERS, MEDIA_TYPES[Path(file).suffix])
+
+    app.get("/", include_in_schema=False)(index)
+    app.get(f"/{name}/{{file}}", include_in_schema=False)(file)

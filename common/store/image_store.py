@@ -1,0 +1,84 @@
+"""The store: the scans of letters, in Redis, by an id. Every Redis command that concerns them is here.
+
+A letter is one string: its scans one after another, 64 little-endian floats each. So a letter is written by one
+command, which may be repeated, and a model gets just what it looks at: the first scan, or all. What cannot be had in
+time is a 503; nothing is ever kept for longer than IMAGE_TTL_SECONDS.
+"""
+
+from typing import Literal, Self
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
+
+from common.backends.backend import Caller
+from common.jobs.redis_connection import answers, connect, within
+from common.prediction.payload import SCAN_BYTES, to_features, to_payload
+from common.service.problems import Problem
+from common.service.service import Service
+from common.service.settings import StoreSettings
+
+Scans = Literal["first", "all"]
+EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
+LAST_BYTE: dict[Scans, int] = {"first": SCAN_BYTES - 1, "all": -1}
+
+
+class StoredImage(BaseModel):
+    """Scans of one letter that are in the store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_id: UUID
+
+    @classmethod
+    def named_in(cls, body: bytes) -> Self | None:
+        """The letter that a JSON body names, None if it names none; raises `Problem` 422 where that is no id."""
+        try:
+            document = from_json(body)
+        except ValueError:
+            return None
+        if not isinstance(document, dict) or "image_id" not in document:
+            return None
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            raise Problem(422, f"{found['loc'][0]!s:.60}: {found['msg']}; {EXPECTED}") from None
+
+
+class ImageStore:
+    """Keeps scans under keys that begin with the name of the pattern; its connections end with the app."""
+
+    def __init__(self, app: Service, pattern: str, settings: StoreSettings) -> None:
+        self._pattern = pattern
+        self._ttl = settings.image_ttl_seconds
+        self._redis = connect(app, settings.redis_url)
+
+    async def put(self, scans: NDArray[np.float32], caller: Caller) -> UUID:
+        """Keep scans of shape (n, 64), and give them an id; raises `Problem` 503."""
+        image_id = uuid4()
+        async with within(caller, "store"):
+            await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
+        return image_id
+
+    async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.float32]:
+        """Scans of shape (n, 64), or the first alone, shape (1, 64); raises `Problem`: 404, 503."""
+        async with within(caller, "store"):
+            content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
+        if not content or len(content) % SCAN_BYTES:  # nothing, or nothing of ours
+            raise not_kept(image_id)
+        return to_features(content)
+
+    async def is_ready(self) -> bool:
+        """Whether it answers."""
+        return await answers(self._redis)
+
+    def _key(self, image_id: UUID) -> str:
+        return f"{self._pattern}:image:{image_id}"
+
+
+def not_kept(image_id: UUID) -> Problem:
+    """There is no such letter, or no more."""
+    return Problem(404, f"image_id: {image_id} is not kept here: POST /images gives an id")

@@ -1,0 +1,99 @@
+"""What is answered: the digit that the votes become, the votes themselves, and who is missing."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.backends.classifier import Classification
+from common.domain.digits import Digit, ModelRef, Picture, to_digits
+from common.prediction.picture_decoder import IMAGES
+from common.service.openapi import Operation
+from common.store.image_store import StoredImage
+from microservice_horizontal.settings import Aggregation, Policy
+from microservice_horizontal.voting import aggregate
+
+
+class VoteQuery(BaseModel):
+    """What a caller may ask for, other than the settings have it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: Policy | None = None
+    quorum: int | None = Field(None, gt=0)
+    aggregation: Aggregation | None = None
+
+
+class Missing(BaseModel):
+    """A model without an answer."""
+
+    model: str
+    reason: str = Field(description="timeout, refused, error, breaker open, not awaited, or (of a job) late")
+
+
+class Prediction(BaseModel):
+    """The digit that the votes become, and the votes."""
+
+    digit: int | None = Field(description="Null under the aggregation `none`.")
+    confidence: float | None
+    probabilities: list[float] | None
+    model: ModelRef | None = Field(description="The aggregation; its version changes when that of a member does.")
+    predictions: dict[str, Digit] = Field(description="Each model's own reading.")
+    missing: list[Missing] = Field(description="Whose reading there is none of, and why.")
+
+
+def to_digit(classification: Classification) -> Digit:
+    """One model's reading of one picture."""
+    model = ModelRef(name=classification.model, version=classification.version)
+    return to_digits(classification.probabilities, model)[0]
+
+
+def to_prediction(
+    predictions: Mapping[str, Digit], missing: Sequence[Missing], how: Aggregation, weights: Mapping[str, float]
+) -> Prediction:
+    """What these readings become together."""
+    digit = verdict(predictions, how, weights)
+    nothing = dict.fromkeys(Digit.model_fields)
+    fields = dict(digit) if digit else nothing
+    return Prediction.model_construct(**fields, predictions=dict(predictions), missing=list(missing))
+
+
+def verdict(predictions: Mapping[str, Digit], how: Aggregation, weights: Mapping[str, float]) -> Digit | None:
+    """The digit that these readings become; None where they are to stand as they are."""
+    votes = {member: np.array(digit.probabilities, np.float32) for member, digit in predictions.items()}
+    found = aggregate(votes, how, weights)
+    if found is None:
+        return None
+    versions = ",".join(sorted(f"{digit.model.name}:{digit.model.version}" for digit in predictions.values()))
+    model = ModelRef(name=how, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
+    digit = to_digits(found.probabilities[np.newaxis], model)[0]
+    return digit.model_copy(update={"digit": found.digit})  # of several that are equally likely
+
+
+PREDICT = Operation(
+    summary="Have several models read a digit",
+    description="A picture, or the id of one that is kept, gives the digit that the votes become, the votes, and who "
+    "is missing.",
+    query=VoteQuery,
+    json_body=Picture | StoredImage,
+    binary_bodies=IMAGES,
+    response=Prediction,
+    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+)
+PREDICT_ONE = Operation(
+    summary="Have this model read a digit",
+    json_body=Picture | StoredImage,
+    binary_bodies=IMAGES,
+    response=Digit,
+    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+)
+KEEP = Operation(
+    summary="Keep a picture",
+    description="It gets an `image_id`, by which it can be read as often as one likes.",
+    json_body=Picture,
+    binary_bodies=IMAGES,
+    response=StoredImage,
+    status=201,
+    problems=(400, 405, 408, 413, 415, 422, 500, 503, 504),
+)

@@ -1,0 +1,128 @@
+"""What the proxy takes and answers."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+
+from common.backends.backend import BackendError
+from common.backends.classifier import Classification
+from common.domain.digits import DECIMALS, Digit, ModelRef, Picture, to_digits
+from common.prediction.picture_decoder import IMAGES
+from common.service.openapi import Operation
+from common.service.problems import Problem
+from common.store.image_store import StoredImage
+
+StageName = Literal["quality", "reader", "specialist"]
+LEGIBILITIES, LEGIBLE = 2, 1
+"""The classes of the quality model, and which of them is the good one."""
+
+
+class StageAnswer(BaseModel):
+    """What came of asking one service, and how long it took."""
+
+    name: StageName
+    milliseconds: float
+
+
+class QualityAnswer(StageAnswer):
+    """Whether the scan is legible, and how sure the model is of that."""
+
+    legible: bool
+    confidence: float
+    model: ModelRef
+
+
+class ReadingAnswer(StageAnswer):
+    """What a reader reads, and how sure it is."""
+
+    digit: int
+    confidence: float
+    model: ModelRef
+    reading: Digit = Field(exclude=True)
+
+
+class FailedAnswer(StageAnswer):
+    """None: a soft step failed, and why."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    error: str
+    problem: SkipValidation[Problem] = Field(exclude=True)
+
+
+Answered = QualityAnswer | ReadingAnswer
+
+
+class Prediction(BaseModel):
+    """The digit and the way to it."""
+
+    digit: int | None = Field(description="Null where the scan is illegible.")
+    confidence: float | None
+    probabilities: list[float] | None
+    model: ModelRef | None = Field(description="Whose reading this is.")
+    legible: bool | None = Field(description="Null where `quality`, as a soft step, failed.")
+    degraded: bool = Field(description="True: a soft step failed, and this is the best answer without it.")
+    stages: list[Answered | FailedAnswer] = Field(description="Who was asked, in order.")
+
+
+def answered(name: StageName, classification: Classification, seconds: float) -> Answered:
+    """What the probabilities of a service say; those of several scans count alike, so it is their mean."""
+    model = ModelRef(name=classification.model, version=classification.version)
+    mean = classification.probabilities.mean(axis=0, keepdims=True)
+    if name == "quality":
+        legible, confidence = bool(mean[0, LEGIBLE] >= 0.5), round(float(mean.max()), DECIMALS)
+        return QualityAnswer(name=name, milliseconds=_ms(seconds), legible=legible, confidence=confidence, model=model)
+    reading = to_digits(mean, model)[0]
+    return ReadingAnswer(
+        name=name,
+        milliseconds=_ms(seconds),
+        digit=reading.digit,
+        confidence=reading.confidence,
+        model=model,
+        reading=reading,
+    )
+
+
+def failed(name: StageName, error: BackendError, seconds: float) -> FailedAnswer:
+    """That a service gave no answer."""
+    return FailedAnswer(name=name, milliseconds=_ms(seconds), error=str(error), problem=error.problem())
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
+
+
+NO_DIGIT: dict[str, None] = dict.fromkeys(Digit.model_fields)
+
+
+def gathered(stages: Sequence[Answered | FailedAnswer]) -> Prediction:
+    """The answer so far: the last reading there is; raises `Problem` where a legible scan got none."""
+    qualities = [stage for stage in stages if isinstance(stage, QualityAnswer)]
+    readings = [stage.reading for stage in stages if isinstance(stage, ReadingAnswer)]
+    failures = [stage for stage in stages if isinstance(stage, FailedAnswer)]
+    legible = qualities[0].legible if qualities else None
+    if legible is not False and not readings:
+        raise failures[-1].problem
+    best = readings[-1] if readings else NO_DIGIT
+    return Prediction.model_construct(**dict(best), legible=legible, degraded=bool(failures), stages=list(stages))
+
+
+PREDICT = Operation(
+    summary="Read a digit, in stages",
+    description="A picture, or the id of a letter's scans, gives a digit and the stages that led to it. "
+    "An illegible scan gives no digit and one stage.",
+    json_body=Picture | StoredImage,
+    binary_bodies=IMAGES,
+    response=Prediction,
+    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+)
+KEEP = Operation(
+    summary="Keep the scans of a letter",
+    description="A picture, or a JSON list of several scans of the same letter, gives an `image_id`.",
+    json_body=Picture | list[Picture],
+    binary_bodies=IMAGES,
+    response=StoredImage,
+    status=201,
+    problems=(400, 405, 408, 413, 415, 422, 500, 503, 504),
+)

@@ -1,0 +1,68 @@
+"""Letters: what the flow answers, the steps that a caller who waits is told of, and how many went where."""
+
+from collections.abc import Callable
+from typing import ClassVar, Literal, cast
+
+from prometheus_client import CollectorRegistry, Counter
+from pydantic import BaseModel, Field
+
+from common.domain.digits import Digit, Picture
+from common.prediction.picture_decoder import IMAGES
+from common.service.openapi import Operation
+from common.service.tracing import current_trace
+
+Bin = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "manual"]
+
+
+class Registration(BaseModel):
+    """The first step: the letter has a number."""
+
+    event: ClassVar = "registered"
+    letter_id: str
+
+
+class Reading(BaseModel):
+    """The second step: the predictor has answered, or will not be waited for any longer."""
+
+    event: ClassVar = "read"
+    prediction: Digit | None
+
+
+class Letter(BaseModel):
+    """The last step, and the answer: a letter that has its bin."""
+
+    event: ClassVar = "sorted"
+    letter_id: str = Field(examples=["0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"])
+    bin: Bin = Field(description="The digit, or `manual`: a person reads this letter.", examples=["7"])
+    degraded: bool = Field(description="True: no reading came in time, and `manual` is the fallback.")
+    prediction: Digit | None = Field(description="The reading, or null where there is none.")
+
+
+Step = Registration | Reading | Letter
+
+SORT = Operation(
+    summary="Sort a letter",
+    description="A picture of the letter's digit gives its bin. With `Accept: text/event-stream` each step is an event "
+    "as soon as it is done: `registered`, `read`, `sorted`; or `problem`, which ends it.",
+    json_body=Picture,
+    binary_bodies=IMAGES,
+    response=Letter,
+    text_responses=("text/event-stream",),
+    problems=(400, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+)
+
+
+def bin_for(prediction: Digit | None) -> Bin:
+    """The digit's bin; a person reads what could not be read."""
+    return cast(Bin, str(prediction.digit)) if prediction else "manual"
+
+
+def letters_sorted(registry: CollectorRegistry) -> Callable[[Bin], None]:
+    """Counts letters by bin; an exemplar in OpenMetrics names the trace of the latest one."""
+    counter = Counter("letters", "Letters sorted.", ["bin"], registry=registry)
+
+    def count(bin_: Bin) -> None:
+        trace = current_trace.get()
+        counter.labels(bin_).inc(1, {"trace_id": trace.trace_id} if trace else None)
+
+    return count

@@ -1,0 +1,197 @@
+"""The asynchronous pattern as its clients see it: a job is handed in now and fetched later, once, or called off (A1).
+
+One Redis, one proxy, one predictor.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.support.asynchronous_jobs import (
+    SEVEN,
+    TWICE,
+    Office,
+    dead_letters,
+    done,
+    ended,
+    hand_in,
+    hand_in_all,
+    hung,
+    look,
+    moment,
+    office_with,
+    submit,
+)
+from tests.support.processes import wait_until
+from tests.support.service_process import PNG, POISON, SAMPLES, Server, poisoned
+
+
+@pytest.fixture(scope="module")
+def office(poison: str) -> Iterator[Office]:
+    with office_with(model_uri=poison, **TWICE) as office:
+        yield office
+
+
+@pytest.fixture
+def front(office: Office) -> Server:
+    return office.front
+
+
+# Handing in and fetching
+
+
+def test_a_job_is_accepted_at_once_and_fetched_later(front: Server) -> None:
+    answer = submit(front)
+    job_id = answer.json()["job_id"]
+    assert answer.status_code == 202
+    assert answer.json() == {"job_id": job_id, "status": "queued", "delivery": "at-least-once"}
+    assert answer.headers["location"] == f"/jobs/{job_id}"
+    assert int(answer.headers["retry-after"]) > 0
+    assert str(UUID(job_id)) == job_id
+    job = ended(front, job_id)
+    assert (job["job_id"], job["status"], job["attempts"], job["error"]) == (job_id, "done", 1, None)
+    assert moment(job, "submitted") <= moment(job, "started") <= moment(job, "finished")
+
+
+def test_a_job_reads_what_the_predictor_reads(office: Office) -> None:
+    for name in ("zero", "two", "four", "seven"):
+        picture = (SAMPLES / f"{name}.png").read_bytes()
+        job_id = office.front.client.post("/jobs", content=picture, headers=PNG).json()["job_id"]
+        assert ended(office.front, job_id)["prediction"] == office.predictor.read(picture).json()
+
+
+def test_an_accepted_job_is_in_redis_and_waits_there_for_a_predictor(office: Office) -> None:
+    with hung(office.predictor):
+        for job_id in (ids := hand_in_all(office.front, [SEVEN] * 20)):
+            assert office.redis.hlen(f"asynchronous:job:{job_id}") > 0
+            assert look(office.front, job_id)["status"] == "queued"
+    done(office.front, *ids)
+
+
+@pytest.mark.parametrize("path", ["/jobs/{}", "/jobs/{}?wait=5", "/jobs/{}/events"])
+def test_a_job_that_is_unknown_is_a_404_and_what_is_no_id_a_422(front: Server, path: str) -> None:
+    assert front.get(path.format(uuid4())).status_code == 404
+    answer = front.get(path.format("seven"))
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+
+
+@pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon"])
+def test_a_wait_that_is_no_time_is_a_422(front: Server, wait: str) -> None:
+    assert front.get(f"/jobs/{hand_in(front)}?wait={wait}").status_code == 422
+
+
+# Idempotency-Key
+
+
+def keyed(key: str) -> dict[str, str]:
+    return {"Idempotency-Key": key}
+
+
+def test_the_same_idempotency_key_and_body_is_the_same_job(front: Server) -> None:
+    key = str(uuid4())
+    first = submit(front, SEVEN, keyed(key))
+    ended(front, first.json()["job_id"])
+    again = submit(front, SEVEN, keyed(key))
+    assert (again.status_code, again.content) == (202, first.content)
+    assert again.headers["location"] == first.headers["location"]
+    assert submit(front, SEVEN, keyed(str(uuid4()))).json()["job_id"] != first.json()["job_id"]
+
+
+def test_the_same_idempotency_key_with_another_body_is_a_422(front: Server) -> None:
+    key = str(uuid4())
+    submit(front, SEVEN, keyed(key))
+    for other in (submit(front, poisoned(1), keyed(key)), submit(front, SEVEN, keyed(key), ordering_key="a")):
+        assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
+        assert "Idempotency-Key" in other.json()["detail"]
+
+
+def test_an_idempotency_key_that_comes_from_many_threads_at_once_is_one_job(office: Office) -> None:
+    key = str(uuid4())
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: submit(office.front, SEVEN, keyed(key)), range(48)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    (job,) = done(office.front, answers[0].json()["job_id"])
+    assert job["attempts"] == 1
+
+
+def test_an_idempotency_key_that_is_too_long_is_a_422(front: Server) -> None:
+    assert submit(front, SEVEN, keyed("k" * 256)).status_code == 422
+
+
+# Calling off
+
+
+def test_what_has_not_begun_can_be_called_off_and_is_never_done(office: Office) -> None:
+    with ThreadPoolExecutor(1) as threads, hung(office.predictor):
+        job_ids = hand_in_all(office.front, [SEVEN] * 5)
+        waiting = threads.submit(ended, office.front, job_ids[0])
+        for job_id in job_ids:
+            answer = office.front.client.delete(f"/jobs/{job_id}")
+            assert (answer.status_code, answer.json()["status"]) == (200, "failed")
+            assert "called off" in answer.json()["error"]
+        assert waiting.result() == look(office.front, job_ids[0])
+    done(office.front, *hand_in_all(office.front, [SEVEN] * 3))
+    for job_id in job_ids:
+        job = look(office.front, job_id)
+        assert (job["status"], job["prediction"], job["attempts"], job["started_at"]) == ("failed", None, 0, None)
+        assert office.front.client.delete(f"/jobs/{job_id}").status_code == 409
+    assert not dead_letters(office.front).keys() & set(job_ids)
+
+
+def test_what_is_done_cannot_be_called_off(front: Server) -> None:
+    (job,) = done(front, hand_in(front))
+    assert front.client.delete(f"/jobs/{job['job_id']}").status_code == 409
+    assert look(front, job["job_id"]) == job
+    assert front.client.delete(f"/jobs/{uuid4()}").status_code == 404
+    assert front.client.delete("/jobs/seven").status_code == 422
+
+
+# The predictor's batches
+
+
+def test_a_bad_item_fails_alone_and_the_rest_of_its_batch_is_done(office: Office) -> None:
+    with hung(office.predictor):
+        first, *ids = hand_in_all(office.front, [SEVEN] * 25)
+        bad = hand_in(office.front, poisoned())
+        ids += hand_in_all(office.front, [SEVEN] * 25)
+    assert {job["attempts"] for job in done(office.front, first, *ids)} == {1}
+    job = ended(office.front, bad)
+    assert (job["status"], job["attempts"], job["prediction"]) == ("failed", 2, None)
+    letter = dead_letters(office.front)[bad]
+    assert letter["error"] == job["error"]
+    assert (letter["attempts"], letter["pixels"]) == (2, [POISON, *SEVEN["pixels"][1:]])
+
+
+def test_jobs_that_have_piled_up_are_done_in_few_inferences(office: Office) -> None:
+    before = [office.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum")]
+    with hung(office.predictor):
+        ids = hand_in_all(office.front, [SEVEN] * 100)
+    done(office.front, *ids)
+    count, rows = (office.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum"))
+    assert rows - before[1] == 100
+    assert count - before[0] <= 4
+
+
+def test_the_predictor_counts_attempts_by_how_they_ended_and_jobs_that_have_not(office: Office) -> None:
+    def counted() -> list[float]:
+        return [office.predictor.metric("jobs_total", outcome=outcome) for outcome in ("done", "retry", "dead")]
+
+    before = counted()
+    good, bad = hand_in(office.front), hand_in(office.front, poisoned())
+    done(office.front, good)
+    ended(office.front, bad)
+    wait_until(lambda: counted() == [before[0] + 1, before[1] + 1, before[2] + 1], 5)
+    wait_until(lambda: office.predictor.metric("jobs_open") == 0, 5)
+
+
+def test_a_trace_goes_through_the_queue(office: Office) -> None:
+    trace = uuid4().hex
+    job_id = hand_in(office.front, SEVEN, {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    done(office.front, job_id)
+    (line,) = office.front.logged(trace_id=trace)
+    assert (line["path"], line["status"], line["job_id"]) == ("/jobs", 202, job_id)
+    (line,) = office.predictor.logged(trace_id=trace)
+    assert job_id in line["message"]

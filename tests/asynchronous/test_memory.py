@@ -1,0 +1,287 @@
+"""What the queue takes of Redis' memory it gives back: what has ended expires, and what is kept is bounded."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from redis.asyncio import Redis
+
+from asynchronous.delivery.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
+from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome, Values
+from common.prediction.payload import to_payload
+from tests.support.queue_model import FIXED, FOREVER
+from tests.support.redis_servers import OTHERS, RedisServer, redis_server
+
+AT_ONCE = 64
+TTL = 1
+PAYLOAD = to_payload(np.zeros((1, 64), np.float32))
+PREDICTION = b'{"digit":7,"confidence":0.98,"probabilities":[0,0,0,0,0,0,0,0.98,0.01,0.01]}'
+MOST_LEFT = 3 * 2**20
+
+
+@asynccontextmanager
+async def brokers(server: RedisServer, job_ttl: int = TTL) -> AsyncIterator[tuple[Redis, Broker]]:
+    """On an empty server."""
+    async with Redis(port=server.port) as redis:
+        await redis.flushdb()
+        broker = Broker(redis, job_ttl, TTL)
+        await broker.open()
+        yield redis, broker
+
+
+async def submit(broker: Broker, number: int) -> str:
+    """Every tenth with an ordering key, every other with an Idempotency-Key."""
+    ordering_key = f"key-{number % 70}" if number % 10 == 0 else ""
+    idempotency_key = f"once-{uuid4()}" if number % 2 else ""
+    fields: dict[str, str | bytes | float] = {
+        "payload": PAYLOAD,
+        "submitted_at": time.time(),
+        "callback_url": "",
+        "traceparent": "",
+    }
+    return await broker.submit(str(uuid4()), fields, 10_000, ordering_key, idempotency_key, "digest")
+
+
+def outcome(number: int, job: Claimed) -> Outcome:
+    """Most are done; a few are tried again, or dead."""
+    kind: Kind = "dead" if number % 200 == 7 else "retry" if number % 50 == 9 and job.attempts == 1 else "done"
+    return Outcome(job, kind, PREDICTION if kind == "done" else "ValueError: so it is", job.attempts)
+
+
+async def used_memory(redis: Redis) -> int:
+    return int((await redis.info("memory"))["used_memory"])
+
+
+async def work(broker: Broker, jobs: int) -> int:
+    """Hand them in and do them, a batch at a time, by predictors that are replaced; gives how many were begun."""
+    begun = submitted = 0
+    while await broker.release_due() or submitted < jobs:
+        predictor = f"predictor-{submitted // 10_000}"
+        numbers = range(submitted, min(submitted + AT_ONCE, jobs))
+        await asyncio.gather(*[submit(broker, number) for number in numbers])
+        submitted += len(numbers)
+        claimed = await broker.claim(predictor, 2 * AT_ONCE, 1)
+        await broker.settle(predictor, [outcome(begun + place, job) for place, job in enumerate(claimed)])
+        begun += len(claimed)
+    return begun
+
+
+async def take_and_give_back(server: RedisServer, jobs: int, job_ttl: int) -> None:
+    async with brokers(server, job_ttl) as (redis, broker):
+        await work(broker, AT_ONCE)  # the scripts are there
+        before = await used_memory(redis)
+        assert await work(broker, jobs) >= jobs  # some of them twice
+        at_its_end = await used_memory(redis)
+
+        assert await redis.xlen(STREAM) == 0
+        assert await broker.release_due() == 0
+        await deliver(redis)
+        await asyncio.sleep(max(job_ttl, TTL) + 0.2)  # dead letters' jobs are kept for longer
+        await broker.forget_dead(100)
+        assert await redis.xinfo_consumers(STREAM, GROUP) == []
+        assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
+        assert {key.decode() async for key in redis.scan_iter(count=1_000)} <= FIXED
+        for stream in (STREAM, "asynchronous:finished"):
+            assert await redis.xlen(stream) == 0
+        assert await redis.xlen(DEAD_LETTERS) <= 10_100
+        await asyncio.sleep(0.5)  # a table of keys that has become too large is made smaller on the way
+        after = await used_memory(redis)
+        print(f"{jobs:,} jobs: used memory {before:,} bytes, at their end {at_its_end:,}, afterwards {after:,}")
+        assert after - before < MOST_LEFT
+
+
+async def deliver(redis: Redis) -> None:
+    """What has ended is brought to the result database, which need not be there for this."""
+    outbox = Outbox(redis, TTL)
+    await outbox.open()
+    while finished := await outbox.finished("delivery", 1_000, 1):
+        await outbox.stored([entry for entry, _, _ in finished])
+
+
+@pytest.mark.parametrize(
+    ("jobs", "job_ttl"),
+    [
+        pytest.param(1_000, 1, id="quick", marks=pytest.mark.full),
+        pytest.param(100_000, 10, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
+    ],
+)
+def test_what_the_queue_takes_of_memory_it_gives_back(valkey: RedisServer, jobs: int, job_ttl: int) -> None:
+    asyncio.run(take_and_give_back(valkey, jobs, job_ttl))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", OTHERS)
+def test_so_it_does_on_other_servers(kind: str) -> None:
+    with redis_server(kind) as server:
+        asyncio.run(take_and_give_back(server, 1_000, 1))
+
+
+@pytest.mark.full
+def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> None:
+    """The delivery process does not run: results are listed for it as long as they are kept, and no longer."""
+
+    async def check() -> None:
+        async with brokers(valkey, job_ttl=60) as (redis, broker):
+            await work(broker, 1_000)
+            await asyncio.sleep(TTL + 0.1)
+            await work(broker, 1)
+            assert await redis.xlen("asynchronous:finished") <= 200
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> None:
+    async def check() -> None:
+        async with brokers(valkey, job_ttl=60) as (redis, broker):
+            for _ in range(2):
+                await submit_plain(broker, callback_url="http://receiver/hook")
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                await asyncio.sleep(TTL + 0.1)
+            assert await redis.zcard("asynchronous:webhooks") == 1
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisServer) -> None:
+    async def check() -> None:
+        async with brokers(valkey) as (redis, broker):
+            for _ in range(2):
+                job_id = await submit_plain(broker)
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "dead", "so it is", 1)])
+                assert [fields[b"job_id"].decode() for _, fields in await broker.dead_letters(10)] == [job_id]
+                await asyncio.sleep(0.6 * TTL)
+                assert len(await broker.dead_letters(10)) == 1
+                await asyncio.sleep(0.6 * TTL)
+                assert await broker.dead_letters(10) == []
+            assert not await redis.exists(DEAD_LETTERS)
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(
+    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check() -> None:
+        async with brokers(valkey) as (redis, _):
+            outbox = Outbox(redis, TTL)
+            await outbox.open()
+            for number in range(3):
+                await outbox.finished(f"delivery-{number}", 1, 1)
+            monkeypatch.setattr("asynchronous.delivery.outbox.SILENT_MS", 20)
+            await asyncio.sleep(0.3)
+            await outbox.open()
+            assert await redis.xinfo_consumers(FINISHED, DELIVERIES) == []
+
+    asyncio.run(check())
+
+
+# Jobs that have waited for so long that they are given up
+
+
+async def submit_plain(broker: Broker, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
+    fields: Values = {"payload": PAYLOAD, "submitted_at": time.time(), "callback_url": callback_url}
+    return await broker.submit(str(uuid4()), fields, 100, ordering_key, once, "digest")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("ordering_key", ["", "key"])
+def test_jobs_that_waited_too_long_are_counted_no_more(valkey: RedisServer, ordering_key: str) -> None:
+    """Else they would take the place of others for ever."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (redis, broker):
+            for _ in range(3):
+                await submit_plain(broker, ordering_key)
+            await asyncio.sleep(TTL + 0.1)
+            assert await broker.claim("predictor", 10, 1) == []
+            assert (await redis.xlen(STREAM), await broker.release_due()) == (0, 0)
+            assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
+
+            fresh = await submit_plain(broker, ordering_key)
+            assert [job.job_id for job in await broker.claim("predictor", 10, 1)] == [fresh]
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("ordering_key", ["", "key"])
+def test_a_job_that_waited_too_long_for_its_retry_is_gone_for_good(valkey: RedisServer, ordering_key: str) -> None:
+    async def check() -> None:
+        async with brokers(valkey) as (redis, broker):
+            await submit_plain(broker, ordering_key)
+            (job,) = await broker.claim("predictor", 1, 1)
+            await broker.settle("predictor", [Outcome(job, "retry", "so it is", 1, time.time())])
+            await asyncio.sleep(TTL + 0.1)
+            assert await broker.release_due() == 0
+            assert await broker.claim("predictor", 1, 1) == []
+            assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
+
+            fresh = await submit_plain(broker, ordering_key)
+            assert [job.job_id for job in await broker.claim("predictor", 1, 1)] == [fresh]
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_what_is_behind_a_job_that_waited_too_long_for_its_retry_is_done(valkey: RedisServer) -> None:
+    """Its line goes on, which later jobs have kept from expiring with it."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (_, broker):
+            await submit_plain(broker, "key")
+            (job,) = await broker.claim("predictor", 1, 1)
+            await broker.settle("predictor", [Outcome(job, "retry", "so it is", 1, time.time())])
+            await asyncio.sleep(0.6 * TTL)
+            behind = [await submit_plain(broker, "key") for _ in range(2)]
+            await asyncio.sleep(0.6 * TTL)
+            assert await broker.release_due() == 2
+            for job_id in behind:
+                (job,) = await broker.claim("predictor", 10, 1)
+                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                assert job.job_id == job_id
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_the_line_and_the_idempotency_key_of_a_job_last_as_long_as_it_does(valkey: RedisServer) -> None:
+    """Which is longer than at first if it had to wait."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (_, broker):
+            job_id = await submit_plain(broker, "key", "once")
+            await asyncio.sleep(0.6 * TTL)
+            (job,) = await broker.claim("predictor", 1, 1)
+            await asyncio.sleep(0.6 * TTL)
+            assert await submit_plain(broker, "key", "once") == job_id
+            behind = await submit_plain(broker, "key")
+            assert await broker.claim("predictor", 10, 1) == []
+            await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+            assert [job.job_id for job in await broker.claim("predictor", 10, 1)] == [behind]
+
+    asyncio.run(check())
+
+
+@pytest.mark.full
+def test_a_job_that_was_worked_on_for_too_long_is_gone_for_good(valkey: RedisServer) -> None:
+    """Its result has no job to belong to: what is shown of a job is whole, or not there."""
+
+    async def check() -> None:
+        async with brokers(valkey) as (_, broker):
+            await submit_plain(broker)
+            (job,) = await broker.claim("predictor", 1, 1)
+            await asyncio.sleep(TTL + 0.1)
+            await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+            assert await broker.get(job.job_id) == {}
+            assert await broker.release_due() == 0
+
+    asyncio.run(check())

@@ -1,0 +1,233 @@
+"""What cannot be kept is refused at once, and what was accepted is done although Redis is away or full (A1).
+
+A second proxy reaches Redis over a link that can fail, and takes few jobs.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic, sleep, time
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from asynchronous.queue import EVENTS, Broker
+from common.jobs.redis_connection import BROKEN
+from tests.support import fault_proxy as faults
+from tests.support.asynchronous_jobs import (
+    SEVEN,
+    TWICE,
+    Office,
+    another_proxy,
+    done,
+    ended,
+    events,
+    hand_in,
+    hand_in_all,
+    hung,
+    killed,
+    looks,
+    moment,
+    office_with,
+    submit,
+)
+from tests.support.fault_proxy import Fault, Link
+from tests.support.processes import wait_until
+from tests.support.service_process import Server, is_ready, poisoned
+
+FEW = 5
+SLACK_SECONDS = 1.0
+full = pytest.mark.full
+
+
+@dataclass(frozen=True, slots=True)
+class Linked(Office):
+    """And another proxy with its link to Redis, which takes only a few jobs."""
+
+    linked: Server
+    link: Link
+
+
+@pytest.fixture(scope="module")
+def office(poison: str) -> Iterator[Linked]:
+    with office_with(model_uri=poison, **TWICE) as office, Link(office.these.port("redis")).running() as link:
+        url = f"redis://127.0.0.1:{link.port}/0"
+        linked = another_proxy(office.these, redis_url=url, max_queued_jobs=FEW)
+        wait_until(lambda: is_ready(linked))
+        yield Linked(office.these, office.front, office.predictor, office.redis, linked, link)
+        linked.process.terminate()
+        linked.process.wait(20)
+
+
+def test_a_full_queue_is_a_429_at_once(office: Linked) -> None:
+    with hung(office.predictor):
+        ids = [hand_in(office.linked) for _ in range(FEW)]
+        began = monotonic()
+        answer = submit(office.linked)
+        assert monotonic() - began < SLACK_SECONDS
+        assert (answer.status_code, answer.headers["content-type"]) == (429, "application/problem+json")
+        assert int(answer.headers["retry-after"]) > 0
+        assert office.linked.client.delete(f"/jobs/{ids.pop()}").status_code == 200
+        ids.append(hand_in(office.linked))  # there is room again
+    done(office.front, *ids)
+    done(office.linked, hand_in(office.linked))
+
+
+def open_jobs(office: Linked) -> set[bytes]:
+    return set(office.redis.keys("asynchronous:job:*"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fault", "deadline_ms", "seconds"),
+    [
+        pytest.param(faults.REFUSE, 5_000, 0, id="refuses"),
+        pytest.param(faults.SWALLOW, 300, 0.3, id="hangs"),
+        pytest.param(faults.RESET, 5_000, 0, id="hangs up"),
+        pytest.param(Fault(answer=b"-LOADING Redis is loading the dataset in memory\r\n"), 5_000, 0, id="loads"),
+    ],
+)
+def test_while_redis_is_away_no_job_is_accepted(office: Linked, fault: Fault, deadline_ms: int, seconds: float) -> None:
+    before = open_jobs(office)
+    job_id = hand_in(office.linked)
+    done(office.linked, job_id)
+    headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
+    office.link.set(fault)
+    try:
+        for method, path in (("POST", "/jobs"), ("GET", f"/jobs/{job_id}"), ("DELETE", f"/jobs/{job_id}")):
+            began = monotonic()
+            answer = office.linked.client.request(method, path, json=SEVEN, headers=headers)
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+            assert int(answer.headers["retry-after"]) > 0
+            assert monotonic() - began < seconds + SLACK_SECONDS
+        assert not is_ready(office.linked)
+    finally:
+        office.link.set(faults.PASS)
+    assert len(open_jobs(office) - before) == 1
+    wait_until(lambda: is_ready(office.linked), 5)
+    done(office.linked, hand_in(office.linked))
+
+
+def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(office: Linked) -> None:
+    done(office.linked, hand_in(office.linked))
+    for fault in (faults.CUT, faults.CUT_BY_RESET, Fault(cut_after=0), Fault(cut_after=3, reset=True)):
+        office.link.set(fault, once=True)
+        answer = submit(office.linked, headers={"X-Request-Timeout-Ms": "1000"})
+        assert answer.status_code in (202, 503), answer.text
+        if answer.status_code == 202:
+            done(office.linked, answer.json()["job_id"])
+    office.link.set(faults.PASS)
+    wait_until(lambda: office.predictor.metric("jobs_open") == 0, 5)
+    done(office.linked, *[hand_in(office.linked) for _ in range(3)])
+
+
+@full
+@pytest.mark.parametrize("fault", [Fault(cut_after=0), Fault(cut_after=0, reset=True)])
+def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(office: Linked, fault: Fault) -> None:
+    """The connection breaks after Redis has called a job off, or queued a dead letter again."""
+
+    async def check(job_id: str, bad: str) -> None:
+        retry_once = Retry(NoBackoff(), 1, supported_errors=BROKEN)
+        async with Redis(port=office.link.port, retry=retry_once, single_connection_client=True) as redis:
+            broker = Broker(redis, job_ttl_seconds=60, result_ttl_seconds=60)
+            assert (await broker.cancel("none", ""), await broker.revive("none")) == (
+                None,
+                False,
+            )
+            office.link.set(fault, once=True)
+            assert await broker.cancel(job_id, "called off") == "cancelled"
+            assert await broker.cancel(job_id, "called off") == "failed"
+            office.link.set(fault, once=True)
+            assert await broker.revive(bad)
+            assert not await broker.revive(bad)
+
+    bad = hand_in(office.front, poisoned())
+    assert ended(office.front, bad)["status"] == "failed"
+    with hung(office.predictor):
+        asyncio.run(check(hand_in(office.front), bad))
+    assert ended(office.front, bad)["status"] == "failed"
+
+
+@pytest.mark.parametrize("seconds", [0.1, pytest.param(2.5, marks=full)])
+def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(office: Linked, seconds: float) -> None:
+    with ThreadPoolExecutor(2) as threads, hung(office.predictor):
+        job_id = hand_in(office.linked)
+        before = looks(office.redis)
+        waiting = threads.submit(ended, office.linked, job_id)
+        told = events(office.linked, job_id)
+        assert next(told)[0] == "queued"
+        wait_until(lambda: looks(office.redis) >= before + 2)
+        office.link.set(faults.REFUSE)
+        sleep(seconds)
+        office.link.set(faults.PASS)
+        sleep(0.1)
+        listening = threads.submit(list, told)
+        office.predictor.process.send_signal(18)
+        assert waiting.result()["status"] == "done"
+        assert listening.result()[-1][0] == "done"
+
+
+@full
+def test_who_waits_is_told_at_once_again_after_the_proxys_subscription_was_half_open(office: Linked) -> None:
+    """Else it looks for itself, a second after it came; what was half-open stays so when the link is whole again."""
+    wait_until(lambda: listeners(office) == 2)
+    office.link.set(faults.SWALLOW)
+    try:
+        sleep(5.5)
+        wait_until(lambda: listeners(office) == 1, 5)  # the other has given up
+    finally:
+        office.link.set(faults.PASS)
+    wait_until(lambda: listeners(office) == 2 and is_ready(office.linked), 10)
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(5):
+            with hung(office.predictor):
+                waiting = threads.submit(seconds_late, office.linked, hand_in(office.linked))
+                sleep(0.2)
+            assert waiting.result() < 0.5
+
+
+def listeners(office: Linked) -> int:
+    """How many proxies Redis tells what changes."""
+    return dict(office.redis.pubsub_numsub(EVENTS))[EVENTS.encode()]
+
+
+def seconds_late(front: Server, job_id: str) -> float:
+    """After the end of a job, until who waits for it has heard."""
+    job = ended(front, job_id)
+    return time() - moment(job, "finished").timestamp()
+
+
+@full
+def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(office: Linked) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        with hung(office.predictor):
+            ids = hand_in_all(office.front, [SEVEN] * 10)
+            before = looks(office.redis)
+            waiting = [threads.submit(ended, office.front, job_id) for job_id in ids]
+            told = events(office.front, ids[0])
+            assert next(told)[0] == "queued"
+            wait_until(lambda: looks(office.redis) >= before + len(ids) + 1)
+            killed(office.these.servers["redis"])
+            assert submit(office.front).status_code == 503
+            sleep(1.5)  # they look again meanwhile
+            office.these.start("redis")
+        assert {one.result()["status"] for one in waiting} == {"done"}
+        assert list(told)[-1][0] == "done"
+    done(office.front, *ids)
+
+
+@full
+def test_when_memory_is_full_new_jobs_are_refused_and_those_that_are_in_are_done(office: Linked) -> None:
+    with hung(office.predictor):
+        ids = hand_in_all(office.front, [SEVEN] * 20)
+        bad = hand_in(office.front, poisoned())
+        office.redis.config_set("maxmemory", 1)
+    try:
+        assert submit(office.front).status_code == 503
+        done(office.front, *ids)
+        assert ended(office.front, bad)["attempts"] == 2
+    finally:
+        office.redis.config_set("maxmemory", 0)
+    done(office.front, hand_in(office.front))

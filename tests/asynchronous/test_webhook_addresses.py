@@ -1,0 +1,148 @@
+"""Where a webhook may go: nowhere inside the network, unless that is allowed, and nowhere without a secret (A2).
+
+Three proxies on one Redis: one takes all addresses, one only public ones, one has no secret.
+"""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from time import monotonic
+from typing import NamedTuple
+
+import pytest
+from pydantic import SecretStr
+
+from asynchronous.delivery.webhook_sender import Webhooks, is_public
+from tests.support.asynchronous_jobs import another_proxy, submit
+from tests.support.processes import free_port, wait_until
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import System, system
+from tests.support.webhook_receiver import SECRET, SIGNING
+
+SHORT = "whsec_" + base64.b64encode(b"short").decode()
+
+INSIDE = [
+    "http://127.0.0.1:8000/hook",
+    "http://localhost/hook",
+    "http://10.0.0.1/hook",
+    "http://172.16.0.1/hook",
+    "http://192.168.1.1/hook",
+    "http://169.254.169.254/latest/meta-data",
+    "http://100.64.0.1/hook",
+    "http://0.0.0.0/hook",
+    "http://224.0.0.1/hook",
+    "http://2130706433/hook",
+    "http://0x7f.1/hook",
+    "http://[::1]/hook",
+    "http://[::]/hook",
+    "http://[::ffff:127.0.0.1]/hook",
+    "http://[::ffff:a00:1]/hook",
+    "http://[64:ff9b::7f00:1]/hook",
+    "http://[2002:7f00:1::]/hook",
+    "http://[fd00::1]/hook",
+    "http://[fe80::1]/hook",
+]
+
+
+class Office(NamedTuple):
+    """The proxies."""
+
+    these: System
+    front: Server
+    public: Server
+    unsigned: Server
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    with system("asynchronous") as these:
+        these.start("redis")
+        proxies = [another_proxy(these, **settings) for settings in (SIGNING, {"webhook_secret": SECRET}, {})]
+        wait_until(lambda: all(map(is_ready, proxies)))
+        yield Office(these, *proxies)
+        for proxy in proxies:
+            proxy.process.terminate()
+
+
+@pytest.mark.parametrize("url", INSIDE)
+def test_an_address_inside_the_network_is_a_422(office: Office, url: str) -> None:
+    answer = submit(office.public, callback_url=url)
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert "callback_url" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700:4700::1111", True),
+        ("64:ff9b::808:808", True),
+        ("64:ff9b:1::808:808", False),
+        ("fec0::1", False),
+        ("::127.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("ff0e::1", False),
+    ],
+)
+def test_only_the_internets_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(address) == public
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "example.com",
+        "http://",
+        "http://user:word@8.8.8.8/hook",
+        "http://example.com:99999/",
+        "http://8.8.8.8/" + "a" * 2_000,
+    ],
+)
+def test_what_is_no_address_for_webhooks_is_a_422(office: Office, url: str) -> None:
+    for front in (office.front, office.public):
+        assert submit(front, callback_url=url).status_code == 422
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b", "xn--a.com", "-.com", "%00.com", "a b.com", "\u2024"])
+def test_no_name_of_a_host_makes_the_proxy_fail(office: Office, host: str) -> None:
+    assert submit(office.public, callback_url=f"http://{host}/").status_code in (202, 422)
+
+
+def test_without_a_secret_no_callback_url_is_taken(office: Office) -> None:
+    answer = submit(office.unsigned, callback_url="http://8.8.8.8/hook")
+    assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert "WEBHOOK_SECRET" in answer.json()["detail"]
+
+
+@pytest.mark.full
+def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(office: Office) -> None:
+    servers = [
+        office.these.launch(name, asynchronous_port=free_port(), webhook_secret=secret)
+        for name, secret in (("asynchronous", "hunter2-hunter2"), ("delivery", "whsec_hunter2"), ("delivery", SHORT))
+    ]
+    for server in servers:
+        assert server.process.wait(20) != 0
+        log = server.log.read_text()
+        assert "WEBHOOK_SECRET" in log
+        assert "whsec_ and" in log  # what is expected
+        assert "Traceback" not in log
+        assert "hunter2" not in log
+        assert SHORT not in log
+
+
+def test_a_name_in_another_script_is_looked_up_as_the_request_spells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other rules than a browser's it would be fass.de, which is somebody else's."""
+    asked = []
+
+    async def look_up(host: str, *_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        return [(0, 0, 0, "", ("93.184.215.14", 443))]
+
+    async def check() -> None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        await Webhooks(SecretStr(SECRET), allow_private=False).check("http://faß.de/hook", monotonic() + 5)
+
+    asyncio.run(check())
+    assert asked == ["xn--fa-hia.de"]

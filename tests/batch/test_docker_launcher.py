@@ -1,0 +1,74 @@
+"""LAUNCHER=docker: each job in a container of its own, which outlives a killed manager and leaves nothing behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.batch_manager import Manager, ids, manager
+from tests.support.digit_datasets import write_data
+from tests.support.processes import ROOT, output_of, wait_until
+
+ROWS = 40
+pytestmark = [pytest.mark.full, pytest.mark.docker]
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    name = f"batch-test-{uuid4().hex[:8]}"
+    output_of("docker", "build", "--quiet", "--tag", name, "--file", "batch/Dockerfile", ".", folder=ROOT)
+    yield name
+    output_of("docker", "rmi", name)
+
+
+@pytest.fixture
+def these(tmp_path: Path, image: str) -> Iterator[Manager]:
+    with manager(tmp_path, launcher="docker", job_image=image, job_cpus=1) as these:
+        write_data(these.data / "scans", ROWS, row_group=10)
+        these.start()
+        yield these
+
+
+def containers(run_id: str, *options: str) -> list[str]:
+    """The containers of a run, ended ones too."""
+    label = f"label=serving-patterns.batch.run={run_id}"
+    return output_of("docker", "ps", "--all", "--quiet", "--filter", label, *options).splitlines()
+
+
+def test_a_job_is_a_container_which_is_gone_when_the_run_is_done(these: Manager) -> None:
+    run_id = these.run("out")
+    wait_until(lambda: containers(run_id))
+    run = these.ended(run_id)
+    assert run["state"] == "done", run
+    assert ids(these.data / "out") == list(range(ROWS))
+    assert containers(run_id) == []
+
+
+def test_the_manager_is_killed_and_its_container_goes_on_one_that_is_killed_is_taken_up_again(these: Manager) -> None:
+    run_id = these.run("out")
+    (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
+    these.kill()
+    assert containers(run_id) == [container]
+    these.start()
+    run = these.ended(run_id)
+    assert (run["state"], run["attempts"]) == ("done", 1)
+    run_id = these.run("again")
+    (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
+    output_of("docker", "kill", container)
+    run = these.ended(run_id)
+    assert (run["state"], run["attempts"], run["deaths"]) == ("done", 2, 1)
+    assert containers(run_id) == []
+
+
+def test_cancelling_ends_the_container_and_an_image_that_is_not_there_is_said(these: Manager) -> None:
+    run_id = these.run("out")
+    wait_until(lambda: containers(run_id, "--filter", "status=running"))
+    these.post(f"/runs/{run_id}/cancel", 202)
+    assert these.ended(run_id)["state"] == "cancelled"
+    assert containers(run_id) == []
+    these.stop()
+    these.start(job_image="no-such-image-here", max_deaths=1)
+    run = these.ended(these.run("none"))
+    assert run["state"] == "failed"
+    assert "could not be started" in run["errors"][0]

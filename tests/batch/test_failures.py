@@ -1,0 +1,229 @@
+"""What can be wrong with data, disk, model or settings of a batch job: each is told, and nothing is half published."""
+
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from onnx import helper
+
+from tests.support.parquet_data import (
+    LIST,
+    contents,
+    leftovers,
+    parts,
+    pictures,
+    ran,
+    rejected_of,
+    rows_of,
+    stamps,
+    state,
+    write,
+)
+from tests.support.pictures import SEVEN, encoded
+from tests.support.service_process import MLP
+
+GOOD = [1.0] * 64
+BAD: dict[str, Any] = {
+    "a missing picture": None,
+    "63 numbers": GOOD[1:],
+    "NaN": [float("nan"), *GOOD[1:]],
+    "17": [17.0, *GOOD[1:]],
+    "no ink": [0.0] * 64,
+}
+
+
+def table(**columns: Any) -> pa.Table:
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
+
+
+def test_each_bad_file_and_row_is_told_and_the_good_ones_are_done(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    write(data / "good.parquet", pictures(10))
+    write(data / "rows.parquet", [GOOD, *BAD.values()], pa.list_(pa.float32()))
+    pngs = [encoded(SEVEN), b"no picture", encoded(SEVEN)[:80], None]
+    pq.write_table(table(id=["png-good", "png-1", "png-2", "png-3"], image=pngs), data / "pngs.parquet")
+    (data / "corrupt.parquet").write_bytes(bytes(range(256)) * 10)
+    (data / "empty.parquet").write_bytes(b"")
+    whole = write(tmp_path / "whole", pictures(2_000)).read_bytes()
+    (data / "truncated.parquet").write_bytes(whole[: len(whole) // 2])
+    (data / "middle.parquet").write_bytes(whole[:5_000] + b"\xff" * 5_000 + whole[10_000:])
+    pq.write_table(table(pixels=[GOOD]), data / "column.parquet")
+    pq.write_table(table(id=[1], pixels=[["ink"] * 64]), data / "dtype.parquet")
+    pq.write_table(table(id=[1], image=["text"]), data / "text.parquet")
+    pq.write_table(pq.read_table(data / "good.parquet").slice(0, 0), data / "none.parquet")
+
+    said = ran(data, out, code=1)
+    errors = state(out)["errors"]
+    for name in ("corrupt", "empty", "truncated", "column", "dtype", "text", "middle"):
+        (error,) = [error for error in errors if f"/{name}.parquet: " in error]
+        assert error in said
+    assert "expected the columns id and pixels" in "".join(errors)
+    assert (state(out)["status"], state(out)["failed_chunks"], state(out)["rejected"]) == ("failed", 7, 8)
+    assert not (out / "_SUCCESS").exists()
+    assert leftovers(out) == []
+    assert set(rows_of(out)) == {f"good-{row}" for row in range(10)} | {"rows-0", "png-good"}
+    reasons = rejected_of(out)
+    assert set(reasons) == {f"rows-{row}" for row in range(1, 6)} | {"png-1", "png-2", "png-3"}
+    assert [reasons[f"rows-{row}"].partition(": ")[2][:19] for row in range(1, 6)] == [
+        "expected 64 numbers",
+        "expected 64 numbers",
+        "expected numbers fr",
+        "expected numbers fr",
+        "a picture without i",
+    ]
+
+
+@pytest.mark.full
+def test_more_rejected_rows_than_allowed_fail_the_run_also_when_it_is_tried_again(tmp_path: Path) -> None:
+    """In one chunk, or in several chunks and attempts together."""
+    source = write(tmp_path / "data" / "a.parquet", [GOOD, None, None, None] * 4, LIST, row_group_size=4)
+    settings: dict[str, Any] = {"chunk_rows": 4, "workers": 1}
+    for limit, chunks, attempts in ((2, 0, 1), (7, 4, 2)):
+        out = tmp_path / f"out-{limit}"
+        for _ in range(attempts):
+            said = ran(source, out, code=1, max_rejected_rows=limit, **settings)
+            assert f"over {limit} rows are no pictures" in said
+            assert state(out)["status"] == "failed"
+            assert not (out / "_SUCCESS").exists()
+            assert len(parts(out)) <= chunks
+    ran(source, out, max_rejected_rows=12, **settings)
+    assert len(rejected_of(out)) == state(out)["rejected"] == 12
+    assert state(out)["rows"] == 16
+
+
+@pytest.mark.full
+def test_no_file_is_told_and_no_row_is_a_run_with_nothing_in_it(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for source, words in (("empty", "expected Parquet files"), ("nowhere", "there is no such file or folder")):
+        out = tmp_path / f"out-{source}"
+        assert words in ran(tmp_path / source, out, code=1)
+        assert state(out)["status"] == "failed"
+        assert words in state(out)["errors"][0]
+        assert not (out / "_SUCCESS").exists()
+    schema = pa.schema({"id": pa.int64(), "pixels": LIST})
+    (tmp_path / "rowless").mkdir()
+    pq.write_table(schema.empty_table(), tmp_path / "rowless" / "group.parquet")
+    pq.ParquetWriter(tmp_path / "rowless" / "none.parquet", schema).close()
+    assert "done: 0 rows" in ran(tmp_path / "rowless", tmp_path / "out")
+    assert (tmp_path / "out" / "_SUCCESS").exists()
+    said = ran(tmp_path / "rowless" / "none.parquet", tmp_path / "trial", "--trial", code=1)
+    assert "no row" in said
+
+
+def fails_on_sixteen(path: Path) -> Path:
+    """The mlp reader, but it looks up the first pixel in a table that is one too short for 16."""
+    model = onnx.load(MLP)
+    for node in model.graph.node:
+        node.output[:] = ["quick" if name == "probabilities" else name for name in node.output]
+    nodes = [
+        helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
+        helper.make_node("Cast", ["corner"], ["index"], to=onnx.TensorProto.INT64),
+        helper.make_node("Gather", ["table", "index"], ["found"]),
+        helper.make_node("Add", ["quick", "found"], ["probabilities"]),
+    ]
+    model.graph.node.extend(nodes)
+    constants = {"zero": np.array([0]), "one": np.array([1]), "table": np.zeros(16, np.float32)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.full
+def test_a_row_that_the_model_cannot_process_fails_its_chunk_alone(tmp_path: Path) -> None:
+    features = pictures(60)
+    features[:, 0] = 0
+    features[25, 0] = 16
+    source = write(tmp_path / "a.parquet", features, row_group_size=20)
+    model = fails_on_sixteen(tmp_path / "mlp.onnx")
+    said = ran(source, tmp_path / "out", code=1, model_uri=model, chunk_rows=20)
+    assert f"{source}: the model mlp cannot process this input" in said
+    assert (state(tmp_path / "out")["status"], state(tmp_path / "out")["failed_chunks"]) == ("failed", 1)
+    assert len(rows_of(tmp_path / "out")) == 40
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+
+
+@pytest.mark.full
+def test_what_is_wrong_with_model_settings_or_output_is_one_line(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.parquet", pictures(10))
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"model_uri": tmp_path / "no.onnx"}, "no.onnx"),
+        ({"model_uri": source}, "a.parquet"),
+        ({"model_uri": MLP.with_name("quality.onnx")}, "quality reads no digits"),
+        ({"model_sha256": "0" * 64}, "0000"),
+        ({"workers": 0}, "WORKERS"),
+        ({"chunk_rows": "many"}, "CHUNK_ROWS"),
+    ]
+    for number, (settings, words) in enumerate(cases):
+        said = ran(source, tmp_path / f"out-{number}", code=1, **settings)
+        assert words in said
+        assert not parts(tmp_path / f"out-{number}")
+    (tmp_path / "file").write_text("no folder")
+    assert "file" in ran(source, tmp_path / "file", code=1)
+    said = ran(source, tmp_path / "out", "--first=yesterday", code=2)
+    assert "first" in said
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.full
+@pytest.mark.mount
+def test_a_full_disk_fails_the_run_which_goes_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
+    source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=2_500), small_disk / "out"
+    said = ran(source, out, code=1, chunk_rows=2_500)
+    assert "No space left on device" in said
+    assert state(out)["status"] == "failed"
+    assert "No space left on device" in state(out)["errors"][0]
+    assert not (out / "_SUCCESS").exists()
+    assert leftovers(out) == []
+    before = stamps(out)
+    assert 0 < len(before) < 8
+
+    filler = small_disk / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file:
+            while file.write(b"\0" * 4_096) == 4_096:
+                pass
+    except OSError:
+        pass
+    assert "No space left on device" in ran(source, out, code=1, chunk_rows=2_500)  # not even its state can be told
+    assert stamps(out) == before
+
+    filler.unlink()
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    ran(source, out, chunk_rows=2_500)
+    assert before.items() < stamps(out).items()
+    ran(source, tmp_path / "whole", chunk_rows=2_500)
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.full
+def test_a_file_that_cannot_be_written_to_its_end_does_not_appear(tmp_path: Path) -> None:
+    source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=10_000), tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        said = ran(source, out, code=1, chunk_rows=10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in said
+    assert state(out)["status"] == "failed"
+    assert parts(out) == []
+    assert leftovers(out) == []
+    ran(source, out, chunk_rows=10_000)
+    assert len(rows_of(out)) == 20_000

@@ -1,0 +1,169 @@
+"""The manager as its callers have it: what is asked for, refused and looked up, by requests and on the page."""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from tests.support.batch_manager import CHUNKS, ROWS, Manager, assert_whole, filled
+from tests.support.browsers import ARGUMENTS
+from tests.support.digit_datasets import write_data
+from tests.support.processes import wait_until
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    with filled(tmp_path_factory.mktemp("batch"), max_running=2) as these:
+        yield these
+
+
+@pytest.fixture
+def slow(shared: Manager) -> Path:
+    """The model of its jobs."""
+    return shared.data.with_name("mlp.onnx")
+
+
+def make_links(these: Manager) -> None:
+    """Such as lead out of the data root, or nowhere; and a file."""
+    for name, target in (("link", "/usr"), ("loop", "loop"), ("with-link/out.parquet", "/etc/passwd")):
+        link = these.data / name
+        link.parent.mkdir(exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(target)
+    (these.data / "notes.txt").touch()
+
+
+def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Manager, slow: Path) -> None:
+    before = shared.server.metric("rows_done_total")
+    response = shared.server.client.post("/runs", json={"input": "scans", "output": str(shared.data / "abs/olute")})
+    assert response.status_code == 201
+    run_id = response.json()["id"]
+    assert response.headers["Location"] == f"/runs/{run_id}"
+    assert response.json()["output"] == "abs/olute"
+    taken = shared.post("/runs", 409, input="slow", output="abs/../abs/olute")
+    assert run_id in taken["detail"]
+    run = shared.ended(run_id)
+    assert_whole(shared, run)
+    assert run["model"]["sha256"] == sha256(slow.read_bytes()).hexdigest()
+    assert len(run["data_checksum"]) == 64
+    assert run["attempts"] == 1
+    assert run["created_at"] < run["started_at"] < run["finished_at"]
+    assert shared.server.metric("rows_done_total") == before + ROWS
+    wait_until(lambda: shared.server.metric("runs", state="done") >= 1)
+    assert run in shared.server.get("/runs?state=done").json()
+    assert shared.server.get("/runs?state=done&count=1").json()[0]["finished_at"]
+    for action in ("cancel", "retry"):
+        assert "done" in shared.post(f"/runs/{run_id}/{action}", 409)["detail"]
+    assert "answers to" in shared.post("/runs", 409, input="slow", output="abs/olute")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("../elsewhere", "out"),
+        ("/etc", "out"),
+        ("scans", "../out"),
+        ("scans", "/tmp/out"),
+        ("scans", "a/../../out"),
+        ("link", "out"),
+        ("link/inner", "out"),
+        ("scans", "link/out"),
+        ("with-link", "out"),
+        ("loop", "out"),
+        ("s3://bucket/scans", "out"),
+        ("scans", "scans"),
+        ("scans", "scans/out"),
+        ("scans", "."),
+        ("scans", "notes.txt"),
+        ("scans", "notes.txt/out"),
+        ("a/b", "a"),
+        (["slow", "scans"], "scans"),
+        ("scans\0", "out"),
+        ("x" * 300, "out"),
+        ("", "out"),
+        ([], "out"),
+        (7, "out"),
+    ],
+)
+def test_paths_that_lead_out_of_data_root_or_into_each_other_are_refused(
+    shared: Manager, source: object, output: str
+) -> None:
+    make_links(shared)
+    response = shared.server.client.post("/runs", json={"input": source, "output": output})
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), [("scans", "../{date}"), ("link", "{date}"), ("scans", "scans/{date}"), ("{date}", "{date}")]
+)
+def test_paths_of_schedules_are_refused_just_so(shared: Manager, source: str, output: str) -> None:
+    make_links(shared)
+    refused = shared.post("/schedules", 422, name="a", rule="monthly", input=source, output=output)
+    assert "leads out of it" in refused["detail"] or "a folder apart" in refused["detail"]
+
+
+def test_what_is_unknown_is_404_and_what_is_no_request_422(shared: Manager) -> None:
+    unknown = "00000000-0000-0000-0000-000000000000"
+    for method, path in (
+        ("GET", f"/runs/{unknown}"),
+        ("POST", f"/runs/{unknown}/cancel"),
+        ("POST", f"/runs/{unknown}/retry"),
+        ("GET", f"/schedules/{unknown}"),
+        ("DELETE", f"/schedules/{unknown}"),
+    ):
+        assert shared.server.client.request(method, path).status_code == 404
+    assert shared.server.get("/runs/first").status_code == 422
+    assert shared.server.get("/runs?state=lost").status_code == 422
+    assert "Extra inputs" in shared.post("/runs", 422, input="scans", output="out", outptu="out")["detail"]
+    assert (
+        "first <= last"
+        in shared.post("/runs", 422, input="a", output="b", first="2026-02-02", last="2026-02-01")["detail"]
+    )
+    shared.post("/runs", 422, input="scans", output="out", deadline_seconds=0)
+
+
+def test_a_schedule_is_kept_listed_and_removed(shared: Manager) -> None:
+    schedule = shared.schedule(rule="daily", time_zone="Europe/Berlin", output="out/{date}")
+    assert schedule["next_due"] in [f"{day}T{hour}:00:00Z" for hour in (22, 23) for day in [schedule["next_due"][:10]]]
+    assert schedule in shared.server.get("/schedules").json()
+    assert shared.server.client.delete(f"/schedules/{schedule['id']}").status_code == 204
+    assert schedule not in shared.server.get("/schedules").json()
+
+
+# The page
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_the_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(shared: Manager) -> None:
+    program = next(path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists())
+    errors: list[str] = []
+    write_data(shared.data / "watched", ROWS, row_group=ROWS // CHUNKS, seconds=1)  # the page looks every second
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, env=dict(os.environ))
+        page = browser.new_page(viewport={"width": 400, "height": 900})
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", lambda dialog: errors.append(dialog.message))
+        page.goto(shared.server.url)
+        page.get_by_label("Input").fill("watched")
+        page.get_by_label("Output").fill("page/<img src=x onerror=alert(1)>")
+        page.get_by_role("button", name="Start").click()
+        row = page.locator("li.run").filter(has_text="page/<img src=x onerror=alert(1)>")
+        expect(row.locator(".state")).to_have_text("running")
+        expect(row.locator(".figures")).to_contain_text("s to go")
+        row.get_by_role("button", name="Cancel").click()
+        expect(row.locator(".state")).to_have_text("cancelled", timeout=15_000)
+        row.get_by_role("button", name="Retry").click()
+        expect(row.locator(".state")).to_have_text("done", timeout=60_000)
+        expect(row.locator(".figures")).to_contain_text(f"{ROWS} of {ROWS} rows, {CHUNKS} of {CHUNKS} chunks")
+        assert page.locator("img").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.get_by_label("Output").fill("../out")
+        page.get_by_role("button", name="Start").click()
+        expect(page.locator("#start-problem")).to_contain_text("leads out of it")
+        browser.close()
+    assert errors == []

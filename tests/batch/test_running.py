@@ -1,0 +1,207 @@
+"""A batch job at work: its deadline, its progress, how it is cancelled, and that its output is its own."""
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batch.output.progress_bar import LINE_SECONDS
+from tests.support.parquet_data import (
+    JOB,
+    everything,
+    job,
+    leftovers,
+    parts,
+    pictures,
+    ran,
+    rows_of,
+    stamps,
+    state,
+    write,
+    write_slow,
+)
+from tests.support.processes import ROOT, wait_until
+from tests.support.service_process import slow_reader
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return slow_reader(tmp_path_factory.mktemp("model") / "mlp.onnx")
+
+
+# Time
+
+
+def test_a_run_that_will_miss_its_deadline_says_so_after_its_first_chunk(tmp_path: Path, slow: str) -> None:
+    source, output = write_slow(tmp_path / "data", chunks=400, seconds=1), tmp_path / "out"
+    with job(source, output, "--deadline-seconds=60", model_uri=slow, chunk_rows=20) as one:
+        wait_until(lambda: (output / "_progress.json").exists() and state(output)["at_risk"])
+        assert state(output)["status"] == "running"
+        assert state(output)["chunks"] < 20
+        assert state(output)["eta_seconds"] > 60
+        one.process.terminate()
+        assert one.ended()[0] == 130
+
+
+def test_a_run_stops_at_its_deadline_and_is_finished_later(tmp_path: Path, slow: str) -> None:
+    source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.2), tmp_path / "out"
+    said = ran(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
+    assert "the deadline is over" in said
+    assert (state(output)["status"], state(output)["at_risk"]) == ("late", True)
+    assert not (output / "_SUCCESS").exists()
+    before = stamps(output)
+    assert len(before) < 6
+    ran(source, output, "--deadline-seconds=90", model_uri=slow, chunk_rows=20)
+    assert before.items() < stamps(output).items()
+    assert len(rows_of(output)) == 120
+
+
+def test_the_deadline_holds_while_a_single_chunk_takes_longer(tmp_path: Path, slow: str) -> None:
+    source, output = write_slow(tmp_path / "data", chunks=1, seconds=16, rows=30_000), tmp_path / "out"
+    with job(source, output, "--deadline-seconds=3", model_uri=slow) as one:
+        code, _, _ = one.ended(seconds=40)  # the chunk takes a minute
+        assert code == 4
+    assert state(output)["status"] == "late"
+
+
+def test_a_run_can_be_told_to_finish_whatever_its_deadline(tmp_path: Path, slow: str) -> None:
+    source = write_slow(tmp_path / "data", chunks=4, seconds=0.2)
+    ran(source, tmp_path / "out", "--deadline-seconds=0.5", "--on-deadline=finish", model_uri=slow, chunk_rows=20)
+    progress = state(tmp_path / "out")
+    assert (progress["status"], progress["at_risk"]) == ("done", True)
+    assert len(parts(tmp_path / "out")) == 4
+
+
+# Progress
+
+
+def test_progress_only_grows(tmp_path: Path, slow: str) -> None:
+    source = write_slow(tmp_path / "data", chunks=10, seconds=0.4)
+    output = tmp_path / "out"
+    seen: list[dict[str, Any]] = []
+    with job(source, output, model_uri=slow, chunk_rows=20) as one:
+
+        def look() -> bool:
+            if (output / "_progress.json").exists():
+                seen.append(state(output))
+            return one.process.poll() is not None
+
+        wait_until(look, seconds=90)
+        code, _, _ = one.ended()
+    assert code == 0
+    for name in ("rows", "chunks", "updated_at"):
+        values = [one[name] for one in seen]
+        assert values == sorted(values)
+    assert len({one["rows"] for one in seen}) > 2
+    assert {one["started_at"] for one in seen} == {seen[0]["started_at"]}
+    assert [one["status"] for one in seen] == sorted(
+        (one["status"] for one in seen), reverse=True
+    )  # running, then done
+    assert any(one["eta_seconds"] for one in seen if one["status"] == "running")
+
+
+def test_a_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, slow: str) -> None:
+    source = write_slow(tmp_path / "data", chunks=6, seconds=0.2)
+    controller, terminal = pty.openpty()
+    command = [*JOB, f"--input={source}", f"--output={tmp_path / 'out'}"]
+    environment = os.environ | {"MODEL_URI": slow, "CHUNK_ROWS": "20", "WORKERS": "2", "TERM": "xterm"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while block := os.read(controller, 1 << 16):
+            shown += block
+    except OSError:  # so a terminal says that nobody is at its other end any more
+        pass
+    out, _ = process.communicate(timeout=30)
+    os.close(controller)
+    assert process.returncode == 0
+    assert "━" in shown.decode()
+    assert "rows/s" in shown.decode()
+    assert out.decode() == "done: 120 rows, 0 set aside\n"
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_cancelled_run_says_so_at_once_and_can_go_on(tmp_path: Path, slow: str, number: signal.Signals) -> None:
+    """SIGTERM as a manager sends it, to the job alone; Ctrl-C as a terminal sends it, to all of its processes."""
+    source = write_slow(tmp_path / "data", chunks=8, seconds=0.3)
+    output = tmp_path / "out"
+    with job(source, output, model_uri=slow, chunk_rows=20) as one:
+        one.wait_for_parts(2)
+        if number == signal.SIGTERM:
+            one.process.send_signal(number)
+        else:
+            os.killpg(one.process.pid, number)
+        code, _, errors = one.ended(seconds=5)
+        wait_until(lambda: not one.members(), seconds=2)
+    assert code == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "cancelled: start it again to go on"
+    assert state(output)["status"] == "cancelled"
+    assert not (output / "_SUCCESS").exists()
+    before = stamps(output)
+    ran(source, output, model_uri=slow, chunk_rows=20)
+    assert before.items() < stamps(output).items()
+    assert leftovers(output) == []
+
+
+def test_a_run_is_cancelled_as_well_before_its_first_chunk(tmp_path: Path) -> None:
+    """While thousands of footers are read, and during a trial."""
+    first = write(tmp_path / "data" / "0.parquet", pictures(2, seed=0))
+    for number in range(1, 6_000):
+        (tmp_path / "data" / f"{number}.parquet").hardlink_to(first)
+    for options in ([], ["--trial"]):
+        with job(tmp_path / "data", tmp_path / "out", *options) as one:
+            wait_until(lambda one=one: opened(one.process.pid, tmp_path / "data"))  # type: ignore[misc]
+            one.process.send_signal(signal.SIGTERM)
+            code, _, errors = one.ended(seconds=5)
+        assert "Traceback" not in errors
+        assert code == 130
+
+
+def opened(process: int, folder: Path) -> bool:
+    """Whether a process reads a file of this folder."""
+    files = []
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            files.append(file.readlink())
+        except OSError:
+            continue  # closed meanwhile
+    return any(file.parent == folder for file in files)
+
+
+# One output, one job
+
+
+def test_a_second_job_on_an_output_is_refused_and_disturbs_nothing(tmp_path: Path, slow: str) -> None:
+    source = write_slow(tmp_path / "data", chunks=8, seconds=0.2)
+    settings: dict[str, Any] = {"model_uri": slow, "chunk_rows": 20}
+    with job(source, tmp_path / "out", **settings) as first:
+        first.wait_for_parts(1)
+        begun = time.monotonic()
+        os.killpg(first.process.pid, signal.SIGSTOP)
+        before = everything(tmp_path / "out")
+        for retry in ("all", "none"):
+            said = ran(source, tmp_path / "out", f"--retry={retry}", code=3, **settings)
+            assert f"process {first.process.pid} works on it" in said
+        ran(tmp_path / "nowhere", tmp_path / "out", code=3)
+        assert everything(tmp_path / "out") == before
+        time.sleep(max(0.0, begun + LINE_SECONDS - time.monotonic()))
+        os.killpg(first.process.pid, signal.SIGCONT)
+        code, _, errors = first.ended()
+    assert code == 0
+    assert "of 160 rows, " in errors  # a line now and then, where there is no terminal
+    assert "\x1b" not in errors
+    assert len(rows_of(tmp_path / "out")) == 160

@@ -1,0 +1,196 @@
+"""When schedules are due: rules, time zones, daylight saving, what was missed; by fixed times, without a clock."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from batch.scheduling.cron import CatchUp, Rule, filled, to_fire
+from batch.scheduling.registry import OutputTaken, Registry
+from batch.schemas import RunForm, ScheduleForm
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def due(rule: str, zone: str, after: str, count: int = 3) -> list[str]:
+    """The next due times, in the zone's own time."""
+    found, time = [], at(after)
+    for _ in range(count):
+        next_time = Rule(rule, zone).next_due(time)
+        assert next_time
+        assert next_time > time
+        time = next_time
+        found.append(f"{time.astimezone(Rule(rule, zone).zone):%m-%d %H:%M%z}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("hourly", ["11-24 13:00+0000", "11-24 14:00+0000", "11-24 15:00+0000"]),
+        ("daily", ["11-25 00:00+0000", "11-26 00:00+0000", "11-27 00:00+0000"]),
+        ("weekly", ["11-30 00:00+0000", "12-07 00:00+0000", "12-14 00:00+0000"]),  # Mondays
+        ("monthly", ["12-01 00:00+0000", "01-01 00:00+0000", "02-01 00:00+0000"]),
+        ("*/20 12 * * *", ["11-24 12:20+0000", "11-24 12:40+0000", "11-25 12:00+0000"]),
+        ("0 9-11/2 * nov,dec *", ["11-25 09:00+0000", "11-25 11:00+0000", "11-26 09:00+0000"]),
+    ],
+)
+def test_presets_and_cron_lines_are_due_when_they_say(rule: str, expected: list[str]) -> None:
+    assert due(rule, "UTC", "2026-11-24T12:00Z") == expected
+
+
+@pytest.mark.parametrize(
+    ("weekday", "days"),
+    [
+        ("0", {"Sun"}),
+        ("7", {"Sun"}),
+        ("1-5", {"Mon", "Tue", "Wed", "Thu", "Fri"}),
+        ("5-7", {"Fri", "Sat", "Sun"}),
+        ("fri-mon", {"Fri", "Sat", "Sun", "Mon"}),
+        ("*/2", {"Sun", "Tue", "Thu", "Sat"}),
+        ("1,Wed", {"Mon", "Wed"}),
+        ("0-6", {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}),
+    ],
+)
+def test_weekdays_are_counted_as_cron_counts_them(weekday: str, days: set[str]) -> None:
+    rule, start = Rule(f"0 0 * * {weekday}", "UTC"), at("2026-11-24T12:00Z")
+    times = rule.between(start, start, start + timedelta(days=7))[1:]
+    assert {f"{time:%a}" for time in times} == days
+    assert len(times) == len(days)
+
+
+def test_where_both_kinds_of_days_are_restricted_either_will_do_as_in_cron() -> None:
+    assert due("0 0 13 * fri", "UTC", "2026-11-01T12:00Z", 5) == [
+        *("11-06 00:00+0000", "11-13 00:00+0000", "11-20 00:00+0000"),
+        *("11-27 00:00+0000", "12-04 00:00+0000"),
+    ]
+    assert due("0 0 25 * 1", "UTC", "2026-11-24T12:00Z", 2) == ["11-25 00:00+0000", "11-30 00:00+0000"]
+
+
+def test_a_day_begins_in_the_schedules_own_time_zone() -> None:
+    assert due("daily", "Asia/Tokyo", "2026-11-24T12:00Z", 1) == ["11-25 00:00+0900"]
+    assert due("daily", "America/New_York", "2026-11-24T12:00Z", 1) == ["11-25 00:00-0500"]
+    assert due("daily", "Asia/Kathmandu", "2026-11-24T18:30Z", 1) == ["11-26 00:00+0545"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "zone", "after", "expected"),
+    [
+        # The clock goes from 2:00 to 3:00: 2:30 is due as much later, and on no other day.
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-29 03:30+0200", "03-30 02:30+0200"]),
+        # It goes from 3:00 back to 2:00: 2:30 comes twice, and is due once.
+        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00Z", ["10-25 02:30+0200", "10-26 02:30+0100"]),
+        ("*/30 2 * * *", "Europe/Berlin", "2026-10-24T12:00Z", ["10-25 02:00+0200", "10-25 02:30+0200"]),
+        # There, midnight is left out: APScheduler alone would leave out the day.
+        ("daily", "America/Santiago", "2026-09-05T12:00Z", ["09-06 01:00-0300", "09-07 00:00-0300"]),
+        ("daily", "America/Santiago", "2026-04-04T12:00Z", ["04-05 00:00-0400", "04-06 00:00-0400"]),
+        # Every hour is every hour that passes.
+        ("hourly", "Europe/Berlin", "2026-03-29T00:30Z", ["03-29 03:00+0200", "03-29 04:00+0200"]),
+        ("hourly", "Europe/Berlin", "2026-10-24T23:30Z", ["10-25 02:00+0200", "10-25 02:00+0100"]),
+    ],
+)
+def test_daylight_saving_neither_skips_nor_repeats(rule: str, zone: str, after: str, expected: list[str]) -> None:
+    assert due(rule, zone, after, 2) == expected
+
+
+def test_a_look_in_the_hour_that_is_left_out_does_not_lose_what_is_due_in_it() -> None:
+    assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T01:10Z", 1) == ["03-29 03:30+0200"]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "America/St_Johns"])
+def test_a_year_has_as_many_days_as_daily_is_due_and_as_many_hours_as_hourly(zone: str) -> None:
+    start, end = at("2026-01-15T12:00Z"), at("2027-01-15T12:00Z")
+    days = Rule("daily", zone).between(start, start, end)[1:]
+    assert len(days) == 365
+    assert len({time.astimezone(Rule("daily", zone).zone).date() for time in days}) == 365
+    start, end = at("2026-03-01T12:00Z"), at("2026-04-30T12:00Z")
+    hours = Rule("hourly", zone).between(start, start, end)[1:]
+    assert all(timedelta(minutes=30) <= b - a <= timedelta(minutes=90) for a, b in pairwise(hours))
+    assert abs(len(hours) - (end - start) / timedelta(hours=1)) <= 1
+
+
+def test_due_times_that_come_twice_by_the_clock_have_outputs_of_their_own() -> None:
+    rule = Rule("hourly", "Europe/Berlin")
+    times = rule.between(at("2026-10-25T00:00Z"), at("2026-10-25T00:00Z"), at("2026-10-25T01:00Z"))
+    assert [filled("out/{date}/{time}", time, rule.zone) for time in times] == [
+        "out/2026-10-25/02-00+0200",
+        "out/2026-10-25/02-00+0100",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("late", "catch_up", "expected"),
+    [
+        (0, "none", ["10:00"]),
+        (59, "none", ["10:00"]),  # late, but within misfire_seconds
+        (200, "none", ["10:02", "10:03"]),  # three are missed, and two are not
+        (200, "latest", ["10:02", "10:03"]),
+    ],
+)
+def test_what_is_late_by_less_than_misfire_seconds_is_all_run(
+    late: int, catch_up: CatchUp, expected: list[str]
+) -> None:
+    first = at("2026-11-24T10:00Z")
+    times = to_fire(Rule("* * * * *", "UTC"), first, first + timedelta(seconds=late), 90, catch_up)
+    assert [f"{time:%H:%M}" for time in times] == expected
+
+
+@pytest.mark.parametrize(("catch_up", "expected"), [("latest", ["11-24 00:00"]), ("none", [])])
+def test_of_what_was_missed_the_latest_is_run_or_none(catch_up: CatchUp, expected: list[str]) -> None:
+    rule = Rule("daily", "UTC")
+    times = to_fire(rule, at("2026-11-21T00:00Z"), at("2026-11-24T10:00Z"), 60, catch_up)
+    assert [f"{time:%m-%d %H:%M}" for time in times] == expected
+
+
+def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
+    times = to_fire(Rule("* * * * *", "UTC"), at("2025-11-24T10:00Z"), at("2026-11-24T10:00:30Z"), 10, "latest")
+    assert times == [at("2026-11-24T10:00Z")]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"rule": "yearly"}, "expected hourly, daily"),
+        ({"rule": "* * * * * *"}, "five fields"),
+        ({"rule": "61 * * * *"}, "five fields"),
+        ({"rule": "0 0 * * 8"}, "there is no weekday 8"),
+        ({"rule": "0 0 30 2 *"}, "is never due"),
+        ({"rule": ""}, "five fields"),
+        ({"trial_rule": "often"}, "five fields"),
+        ({"time_zone": "Berlin"}, "IANA"),
+        ({"time_zone": "../../etc/passwd"}, "IANA"),
+        ({"time_zone": "Europe"}, "IANA"),
+        ({"output": "out"}, "two due times would share out"),
+        ({"rule": "0 */6 * * *"}, "perhaps also {time}"),
+        ({"output": "out/{date}/{name}"}, "as the only braces"),
+        ({"rule": "hourly", "output": "{date}/{time}", "deadline_seconds": 3_601}, "expected at most 3600"),
+        ({"interval": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_what_is_no_schedule_is_refused_with_what_was_expected(wrong: dict[str, object], says: str) -> None:
+    form = {"name": "a", "rule": "daily", "input": "in/{date}", "output": "out/{date}"} | wrong
+    with pytest.raises(ValidationError) as error:
+        ScheduleForm.model_validate(form)
+    assert says in str(error.value)
+
+
+def test_a_due_time_is_entered_once_whoever_sees_it_and_two_open_runs_never_share_an_output(tmp_path: Path) -> None:
+    first, second = (Registry(tmp_path / "registry.sqlite") for _ in range(2))
+    now = datetime.now(UTC)
+    form = ScheduleForm(name="a", rule="daily", input=["in"], output="out/{date}", overlap="allow")
+    seen = first.add_schedule(form, now, None)
+    run = RunForm(input=["in"], output="out/1")
+    later = now + timedelta(days=1)
+    assert first.fire(seen, [(now, run)], later, False)
+    assert not second.fire(seen, [(now, run)], later, False)
+    (again,) = second.schedules()
+    assert not second.fire(again, [(now, run.model_copy(update={"output": "out/2"}))], later, False)
+    assert len(second.runs()) == 1
+    with pytest.raises(OutputTaken, match="which is open"):
+        second.add_run(run)
+    first.close()
+    second.close()

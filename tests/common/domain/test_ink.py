@@ -1,0 +1,93 @@
+"""Pictures in: PNG and JPEG of every kind are read, however they were scanned or drawn."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from common.domain import digits
+from common.training.data import enlarge, held_out
+from common.training.measure import runner
+from tests.support import drawn_digits as strokes
+from tests.support.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN, digit_of, encoded, read
+
+
+def on_canvas(scan: NDArray[np.float32], canvas: int, side: int, x: int, y: int) -> Image.Image:
+    image = Image.new("L", (canvas, canvas), 255)
+    image.paste(enlarge(scan, side), (x, y))
+    return image
+
+
+VARIANTS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {
+    "png": lambda scan: encoded(enlarge(scan, 200)),
+    "png of square cells": lambda scan: encoded(enlarge(scan, 64, Image.Resampling.NEAREST)),
+    "jpeg": lambda scan: encoded(enlarge(scan, 200), "JPEG"),
+    "coarse jpeg": lambda scan: encoded(enlarge(scan, 100), "JPEG", quality=30),
+    "inverted": lambda scan: encoded(Image.eval(enlarge(scan, 128), lambda value: 255 - value)),
+    "shifted to a corner": lambda scan: encoded(on_canvas(scan, 200, 100, 0, 0)),
+    "wide margins": lambda scan: encoded(on_canvas(scan, 640, 64, 300, 500)),
+    "tiny": lambda scan: encoded(enlarge(scan, 16)),
+    "as small as the scan": lambda scan: encoded(enlarge(scan, 8)),
+    "large": lambda scan: encoded(enlarge(scan, 640, Image.Resampling.NEAREST)),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_of_100_held_out_scans_as_pictures_95_are_read(variant: str) -> None:
+    features, labels = held_out()
+    right = [digit_of(VARIANTS[variant](scan)) == label for scan, label in zip(features[:100], labels, strict=False)]
+    assert sum(right) >= 95
+
+
+def test_digits_drawn_with_a_mouse_are_read() -> None:
+    drawings = [(digit, digit_of(strokes.png(image))) for digit, image in strokes.digits(each=40, seed=1)]
+    right = np.array([digit == reading for digit, reading in drawings]).reshape(10, 40).mean(axis=1)
+    assert right.mean() >= 0.95
+    assert right.min() >= 0.85, dict(enumerate(right))
+
+
+@pytest.mark.parametrize("name", ["zero", "two", "four", "seven"])
+def test_sample_is_read(name: str) -> None:
+    labels, probabilities = read(digits.from_image((COMMON / "samples" / f"{name}.png").read_bytes(), MAX_PIXELS)[None])
+    assert labels[0] == {"zero": 0, "two": 2, "four": 4, "seven": 7}[name]
+    assert probabilities.max() > 0.95
+
+
+def test_smudge_is_illegible_and_seven_is_not() -> None:
+    legible = runner((COMMON / "models" / "quality.onnx").read_bytes())
+    pictures = [
+        digits.from_image((COMMON / "samples" / f"{name}.png").read_bytes(), MAX_PIXELS) for name in ("smudge", "seven")
+    ]
+    assert legible(np.stack(pictures))[0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_png_of_every_mode_is_read(mode: str) -> None:
+    image = SEVEN.convert(mode) if mode != "I;16" else Image.fromarray(np.asarray(SEVEN, dtype=np.uint16) * 257)
+    assert image.mode == mode
+    assert digit_of(encoded(image)) == 7
+
+
+@pytest.mark.parametrize("colour", ["black", "white", "red", "grey", "yellow"])
+def test_ink_of_any_colour_on_a_transparent_canvas_is_read(colour: str) -> None:
+    canvas = Image.new("RGBA", SEVEN.size, colour)
+    canvas.putalpha(INVERTED)
+    assert digit_of(encoded(canvas)) == 7
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_of_every_mode_is_read(mode: str) -> None:
+    assert digit_of(encoded(SEVEN.convert(mode), "JPEG")) == 7
+
+
+def test_photo_is_turned_upright_by_its_exif_orientation() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn 90 degrees clockwise to see it"
+    assert digit_of(encoded(SEVEN.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)) == 7
+
+
+def test_grain_of_the_paper_is_no_ink() -> None:
+    grain = np.random.default_rng(0).normal(0, 8, SEVEN.size)
+    assert digit_of(encoded(Image.fromarray(np.uint8(np.clip(40 + np.asarray(SEVEN) * 0.6 + grain, 0, 255))))) == 7

@@ -1,0 +1,103 @@
+"""Batching: which requests share a batch, how many may wait, and what is reported of each batch."""
+
+import asyncio
+
+import pytest
+
+from common.inference.batcher import Batcher
+from common.service.problems import Problem
+from tests.support.gated_batcher import MAX_BATCH, MAX_QUEUE, Gated, batcher, both, doubled, run, submit, until
+
+# Which requests share a batch
+
+
+def test_all_that_arrives_while_a_batch_runs_is_the_next_batch() -> None:
+    async def scenario() -> None:
+        with batcher() as (queue, model):
+            first = submit(queue, 1)
+            await until(lambda: model.started == [[1]])
+            others = [submit(queue, number) for number in (2, 3, 4)]
+            model.open()
+            await asyncio.gather(first, *others)
+            assert model.started == [[1], [2, 3, 4]]
+
+    run(scenario())
+
+
+def test_what_arrives_in_one_turn_of_the_loop_is_one_batch_where_the_model_runs_inline() -> None:
+    async def scenario() -> None:
+        with batcher(inline=True) as (queue, model):
+            await asyncio.gather(*(submit(queue, number) for number in (1, 2, 3)))
+            assert model.started == [[1, 2, 3]]
+
+    run(scenario())
+
+
+@both
+def test_a_single_request_to_an_idle_model_runs_at_once(inline: bool) -> None:
+    """No timer stands before it: the best of ten waits no longer than a thread takes to wake up."""
+
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True) as (queue, _):
+            waited = [(await submit(queue, 1)).waited for _ in range(10)]
+            assert min(waited) < 0.002
+
+    run(scenario())
+
+
+@both
+def test_a_long_entry_at_the_head_is_not_overtaken(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True) as (queue, model):
+            await asyncio.gather(submit(queue, 1, 2, 3), submit(queue, 4, 5, 6), submit(queue, 7))
+            assert [number for batch in model.started for number in batch] == [1, 2, 3, 4, 5, 6, 7]
+            assert model.started[-1] == [4, 5, 6, 7]
+
+    run(scenario())
+
+
+# The bound
+
+
+@both
+def test_the_bound_is_exact_and_a_refusal_is_decided_at_once(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline) as (queue, model):
+            waiting = []
+            if not inline:
+                waiting.append(submit(queue, 0))
+                await until(lambda: model.started == [[0]])
+            waiting += [submit(queue, number) for number in range(MAX_QUEUE)]
+            with pytest.raises(Problem) as refused:
+                submit(queue, 99)
+            assert refused.value.status_code == 503
+            assert refused.value.headers == {"Retry-After": "1"}
+            assert queue.queued_rows == MAX_QUEUE
+            model.open()
+            await asyncio.gather(*waiting)
+            assert doubled(await submit(queue, 99)) == [198]
+
+    run(scenario())
+
+
+# What it reports
+
+
+@both
+def test_each_batch_is_reported_with_its_rows(inline: bool) -> None:
+    async def scenario() -> None:
+        rows: list[int] = []
+        model = Gated()
+        model.open()
+        queue = Batcher(
+            model.run,
+            max_batch_rows=MAX_BATCH,
+            max_queue_rows=MAX_QUEUE,
+            inline=inline,
+            on_batch=lambda count, *_: rows.append(count),
+        )
+        await asyncio.gather(*(submit(queue, number, number) for number in range(MAX_QUEUE // 2)))
+        assert rows == [len(batch) for batch in model.started]
+        assert sum(rows) == MAX_QUEUE
+
+    run(scenario())

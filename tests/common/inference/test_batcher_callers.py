@@ -1,0 +1,99 @@
+"""Callers who are late or gone: they learn it in time, cost no inference, and leave their place free."""
+
+from time import monotonic
+
+import pytest
+
+from common.service.problems import ClientLeft, Problem
+from tests.support.gated_batcher import MAX_QUEUE, batcher, both, doubled, run, submit, until
+
+
+def test_a_caller_learns_in_time_that_it_is_too_late_while_a_long_batch_runs() -> None:
+    async def scenario() -> None:
+        with batcher() as (queue, model):
+            first = submit(queue, 1)
+            await until(lambda: model.started == [[1]])
+            started = monotonic()
+            with pytest.raises(Problem) as late:
+                await submit(queue, 2, seconds=0.05)
+            assert late.value.status_code == 504
+            assert 0.04 < monotonic() - started < 0.5
+            assert queue.queued_rows == 0, "its place is free again"
+            model.open()
+            await first
+            await submit(queue, 3)
+            assert model.started == [[1], [3]], "it has cost no inference"
+
+    run(scenario())
+
+
+def test_a_caller_whose_own_batch_takes_too_long_learns_it_in_time() -> None:
+    async def scenario() -> None:
+        with batcher() as (queue, model):
+            started = monotonic()
+            with pytest.raises(Problem) as late:
+                await submit(queue, 1, seconds=0.05)
+            assert late.value.status_code == 504
+            assert monotonic() - started < 0.5
+            model.open()
+            assert doubled(await submit(queue, 2)) == [4], "its answer, which came too late, harms nothing"
+
+    run(scenario())
+
+
+@both
+def test_an_entry_whose_deadline_has_passed_costs_no_inference(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True) as (queue, model):
+            late, good = submit(queue, 1, seconds=-1), submit(queue, 2)
+            with pytest.raises(Problem) as refused:
+                await late
+            assert refused.value.status_code == 504
+            assert doubled(await good) == [4]
+            assert model.started == [[2]]
+
+    run(scenario())
+
+
+@both
+def test_an_entry_whose_task_is_cancelled_costs_no_inference(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True) as (queue, model):
+            gone, good = submit(queue, 1), submit(queue, 2)
+            gone.cancel()
+            assert doubled(await good) == [4]
+            assert model.started == [[2]]
+            assert queue.queued_rows == 0
+
+    run(scenario())
+
+
+def test_an_entry_whose_client_has_left_costs_no_inference() -> None:
+    """Asked when its turn comes. Inline, an entry waits for less than a turn of the loop, and nobody is asked."""
+
+    async def scenario() -> None:
+        with batcher() as (queue, model):
+            first = submit(queue, 1)
+            await until(lambda: model.started == [[1]])
+            gone, good = submit(queue, 2, left=lambda: True), submit(queue, 3)
+            model.open()
+            with pytest.raises(ClientLeft):
+                await gone
+            assert doubled(await good) == [6]
+            await first
+            assert model.started == [[1], [3]]
+
+    run(scenario())
+
+
+@both
+def test_entries_that_are_all_dead_leave_the_queue_free_for_the_next(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True) as (queue, model):
+            for future in [submit(queue, number) for number in range(MAX_QUEUE)]:
+                future.cancel()
+            await until(lambda: queue.queued_rows == 0)
+            assert doubled(await submit(queue, 3)) == [6]
+            assert model.started == [[3]]
+
+    run(scenario())

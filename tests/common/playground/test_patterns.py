@@ -1,0 +1,125 @@
+"""The playground of other patterns: their diagrams light up as a request travels, their answers are shown."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.service_process import Server, serving
+from tests.support.stack import horizontal, system
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+def answer_with(page: Page, body: dict[str, object], status: int = 200, **headers: str) -> None:
+    """Let `/predict` answer like another pattern."""
+
+    def fulfill(route: Route) -> None:
+        route.fulfill(status=status, headers={"Content-Type": "application/json"} | headers, body=json.dumps(body))
+
+    page.route("**/predict", fulfill)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) -> None:
+    with system("asynchronous") as these:
+        for name in ("redis", "predictor"):
+            these.start(name)
+        with opened(browser, these.start("asynchronous").url) as page:
+            draw(page, 7)
+            expect_digit(page, 7)
+            for part in ("client", "intake", "queue", "to-predictor", "claim", "settle", "jobs", "retrieval", "answer"):
+                expect(page.locator(f"#journey-diagram #{part}.lit")).to_have_count(1)
+            for timing in ("decode", "queue", "stream", "predictor", "round-trip"):
+                expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
+            these.stop("predictor")
+            these.stop("redis")
+            page.click("#clear-pad")
+        problem = "Failed to load resource: the server responded with a status of 503"
+        with opened(browser, these.front.url, expected=problem) as page:
+            draw(page, 7)
+            expect(page.locator("#answer-status")).to_contain_text("the queue does not answer")
+            expect(page.locator("#queue.failed")).to_have_count(1)
+            expect(page.locator("#intake.lit")).to_have_count(1)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(browser: Browser) -> None:
+    with horizontal() as these, opened(browser, these.front.url) as page:
+        lit = page.locator("#journey-diagram .lit")
+        draw(page, 7)
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        members = {f"{way}{name}" for name in ("linear", "svm", "mlp") for way in ("to-", "", "from-")}
+        proxy = {"client", "request", "interface", "hand-on", "ask", "heard", "vote", "answer"}
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
+        for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
+            expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
+        os.kill(these.servers["svm"].process.pid, signal.SIGSTOP)
+        page.click("#read-now")
+        expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - {"svm", "from-svm"}
+        os.kill(these.servers["svm"].process.pid, signal.SIGCONT)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_answers_of_other_patterns_are_shown(server: Server, browser: Browser) -> None:
+    seven = {"digit": 7, "confidence": 0.9, "probabilities": [0.0] * 7 + [0.9, 0.1, 0.0]}
+    missing = [{"model": "svm", "reason": "deadline"}]
+    stages = [
+        {"name": "quality", "legible": True},
+        {"name": "reader", **seven},
+        {"name": "specialist", "error": "down"},
+    ]
+    shown: list[tuple[dict[str, object], list[str]]] = [
+        (
+            {"letter_id": "a", "bin": "7", "degraded": True, "prediction": seven},
+            ["Read as 7, 90.0 %", "bin 7", "degraded"],
+        ),
+        ({"letter_id": "a", "bin": "manual", "degraded": True, "prediction": None}, ["a person sorts", "bin manual"]),
+        (seven | {"predictions": {"mlp": seven}, "missing": missing}, ["mlp 7, 90.0 %", "svm no answer: deadline"]),
+        (seven | {"stages": stages}, ["quality legible", "reader 7, 90.0 %", "specialist failed: down"]),
+        ({"digit": None, "legible": False, "stages": [{"name": "quality", "legible": False}]}, ["not legible"]),
+    ]
+    with opened(browser, server.url) as page:
+        for answer, texts in shown:
+            answer_with(page, answer)
+            page.click("#read-now")
+            for text in texts:
+                expect(page.locator("#answer-card")).to_contain_text(text)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -> None:
+    with opened(browser, server.url) as page:
+        states = iter(["queued", "running", "done"])
+        answer_with(page, {"job_id": "1", "status": "queued"}, 202, Location="/jobs/1")
+
+        def job(route: Route) -> None:
+            status = next(states)
+            reading = {"digit": 7, "confidence": 0.9, "probabilities": [0.1] * 10} if status == "done" else None
+            route.fulfill(json={"job_id": "1", "status": status, "prediction": reading})
+
+        page.route("**/jobs/1?wait=*", job)
+        page.click("#read-now")
+        expect_digit(page, 7)

@@ -1,0 +1,67 @@
+"""A service's OpenAPI document: it is whole, its examples work, and answers are as it says."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from common.domain.digits import Digit
+from tests.support.problems import PROBLEM_JSON
+from tests.support.service_process import SEVEN_PIXELS, Server, serving
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> Any:
+    return server.get("/openapi.json").json()
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_in_the_openapi_document_leads_somewhere(document: Any) -> None:
+    assert document["openapi"].startswith("3.1")
+    found = set(references(document))
+    assert found
+    assert found <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+def test_the_openapi_document_describes_predict_with_both_kinds_of_body(document: Any) -> None:
+    predict = document["paths"]["/predict"]["post"]
+    assert predict["requestBody"]["content"].keys() == {"application/json", "image/png", "image/jpeg"}
+    assert {"200", "400", "405", "408", "413", "415", "422", "503", "504"} <= predict["responses"].keys()
+    assert all(
+        answer["content"].keys() == {PROBLEM_JSON} for status, answer in predict["responses"].items() if status != "200"
+    )
+
+
+def test_the_examples_of_the_openapi_document_work(server: Server, document: Any) -> None:
+    (example,) = document["components"]["schemas"]["Picture"]["examples"]
+    assert server.read(example).json()["digit"] == 7
+
+
+def test_answers_are_as_the_openapi_document_says(server: Server) -> None:
+    picture = {"pixels": SEVEN_PIXELS}
+    assert Digit.model_validate(server.read(picture).json(), extra="forbid").digit == 7
+    digits = TypeAdapter(list[Digit]).validate_python(server.read([picture] * 3).json(), extra="forbid")
+    assert len(digits) == 3
+
+
+def test_the_documentation_page_is_served(server: Server) -> None:
+    response = server.get("/docs")
+    assert response.status_code == 200
+    assert "/openapi.json" in response.text

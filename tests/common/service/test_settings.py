@@ -1,0 +1,37 @@
+"""Settings come from the environment alone; a wrong one ends the process with one line that names the variable."""
+
+import pytest
+
+from tests.support.service_process import SEVEN_PIXELS, serving, starting
+
+WRONG = {
+    "max_batch_rows": "0",
+    "max_queue_rows": "many",
+    "max_pixels": "",
+    "drain_seconds": "-1",
+    "log_level": "loud",
+    "model_sha256": "abc",
+}
+
+
+@pytest.mark.parametrize("settings", [{"max_batch_rows": "0"}, WRONG], ids=["one", "many"])
+def test_wrong_settings_end_the_process_with_one_line_that_names_each(settings: dict[str, str]) -> None:
+    with starting(**settings) as server:
+        assert server.process.wait(20) != 0
+        (line,) = server.log.read_text().splitlines()
+        assert line.startswith("cannot start")
+        assert [name for name, value in settings.items() if f"{name.upper()}={value}: " not in line] == []
+
+
+def test_settings_take_effect() -> None:
+    with serving(max_body_bytes=500, max_batch_rows=2, model_name="post") as server:
+        picture = {"pixels": [int(value) for value in SEVEN_PIXELS]}
+        assert server.read(picture).json()["model"]["name"] == "post"
+        assert server.read([picture] * 3).status_code == 413  # more than 500 bytes
+
+
+@pytest.mark.full
+def test_with_log_level_warning_a_server_that_does_well_says_nothing() -> None:
+    with serving(log_level="WARNING") as server:
+        server.still_reads_right()
+        assert server.log.read_text() == ""

@@ -1,0 +1,98 @@
+"""Pictures that are kept and read by their id: who asks the store for them, how often, and what is not there (H4)."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+
+from tests.support.horizontal_stack import SEVEN, Office, ask, kept, office, picture, slow_svm, unanimous
+from tests.support.processes import wait_until
+from tests.support.service_process import Server
+from tests.support.stack import MEMBERS, System
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module")
+def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with office(slow_svm(tmp_path_factory.mktemp("slow"))) as these:
+        yield these
+
+
+@pytest.fixture(scope="module")
+def proxies(these: Office) -> Iterator[dict[str, Server]]:
+    """By their RETRIEVAL."""
+    with these.another_proxy(retrieval="predictor") as other:
+        yield {"proxy": these.front, "predictor": other}
+
+
+def retrievals(these: System) -> int:
+    """How often any command has looked an image up to read it."""
+    with these.store() as store:
+        calls = store.info("commandstats").get("cmdstat_getrange", {"calls": 0})["calls"]
+    return int(calls)
+
+
+def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
+    these: Office, proxies: dict[str, Server]
+) -> None:
+    """H4: counted by the store itself; the answers are the same."""
+    scans, labels = unanimous()
+    for scan, label in zip(scans[:20], labels[:20], strict=True):
+        image_id, answers = kept(these.front, picture(scan)), []
+        for retrieval, wanted in {"proxy": 1, "predictor": 3}.items():
+            before = retrievals(these.these)
+            answers.append(ask(proxies[retrieval], image_id))
+            assert retrievals(these.these) - before == wanted
+        by_proxy, by_predictor = (answer.json() for answer in answers)
+        assert by_proxy["digit"] == by_predictor["digit"] == label
+        assert by_proxy["missing"] == by_predictor["missing"] == []
+        for name in MEMBERS:
+            votes = [answer["predictions"][name]["probabilities"] for answer in (by_proxy, by_predictor)]
+            assert votes[0] == pytest.approx(votes[1], abs=2e-6)
+            alone = [ask(proxy, image_id, path=f"/predict/{name}").json() for proxy in proxies.values()]
+            assert alone[0]["digit"] == alone[1]["digit"]
+
+
+@pytest.mark.parametrize("kind", ["down", "hung"])
+def test_a_store_that_does_not_answer_makes_each_member_missing_where_they_retrieve(
+    these: Office, proxies: dict[str, Server], kind: str
+) -> None:
+    """The members are well, so a picture that is sent along is read as before."""
+    image_id = kept(these.front, SEVEN)
+    with store_away(these, kind):
+        for _ in range(6):  # more than open a breaker
+            by_proxy, by_members = (ask(proxies[who], image_id, 500) for who in ("proxy", "predictor"))
+            assert (by_proxy.status_code, by_proxy.json()["detail"][:9]) == (503, "the store")
+            assert by_members.status_code == 503
+            for name in MEMBERS:
+                assert re.search(rf"{name}: (refused|timeout)", by_members.json()["detail"])
+        assert ask(proxies["predictor"], image_id, 500, path="/predict/mlp").status_code in (503, 504)
+        assert ask(proxies["predictor"]).json()["missing"] == []
+    wait_until(lambda: ask(proxies["predictor"], image_id).status_code == 200)
+
+
+@contextmanager
+def store_away(these: Office, kind: str) -> Iterator[None]:
+    """Nobody listens there, or whoever does never answers."""
+    if kind == "hung":
+        with these.hung("redis"):
+            yield
+        return
+    these.kill("redis")
+    yield
+    these.these.start("redis")
+
+
+def test_an_id_that_was_never_given_is_a_404_whoever_retrieves_it(proxies: dict[str, Server]) -> None:
+    """Hundreds of times, since members may tell it at the same moment; and no failure is left unheard."""
+    for proxy in proxies.values():
+        for path in ("/predict", "/predict/mlp"):
+            for _ in range(100):
+                answer = ask(proxy, {"image_id": str(uuid4())}, path=path)
+                assert answer.status_code == 404
+                assert "POST /images gives an id" in answer.json()["detail"]
+        assert [line for line in proxy.log_lines() if line["level"] == "ERROR"] == []
+        assert ask(proxy).json()["missing"] == []  # which was no failure of theirs

@@ -1,0 +1,157 @@
+"""A member fails over a job, or has no time for it: that stays with the member, and with that job (H8).
+
+svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.support.horizontal_jobs import all_answered, has_answers, look, rows, submit
+from tests.support.horizontal_stack import (
+    SEVEN,
+    Answer,
+    Office,
+    no_error_is_logged,
+    office,
+    slow_members,
+    svm_with,
+)
+from tests.support.processes import wait_until
+from tests.support.service_process import MLP, SEVEN_PIXELS, is_ready, slow_pixels
+
+pytestmark = pytest.mark.full
+LONG = {"X-Request-Timeout-Ms": "20000"}
+
+
+@pytest.fixture(scope="module")
+def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    with office(slow_members(tmp_path_factory.mktemp("slow"))) as these:
+        yield these
+
+
+def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of_that_job(
+    these: Office, tmp_path: Path
+) -> None:
+    """H8: though others share its batch."""
+    system = these.these
+    system.stop("mlp")
+    jobs = [submit(these.front) for _ in range(12)]
+    poisoned = submit(these.front, failing())
+    system.start("mlp", mlp_model_uri=fails_on_ink_in_the_corner(tmp_path / "mlp.onnx"))
+    assert all(all_answered(these.front, job)["predictions"]["mlp"]["digit"] == 7 for job in jobs)
+    said = wait_until(lambda: answered(these, poisoned, "mlp"), 4)  # by the first process that tries it
+    system.stop("mlp")
+    these.start("mlp")
+    assert said.startswith(b'{"error":'), said
+    has_answers(these.front, poisoned, 2)
+    job = look(these.front, poisoned, wait=10)
+    assert (job["status"], job["prediction"]["digit"], job["predictions"].keys()) == ("done", 7, {"linear", "svm"})
+    wait_until(lambda: is_ready(system.servers["mlp"]))
+
+
+@pytest.mark.parametrize("factor", [float("nan"), 2.0], ids=["NaN", "a sum of two"])
+def test_what_are_no_probabilities_is_an_error_of_that_member_and_the_job_is_read_by_the_others(
+    these: Office, tmp_path: Path, factor: float
+) -> None:
+    """H8."""
+    system = these.these
+    system.stop("mlp")
+    system.start("mlp", mlp_model_uri=gives_no_probabilities(tmp_path / "mlp.onnx", factor))
+    job = submit(these.front)
+    said = wait_until(lambda: answered(these, job, "mlp"))
+    system.stop("mlp")
+    these.start("mlp")
+    assert said.startswith(b'{"error":'), said
+    has_answers(these.front, job, 2)
+    closed = look(these.front, job, wait=10)
+    assert (closed["status"], closed["prediction"]["digit"], closed["predictions"].keys()) == (
+        "done",
+        7,
+        {"linear", "svm"},
+    )
+    wait_until(lambda: is_ready(system.servers["mlp"]))
+
+
+def test_a_job_may_take_longer_than_any_caller_may_wait(these: Office) -> None:
+    with svm_with(these, request_timeout_ms=300, max_request_timeout_ms=300):
+        job = submit(these.front, slow_pixels(0.8))
+        said = wait_until(lambda: answered(these, job, "svm"))
+    assert b'"digit":7' in said, said
+
+
+def test_a_job_for_which_one_process_had_no_time_is_left_to_the_next(these: Office) -> None:
+    """No error stands for its answer: nothing is wrong with it."""
+    with svm_with(these, job_ttl_seconds=1, lease_seconds=60) as svm:
+        job = submit(these.front, slow_pixels(1.5))
+        wait_until(lambda: rows(svm) == 1)
+        assert answered(these, job, "svm") is None
+    assert all_answered(these.front, job)["predictions"]["svm"]["digit"] == 7
+
+
+def failing() -> Answer:
+    """A picture with ink in the corner."""
+    return {"pixels": [2, *SEVEN_PIXELS[1:]]}
+
+
+def answered(these: Office, job: str, name: str) -> Any:
+    """What a member has said of a job, as it is kept."""
+    with these.these.store() as store:
+        return store.hget(f"microservice_horizontal:job:{job.rpartition('/')[2]}", f"answer:{name}")
+
+
+def gives_no_probabilities(path: Path, factor: float) -> str:
+    """The mlp reader, whose probabilities are multiplied by something."""
+    model = with_another_end(helper.make_node("Mul", ["fine_probabilities", "factor"], ["probabilities"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([factor], np.float32), "factor"))
+    onnx.save(model, path)
+    return str(path)
+
+
+def fails_on_ink_in_the_corner(path: Path) -> str:
+    """The mlp reader, which looks up what is not there if the first cell holds ink."""
+    model = with_another_end(
+        helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
+        helper.make_node("ReduceMax", ["corner"], ["ink"], keepdims=0),
+        helper.make_node("Cast", ["ink"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["places", "place"], ["found"]),
+        helper.make_node("Add", ["fine_probabilities", "found"], ["probabilities"]),
+    )
+    constants = {"zero": np.array([0]), "one": np.array([1]), "places": np.zeros(1, np.float32)}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    onnx.save(model, path)
+    return str(path)
+
+
+def with_another_end(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    """The mlp reader, whose `fine_probabilities` these nodes turn into its `probabilities`."""
+    model = onnx.load(MLP)
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["fine_probabilities" if name == "probabilities" else name for name in names]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def test_callers_of_predict_cost_no_job_its_answer(these: Office) -> None:
+    """They fill the queue before the model: that passes, and is no fault of the job."""
+    svm = these.these.servers["svm"]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(svm.read, slow_pixels(0.8), **LONG)
+        wait_until(lambda: svm.read(SEVEN, **{"X-Request-Timeout-Ms": "30"}).status_code == 504)
+        second = threads.submit(svm.read, slow_pixels(0.3), **LONG)
+        wait_until(lambda: svm.metric("queue_rows") == 1)
+        job = submit(these.front)
+        assert [call.result().status_code for call in (first, second)] == [200, 200]
+    said = wait_until(lambda: answered(these, job, "svm"), 20)
+    assert b'"digit":7' in said, said
+
+
+def test_after_all_that_no_service_has_logged_an_error(these: Office) -> None:
+    no_error_is_logged(these)

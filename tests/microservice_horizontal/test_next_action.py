@@ -1,0 +1,111 @@
+"""The next action of a job: it begins whenever it can, holds nobody else up, and needs a member that votes (H5)."""
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+from redis.asyncio import Redis
+
+from microservice_horizontal.jobs.stream import JobStream
+from tests.support.failing_action import ALWAYS, ONCE
+from tests.support.horizontal_jobs import all_answered, has_answers, look, submit
+from tests.support.horizontal_stack import Office, office, picture, unanimous
+from tests.support.processes import wait_until
+from tests.support.redis_servers import RedisServer
+from tests.support.service_process import Server, starting
+
+pytestmark = pytest.mark.full
+POST_PROCESSOR = "microservice_horizontal.postprocessor:create_app"
+FAILING = "tests.support.failing_action:create_app"
+DEADLINE_SECONDS = 6.0
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[Office]:
+    with office() as these:
+        yield these
+
+
+@pytest.fixture(scope="module")
+def hasty(these: Office) -> Iterator[Server]:
+    """A proxy whose jobs have a few seconds."""
+    with these.another_proxy(job_deadline_seconds=DEADLINE_SECONDS) as proxy:
+        yield proxy
+
+
+def scan_of(digit: int) -> dict[str, list[float]]:
+    """One that all three read as this digit."""
+    scans, labels = unanimous()
+    return picture(scans[labels == digit][0])
+
+
+def test_it_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(these: Office, hasty: Server) -> None:
+    """Of so many that the post-processor comes to the deadlines before it has heard all answers."""
+    these.these.stop("postprocessor")
+    jobs = [submit(hasty, scan_of(7)) for _ in range(120)]
+    for job in jobs:
+        has_answers(hasty, job, 3)
+    with these.these.store() as store:
+        over = float(store.zrange("microservice_horizontal:deadlines", -1, -1, withscores=True)[0][1])
+        wait_until(lambda: float(store.time()[0]) > over)
+    these.start("postprocessor")
+    closed = [look(hasty, job, wait=10) for job in jobs]
+    assert {(job["status"], job["prediction"]["digit"], job["early"]["digit"]) for job in closed} == {("done", 7, 7)}
+
+
+def test_one_that_fails_is_tried_again_until_the_deadline_and_holds_up_no_other_job(
+    these: Office, hasty: Server
+) -> None:
+    """What it raises is no fault of Redis, and the log says whose it is."""
+    these.these.stop("postprocessor")
+    failing = these.these.start("postprocessor", app=FAILING)
+    began = monotonic()
+    always, once = submit(hasty, scan_of(ALWAYS)), submit(hasty, scan_of(ONCE))
+    others = [submit(hasty, scan_of(7)) for _ in range(20)]
+    for job in others:
+        assert look(hasty, job, wait=10)["early"]["digit"] == 7
+    again = look(hasty, once, wait=10)
+    assert (again["status"], again["prediction"]["digit"], again["early"]["digit"]) == ("done", ONCE, ONCE)
+    assert look(hasty, always)["status"] == "running"
+    never = look(hasty, always, wait=10)
+    assert DEADLINE_SECONDS - 0.2 < monotonic() - began < DEADLINE_SECONDS + 2
+    assert (never["status"], never["prediction"]["digit"], never["early"]) == ("done", ALWAYS, None)
+    all_answered(hasty, always)
+    with these.these.store() as store:
+        wait_until(lambda: store.xlen("microservice_horizontal:answers") == 0)
+        wait_until(lambda: store.xlen("microservice_horizontal:jobs") == 0)
+    these.these.stop("postprocessor")
+    these.start("postprocessor")
+    errors = [line for line in failing.log_lines() if line["level"] == "ERROR"]
+    of_jobs = {f"job {job.rpartition('/')[2]}: the next action failed" for job in (always, once)}
+    assert {line["message"] for line in errors} == of_jobs
+    assert all("the tray is stuck" in line["exception"] for line in errors)
+    assert "Redis does not answer" not in failing.log.read_text()
+
+
+def test_of_a_job_that_has_expired_meanwhile_nothing_is_noted(valkey: RedisServer) -> None:
+    """It would never expire again."""
+
+    async def note() -> None:
+        async with Redis(port=valkey.port) as redis:
+            await JobStream(redis, 60).note_early("gone", b"{}")
+
+    asyncio.run(note())
+    assert valkey.client.keys("*") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"early_model": "best"}, "EARLY_MODEL=best: Value error, expected one of MEMBERS: linear, svm, mlp"),
+        ({"quorum": 4}, "QUORUM=4: Value error, expected at most 3, the number of MEMBERS"),
+    ],
+    ids=["early_model", "quorum"],
+)
+def test_a_post_processor_that_could_never_do_its_work_does_not_start_and_says_why(
+    settings: dict[str, object], line: str
+) -> None:
+    with starting(POST_PROCESSOR, **settings) as server:
+        assert server.process.wait(20) != 0
+        assert server.log.read_text() == f"cannot start, wrong setting: {line}\n"

@@ -1,0 +1,256 @@
+"""Whatever dies or falls silent, and whenever: an accepted job is closed once, with the right digit (H7, H8).
+
+The models are the real ones; the pictures are scans that all three read alike, so that the right digit is known.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from threading import Event
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+
+from tests.support.fault_proxy import PASS, SWALLOW, Link
+from tests.support.horizontal_jobs import all_answered, look, submit
+from tests.support.horizontal_stack import (
+    SEVEN,
+    SLACK_SECONDS,
+    Answer,
+    Office,
+    all_vote,
+    ask,
+    missing,
+    office,
+    picture,
+    unanimous,
+)
+from tests.support.processes import wait_until
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import MEMBERS
+
+pytestmark = pytest.mark.full
+KILL_SECONDS = 15
+JOBS = 300
+PROXY = "microservice_horizontal"
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[Office]:
+    members: dict[str, dict[str, object]] = {name: {"lease_seconds": 1} for name in MEMBERS}
+    with office(members, job_deadline_seconds=60) as these:
+        yield these
+
+
+class Accepted(NamedTuple):
+    """A job that was accepted, and its right digit."""
+
+    job: str
+    digit: int
+
+
+def closed_as(job: Answer) -> Answer:
+    """What is told of a job's end: all but the answers, which go on coming."""
+    return job | {"predictions": None}
+
+
+def early_as_it_should(job: Answer) -> bool:
+    """Whether the next action has begun, unless linear had not answered when the job was closed."""
+    return bool(job["early"]) != ("linear" in missing(job))
+
+
+def asks_for_ever(client: httpx.Client, path: str, body: object = None) -> Any:
+    """The good answer, however often it takes."""
+
+    def one() -> Any:
+        try:
+            answer = client.post(path, json=body) if body else client.get(path)
+        except httpx.TransportError:
+            return None
+        assert answer.status_code in (200, 202, 429, 503), answer.text
+        return answer if answer.is_success else None
+
+    return wait_until(one, 60)
+
+
+# Kills
+
+
+def test_whoever_is_killed_at_whatever_moment_every_accepted_job_is_closed_once_with_the_right_digit(
+    these: Office,
+) -> None:
+    """Members, post-processor, proxy and Redis, one after another and again, while jobs come in."""
+    seed = random.randrange(10_000)
+    print(f"seed {seed}")
+    rng, over, seen = random.Random(seed), Event(), dict[str, Answer]()
+    scans, labels = unanimous()
+
+    def send() -> list[Accepted]:
+        accepted: list[Accepted] = []
+        at_random = random.Random(seed)
+        for row in range(JOBS):
+            answer = asks_for_ever(client, "/jobs", picture(scans[row % len(scans)]))
+            accepted.append(Accepted(answer.headers["location"], int(labels[row % len(scans)])))
+            if not over.is_set():
+                over.wait(KILL_SECONDS / JOBS)
+            note(at_random.choice(accepted).job)
+        return accepted
+
+    def note(job: str) -> None:
+        found = asks_for_ever(client, job).json()
+        if found["status"] != "running":
+            assert closed_as(seen.setdefault(job, found)) == closed_as(found)
+
+    killed: list[str] = []
+    with httpx.Client(base_url=these.front.url, timeout=3) as client, ThreadPoolExecutor(1) as threads:
+        sending = threads.submit(send)
+        end = time.monotonic() + KILL_SECONDS
+        while time.monotonic() < end:
+            name = rng.choice(["redis", "postprocessor", PROXY, *MEMBERS])
+            time.sleep(rng.uniform(0, 0.5))
+            these.kill(name)
+            killed.append(name)
+            time.sleep(rng.uniform(0, 0.5))
+            these.start(name)
+            if name != "redis" and rng.random() < 0.5:
+                wait_until(partial(is_ready, these.these.servers[name]))
+        over.set()
+        accepted = sending.result()
+    print(f"killed: {', '.join(killed)}")
+    wait_until(lambda: all(is_ready(server) for name, server in these.these.servers.items() if name != "redis"))
+    for job, digit in accepted:
+        found = look(these.front, job, wait=20)
+        assert (found["status"], found["prediction"]["digit"]) == ("done", digit), found
+        assert early_as_it_should(found), found
+        assert closed_as(seen.get(job, found)) == closed_as(found)
+        complete = all_answered(these.front, job)
+        assert closed_as(complete) == closed_as(found)
+        assert {one["digit"] for one in complete["predictions"].values()} == {digit}
+    assert len({job for job, _ in accepted}) == JOBS
+    nothing_is_open(these)
+
+
+def nothing_is_open(these: Office) -> None:
+    """No job, and no entry that somebody would still have to read (but of jobs whose acceptance was never told)."""
+    with these.these.store() as store:
+        wait_until(lambda: store.zcard(f"{PROXY}:deadlines") == 0)
+        wait_until(lambda: store.xlen(f"{PROXY}:jobs") == store.xlen(f"{PROXY}:answers") == 0)
+
+
+@pytest.mark.parametrize("name", ["redis", PROXY])
+def test_what_was_accepted_before_a_kill_is_done_after_it(these: Office, name: str) -> None:
+    """Nobody reads while the jobs come in, so all of them are open when it happens."""
+    scans, labels = (part[:20] for part in unanimous())
+    with these.hung(*MEMBERS):
+        jobs = [submit(these.front, picture(scan)) for scan in scans]
+        these.kill(name)
+    these.these.start(name, **these.settings.get(name, {}))
+    found = [look(these.front, job, wait=20) for job in jobs]
+    assert [(job["status"], job["prediction"]["digit"]) for job in found] == [("done", label) for label in labels]
+    assert all(map(early_as_it_should, found))
+    for job in jobs:
+        all_answered(these.front, job)
+    nothing_is_open(these)
+
+
+# Redis is away
+
+
+@contextmanager
+def without_redis(these: Office, kind: str) -> Iterator[None]:
+    """Nobody listens, or whoever does never answers; afterwards it has the data that it had."""
+    if kind == "hung":
+        with these.hung("redis"):
+            yield
+        return
+    these.kill("redis")
+    try:
+        yield
+    finally:
+        these.these.start("redis")
+
+
+@pytest.mark.parametrize("kind", ["down", "hung"])
+def test_without_redis_pictures_are_read_and_jobs_refused_in_time_and_all_is_well_afterwards(
+    these: Office, kind: str
+) -> None:
+    job = submit(these.front)
+    all_answered(these.front, job)
+    before = look(these.front, job, wait=10)
+    with without_redis(these, kind):
+        for _ in range(3):
+            assert ask(these.front, deadline_ms=500).json()["missing"] == []
+            for method, path in (("POST", "/jobs"), ("POST", "/images"), ("GET", job), ("GET", f"{job}/events")):
+                answer, seconds = within(these.front, method, path)
+                assert seconds < 0.5 + SLACK_SECONDS, path
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), path
+                assert answer.headers["content-type"] == "application/problem+json"
+        assert these.front.get("/health/ready").status_code == 200
+    wait_until(lambda: within(these.front, "POST", "/jobs")[0].status_code == 202, 10)
+    assert closed_as(look(these.front, job)) == closed_as(before)
+    assert all_answered(these.front, submit(these.front))["status"] in ("running", "done")
+
+
+def within(proxy: Server, method: str, path: str) -> tuple[httpx.Response, float]:
+    """An answer for which there is half a second, and how long it took."""
+    began = time.monotonic()
+    body = SEVEN if method == "POST" else None
+    answer = proxy.client.request(method, path, json=body, headers={"X-Request-Timeout-Ms": "500"})
+    return answer, time.monotonic() - began
+
+
+@pytest.mark.parametrize("kind", ["down", "hung"])
+def test_who_waits_for_a_job_while_redis_goes_away_gets_it_as_it_was_and_is_no_failure(
+    these: Office, kind: str
+) -> None:
+    """Once the wait is over; a stream of events goes on, to its end when Redis is back."""
+    with ThreadPoolExecutor(2) as threads:
+        with these.hung(*MEMBERS):
+            job = submit(these.front)
+            wait = threads.submit(httpx.get, f"{these.front.url}{job}?wait=2", timeout=8)
+            stream = threads.submit(httpx.get, f"{these.front.url}{job}/events", timeout=30)
+            time.sleep(0.3)
+            with without_redis(these, kind):
+                answer = wait.result()
+        told = stream.result().text
+    assert (answer.status_code, answer.json()["status"]) == (200, "running")
+    assert told.count("event: aggregate") == 1
+    assert look_again(these, job)["status"] == "done"
+    lines = these.front.log_lines()
+    assert [line for line in lines if line["level"] == "ERROR" or line.get("status") == 500] == []
+
+
+def look_again(these: Office, job: str) -> Any:
+    """The job once it is closed, however often one must ask."""
+
+    def closed() -> Any:
+        found = asks_for_ever(these.front.client, job).json()
+        return found if found["finished_at"] else None
+
+    return wait_until(closed)
+
+
+@pytest.mark.parametrize("name", ["mlp", "postprocessor"])
+def test_a_connection_to_redis_that_fell_silent_is_given_up(these: Office, name: str) -> None:
+    """Half-open, as after a power cut: nothing ever comes on it, not even its end."""
+    with Link(these.these.port("redis")).running() as link:
+        these.these.stop(name)
+        server = these.these.launch(name, redis_url=f"redis://127.0.0.1:{link.port}/0")
+        wait_until(partial(is_ready, server))
+        try:
+            assert all_answered(these.front, submit(these.front))
+            link.set(SWALLOW)
+            wait_until(lambda: link.has_silenced)
+            link.set(PASS)
+            job = submit(these.front)
+            all_answered(these.front, job)
+            assert look(these.front, job, wait=10)["status"] == "done"
+        finally:
+            these.kill(name)
+            these.start(name)
+            wait_until(partial(is_ready, these.these.servers[name]))
+    all_vote(these.front)

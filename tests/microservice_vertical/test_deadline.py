@@ -1,0 +1,132 @@
+"""One deadline holds over all stages, and a stage that is slow holds up nobody who does not need it (V6, V7)."""
+
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from threading import Timer
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.microservice_vertical.test_predict import STAGES, names
+from tests.microservice_vertical.test_stages import CLEAR, degraded, doubtful_scan, failed, hung, well_again
+from tests.support.processes import wait_until
+from tests.support.service_process import Server
+from tests.support.stack import System, vertical
+
+pytestmark = pytest.mark.full
+
+STAGE_SECONDS = 0.5
+SLACK = 0.3
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[System]:
+    with vertical() as these:
+        yield these
+
+
+@contextmanager
+def slow(these: System) -> Iterator[None]:
+    """Each stage takes its time, for the one request of this block."""
+    with ExitStack() as stack:
+        for number, stage in enumerate(STAGES, 1):
+            stack.enter_context(hung(these, stage))
+            goes_on = partial(these.servers[stage].process.send_signal, signal.SIGCONT)
+            timer = Timer(number * STAGE_SECONDS, goes_on)
+            stack.callback(timer.cancel)
+            timer.start()
+        yield
+
+
+def ask(proxy: Server, body: object, timeout_ms: int) -> httpx.Response:
+    """The answer, which comes by the deadline."""
+    began = time.monotonic()
+    answer = proxy.client.post("/predict", json=body, headers={"X-Request-Timeout-Ms": str(timeout_ms)})
+    assert time.monotonic() - began < timeout_ms / 1e3 + SLACK
+    return answer
+
+
+def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_time(these: System) -> None:
+    """V7: latency adds up, and the answer tells where it comes from."""
+    with slow(these):
+        answer = ask(these.front, doubtful_scan(), 10_000)
+    stages = answer.json()["stages"]
+    assert names(answer.json()) == STAGES
+    assert all(stage["milliseconds"] > 0.5 * STAGE_SECONDS * 1e3 for stage in stages)
+    (total,) = [entry for entry in answer.headers["server-timing"].split(", ") if entry.startswith("total;")]
+    milliseconds = float(total.partition("dur=")[2])
+    assert 0.9 * milliseconds < sum(stage["milliseconds"] for stage in stages) < milliseconds
+    assert milliseconds > 2.5 * STAGE_SECONDS * 1e3
+
+
+@pytest.mark.parametrize("turn", range(3), ids=STAGES)
+def test_three_slow_stages_together_do_not_exceed_one_deadline(these: System, turn: int) -> None:
+    """Whose turn it is when the time is up has failed: quality and the reader are hard, the specialist is soft."""
+    with slow(these):
+        answer = ask(these.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
+    if STAGES[turn] == "specialist":
+        degraded(answer.json(), "specialist")
+    else:
+        failed(answer, STAGES[turn], 504)
+    well_again(these.front)
+
+
+def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader_has_the_word(these: System) -> None:
+    with hung(these, "specialist"):
+        answer = ask(these.front, doubtful_scan(), 500).json()
+    degraded(answer, "specialist")
+    assert "timeout" in answer["stages"][2]["error"]
+    well_again(these.front)
+
+
+def test_a_quality_that_hangs_is_a_504_by_the_deadline(these: System) -> None:
+    with hung(these, "quality"):
+        failed(ask(these.front, CLEAR, 500), "quality", 504)
+    well_again(these.front)
+
+
+def test_a_specialist_that_hangs_holds_up_no_clear_picture_and_is_soon_left_alone(these: System) -> None:
+    """V6: who waits for it waits beside the others; and after a few who did, nobody waits for it any more."""
+    with hung(these, "specialist"), ThreadPoolExecutor(12) as threads:
+        waiting = [threads.submit(ask, these.front, doubtful_scan(), 1_500) for _ in range(12)]
+        answers = [timed(these.front, CLEAR) for _ in range(20)]
+        assert not any(future.done() for future in waiting)
+        assert all(answer["digit"] == 7 and seconds < 0.5 for answer, seconds in answers)
+        for future in waiting:
+            degraded(future.result().json(), "specialist")
+        answer, seconds = timed(these.front, doubtful_scan())
+        degraded(answer, "specialist")
+        assert "breaker open" in answer["stages"][2]["error"]
+        assert seconds < 0.5
+    print(f"the breaker lets it back in after {well_again(these.front):.2f} s")
+
+
+def timed(proxy: Server, body: object) -> tuple[dict[str, Any], float]:
+    """An answer, and its seconds."""
+    began = time.monotonic()
+    answer: dict[str, Any] = proxy.read(body).json()
+    return answer, time.monotonic() - began
+
+
+def test_for_a_caller_who_has_left_nobody_waits_any_more(these: System) -> None:
+    """The proxy stops asking long before the deadline, and notes that nobody was answered."""
+    trace = "5a" * 16
+    with hung(these, "specialist"):
+        began = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                f"{these.front.url}/predict",
+                json=doubtful_scan(),
+                headers={"X-Request-Timeout-Ms": "20000", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+                timeout=0.3,
+            )
+        (line,) = these.front.logged(trace_id=trace)
+        assert time.monotonic() - began < 5
+    assert line["status"] == 499
+    assert wait_until(lambda: these.front.metric("backend_calls_total", backend="specialist", outcome="abandoned")) == 1
+    well_again(these.front)

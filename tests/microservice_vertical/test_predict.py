@@ -1,0 +1,262 @@
+"""The vertical pattern as its callers see it: quality, the reader, and in doubt the specialist (V1, V2, V5, V8)."""
+
+import json
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.training.damage import degrade, noise
+from common.training.data import Features, Rows, held_out
+from common.training.measure import runner
+from tests.support.service_process import MLP, SAMPLES, SEVEN_PIXELS, Server, serving
+from tests.support.stack import System, vertical
+
+MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
+STAGES = list(MODELS)
+RUN = {stage: runner(MLP.with_name(f"{model}.onnx").read_bytes()) for stage, model in MODELS.items()}
+SEVEN = (SAMPLES / "seven.png").read_bytes()
+SMUDGE = (SAMPLES / "smudge.png").read_bytes()
+SPAN = "00f067aa0ba902b7"
+Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[System]:
+    with vertical() as these:
+        yield these
+
+
+# Letters, and what the models themselves say of them
+
+
+def letters(scans: int = 1, seed: int = 1) -> Rows:
+    """Every held-out letter, scanned so often on grainy paper: features of shape (450, scans, 64)."""
+    rng = np.random.default_rng(seed)
+    clean = held_out()
+    return Rows(np.stack([degrade(clean.features, rng) for _ in range(scans)], axis=1), clean.labels)
+
+
+@cache
+def doubtful(scans: int = 1, seed: int = 1) -> Rows:
+    """Those of them whose first scan is legible, and leaves the reader in doubt."""
+    every = letters(scans, seed)
+    chosen = [len(expected(letter)[0]) == 3 for letter in every.features]
+    return Rows(every.features[chosen], every.labels[chosen])
+
+
+def expected(letter: Features) -> tuple[list[str], Features | None]:
+    """Who is to be asked of a letter, scans of shape (n, 64), and the probabilities that answer it."""
+    (quality,), (reading,) = RUN["quality"](letter[:1])[1], RUN["reader"](letter[:1])[1]
+    if quality[1] < 0.5:
+        return STAGES[:1], None
+    if reading.max() >= 0.9:
+        return STAGES[:2], reading
+    return STAGES, RUN["specialist"](letter)[1].mean(axis=0)
+
+
+def agrees(answer: Answer, letter: Features) -> None:
+    """An answer is what the models say, asked directly."""
+    stages, probabilities = expected(letter)
+    assert names(answer) == stages
+    assert not answer["degraded"]
+    if probabilities is None:
+        assert (answer["digit"], answer["probabilities"]) == (None, None)
+    else:
+        assert answer["digit"] == probabilities.argmax()
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+
+
+def picture(scan: Features) -> dict[str, list[float]]:
+    """A scan of shape (64,) as it is sent."""
+    return {"pixels": scan.tolist()}
+
+
+def names(answer: Answer) -> list[str]:
+    """Who was asked, in order."""
+    return [stage["name"] for stage in answer["stages"]]
+
+
+# Services, and who of them was asked
+
+
+def another_proxy(these: System, **settings: object) -> AbstractContextManager[Server]:
+    """One more proxy in front of the same services, with settings of its own."""
+    urls = {f"{s}_url": f"http://127.0.0.1:{these.port(s)}/v2/models/{model}" for s, model in MODELS.items()}
+    urls["redis_url"] = f"redis://127.0.0.1:{these.port('redis')}/0"
+    return serving("microservice_vertical.proxy:create_app", **(urls | settings))
+
+
+def inferences(these: System, metric: str = "batch_rows_count") -> dict[str, float]:
+    """How often each model has run (or on how many rows)."""
+    return {stage: these.servers[stage].metric(metric) for stage in STAGES}
+
+
+@contextmanager
+def asks(these: System, metric: str = "batch_rows_count", **times: int) -> Iterator[None]:
+    """In this block each model runs so often (or on so many rows); one that is not named, never."""
+    before = inferences(these, metric)
+    yield
+    asked = {stage: after - before[stage] for stage, after in inferences(these, metric).items()}
+    assert asked == dict.fromkeys(STAGES, 0) | times
+
+
+# Order
+
+
+def test_a_clear_picture_is_read_by_the_reader_and_tells_the_way_to_the_answer(these: System) -> None:
+    with asks(these, quality=1, reader=1):
+        answer = these.front.read(SEVEN).json()
+    assert answer.keys() == {"digit", "confidence", "probabilities", "model", "legible", "degraded", "stages"}
+    assert (answer["digit"], answer["legible"], answer["degraded"]) == (7, True, False)
+    assert answer["confidence"] == answer["probabilities"][7]
+    quality, reading = answer["stages"]
+    assert (quality["name"], quality["legible"]) == ("quality", True)
+    assert (reading["name"], reading["digit"], reading["confidence"]) == ("reader", 7, answer["confidence"])
+    assert reading["model"] == answer["model"]
+    for stage in (quality, reading):
+        assert stage["model"] == {"name": MODELS[stage["name"]], "version": version(stage["name"])}
+        assert 0 < stage["milliseconds"] < 2_000
+
+
+def version(stage: str) -> str:
+    """The version of its model, as its card says."""
+    return str(json.loads(MLP.with_name(f"{MODELS[stage]}.json").read_text())["version"])
+
+
+def test_an_illegible_picture_has_no_digit_and_nobody_else_is_asked(these: System) -> None:
+    with asks(these, quality=1):
+        answer = these.front.read(SMUDGE)
+    assert answer.status_code == 200
+    illegible(answer.json())
+
+
+def illegible(answer: Answer) -> None:
+    """No digit, and one stage that says why."""
+    assert [answer[name] for name in ("digit", "confidence", "probabilities", "model")] == [None] * 4
+    assert (answer["legible"], answer["degraded"]) == (False, False)
+    (stage,) = answer["stages"]
+    assert (stage["name"], stage["legible"]) == ("quality", False)
+
+
+def test_noise_goes_no_further_than_quality(these: System) -> None:
+    scans = noise(held_out().features[:60], np.random.default_rng(1))
+    scans = scans[RUN["quality"](scans)[0] == 0]
+    assert len(scans) > 50
+    with asks(these, quality=len(scans)):
+        for scan in scans:
+            illegible(these.front.read(picture(scan)).json())
+
+
+def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(these: System) -> None:
+    """V2, V5: the next service is chosen by the answer of the one before."""
+    scans = doubtful().features[:, 0]
+    with asks(these, quality=len(scans), reader=len(scans), specialist=len(scans)):
+        answers = [these.front.read(picture(scan)).json() for scan in scans]
+    for answer in answers:
+        _, reading, last = answer["stages"]
+        assert names(answer) == STAGES
+        assert reading["confidence"] < 0.9
+        assert all(answer[name] == last[name] for name in ("digit", "confidence", "model"))
+    differ = sum(answer["stages"][1]["digit"] != answer["digit"] for answer in answers)
+    assert differ > len(answers) // 4
+
+
+@pytest.mark.parametrize(("doubt_up_to", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
+def test_how_much_doubt_calls_the_specialist_is_a_setting(these: System, doubt_up_to: int, specialists: int) -> None:
+    scans = [SEVEN, *map(picture, doubtful().features[:5, 0])]
+    with another_proxy(these, doubt_up_to=doubt_up_to) as proxy:
+        answers = [proxy.read(scan).json() for scan in scans]
+    assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
+
+
+def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the_reader_alone(these: System) -> None:
+    """Clean and damaged ones, from many connections: each caller gets the answer to its own."""
+    clean, damaged = held_out(), letters()
+    scans = np.concatenate([clean.features, damaged.features[:, 0]])[::2]
+    labels = np.concatenate([clean.labels, damaged.labels])[::2]
+    answers = [response.json() for response in these.front.read_all([picture(scan) for scan in scans], 16)]
+    for answer, scan in zip(answers, scans, strict=True):
+        agrees(answer, scan[np.newaxis])
+    right = np.array([answer["digit"] for answer in answers]) == labels
+    alone = RUN["reader"](scans)[0] == labels
+    for kind, part in {"clean": slice(225), "damaged": slice(225, None)}.items():
+        print(f"{kind}: {right[part].mean():.3f} right, the reader alone {alone[part].mean():.3f}")
+        assert right[part].mean() >= alone[part].mean()
+    assert right.mean() > alone.mean() + 0.01
+
+
+# One transaction
+
+
+def test_server_timing_tells_of_each_stage_that_was_asked(these: System) -> None:
+    for scan, stages in [(SMUDGE, 1), (SEVEN, 2), (picture(doubtful().features[0, 0]), 3)]:
+        response = these.front.read(scan)
+        entries = dict(entry.split(";dur=") for entry in response.headers["server-timing"].split(", "))
+        told = {stage["name"]: stage["milliseconds"] for stage in response.json()["stages"]}
+        assert len(told) == stages
+        assert {name for name in entries if name in STAGES} == told.keys()
+        for name, milliseconds in told.items():
+            assert float(entries[name]) == milliseconds
+            assert 0 < float(entries[f"{name}.predict"]) <= float(entries[f"{name}.total"]) < milliseconds
+        assert sum(told.values()) < float(entries["total"])
+
+
+def test_one_trace_runs_through_the_logs_of_all_services(these: System) -> None:
+    """V1: each model is a service of its own, and one transaction can be followed through all."""
+    trace = f"{random.getrandbits(128) | 1:032x}"
+    scan = picture(doubtful().features[0, 0])
+    answer = these.front.read(scan, traceparent=f"00-{trace}-{SPAN}-01")
+    assert answer.headers["traceparent"].split("-")[1] == trace
+    lines = [line for name in (these.front_name, *STAGES) for line in these.servers[name].logged(trace_id=trace)]
+    assert [line["path"] for line in lines] == ["/predict", *(f"/v2/models/{m}/infer" for m in MODELS.values())]
+    assert len({line["span_id"] for line in lines} | {SPAN}) == 5
+    assert len({these.servers[name].process.pid for name in (these.front_name, *STAGES)}) == 4
+
+
+# Common interfaces
+
+
+def test_the_three_services_answer_the_same_paths(these: System) -> None:
+    """V8: but for the model's name and version, one OpenAPI document describes all three."""
+    documents = {interface(these.servers[stage], stage) for stage in STAGES}
+    assert len(documents) == 1
+    paths = ["/health/live", "/health/ready", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/M"]
+    for stage, model in MODELS.items():
+        for path in paths:
+            assert these.servers[stage].get(path.replace("M", model)).status_code == 200
+        assert f'"{paths[-1]}"' in interface(these.servers[stage], stage)
+
+
+def interface(server: Server, stage: str) -> str:
+    """The service's OpenAPI document, its model called M and its version V."""
+    document = server.get("/openapi.json").text
+    for old, new in ((f"models/{MODELS[stage]}", "models/M"), (f"vertical-{MODELS[stage]}", "vertical-M")):
+        document = document.replace(old, new)
+    return document.replace(version(stage), "V")
+
+
+def test_one_question_serves_all_three_models(these: System) -> None:
+    """V8: the body names no model, and each answers in the same form."""
+    question = {
+        "inputs": [{"name": "features", "shape": [1, 64], "datatype": "FP32", "data": SEVEN_PIXELS}],
+        "outputs": [{"name": "probabilities"}],
+    }
+    for stage, model in MODELS.items():
+        answer = these.servers[stage].client.post(f"/v2/models/{model}/infer", json=question).json()
+        (output,) = answer["outputs"]
+        row = np.array([SEVEN_PIXELS], dtype=np.float32)
+        np.testing.assert_allclose(output["data"], RUN[stage](row)[1][0], atol=1e-5)
+        assert (answer["model_name"], answer["model_version"]) == (model, version(stage))
+
+
+def test_quality_reads_no_digits_and_says_so(these: System) -> None:
+    refused = these.servers["quality"].read(SEVEN)
+    assert refused.status_code == 409
+    assert "quality reads no digits" in refused.json()["detail"]
+    assert these.servers["reader"].read(SEVEN).json()["digit"] == 7
+    assert these.servers["specialist"].read(SEVEN).json()["digit"] == 7

@@ -1,0 +1,241 @@
+"""Letters that are kept: who gets their scans from the store, how often, and what the specialist makes of all (V3, V4).
+
+RETRIEVAL says who. Two proxies stand in front of the same services and the same store, one for each setting.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import numpy as np
+import pytest
+
+from common.training.data import Features
+from tests.microservice_vertical.test_predict import (
+    RUN,
+    SEVEN,
+    SMUDGE,
+    STAGES,
+    agrees,
+    another_proxy,
+    asks,
+    doubtful,
+    expected,
+    letters,
+    names,
+    picture,
+)
+from tests.support.processes import wait_until
+from tests.support.service_process import PNG, Server
+from tests.support.stack import System, vertical
+
+BLANK = {"pixels": [0] * 64}
+SCANS = 3
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[System]:
+    with vertical() as these:
+        yield these
+
+
+@pytest.fixture(scope="module")
+def proxies(these: System) -> Iterator[dict[str, Server]]:
+    """By their RETRIEVAL."""
+    with another_proxy(these, retrieval="predictor") as other:
+        yield {"proxy": these.front, "predictor": other}
+
+
+@pytest.fixture(params=["proxy", "predictor"])
+def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
+    """Each of the two in turn."""
+    return proxies[request.param]
+
+
+def keep(proxy: Server, body: object) -> httpx.Response:
+    """POST /images with bytes as a PNG, with anything else as JSON."""
+    if isinstance(body, bytes):
+        return proxy.client.post("/images", content=body, headers=PNG)
+    return proxy.client.post("/images", json=body)
+
+
+def kept(proxy: Server, body: object) -> dict[str, str]:
+    """What `/predict` takes instead of what is now kept."""
+    response = keep(proxy, body)
+    assert response.status_code == 201, response.text
+    answer: dict[str, str] = response.json()
+    assert answer.keys() == {"image_id"}
+    assert str(UUID(answer["image_id"])) == answer["image_id"]
+    return answer
+
+
+def letter(scans: Features) -> list[dict[str, list[float]]]:
+    """Scans of shape (n, 64) as they are sent."""
+    return [picture(scan) for scan in scans]
+
+
+def one_of_each() -> dict[int, Features]:
+    """A letter of several scans by the number of stages that it takes."""
+    return {len(expected(scans)[0]): scans for scans in letters(SCANS).features}
+
+
+# What is taken and what is not
+
+
+def test_a_picture_or_several_scans_of_a_letter_are_kept_under_an_id(proxy: Server) -> None:
+    scans = letters(16).features[0]
+    bodies: list[Any] = [SEVEN, picture(scans[0]), letter(scans[:1]), letter(scans), SMUDGE]
+    ids = [kept(proxy, body) for body in bodies]
+    assert len({answer["image_id"] for answer in ids}) == len(bodies)
+    assert proxy.read(ids[0]).json()["digit"] == 7
+    assert proxy.read(ids[-1]).json()["legible"] is False
+    for answer in (proxy.read(image_id).json() for image_id in ids[1:3]):
+        agrees(answer, scans[:1])
+    agrees(proxy.read(ids[3]).json(), scans)
+
+
+def test_an_id_that_was_never_given_is_a_404_and_says_where_ids_come_from(proxy: Server) -> None:
+    answer = proxy.read({"image_id": str(uuid4())})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "POST /images gives an id" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("image_id", ["", "7", "not-an-id", 7, None, [], {}, True, "0" * 33], ids=repr)
+def test_what_is_no_id_is_a_422(proxy: Server, image_id: object) -> None:
+    answer = proxy.read({"image_id": image_id})
+    assert answer.status_code == 422
+    assert "image_id" in answer.json()["detail"]
+
+
+def test_predict_takes_one_picture_or_one_id_and_nothing_beside_it(proxy: Server) -> None:
+    image_id = kept(proxy, SEVEN)
+    seven = picture(letters().features[0, 0])
+    for body in (
+        image_id | seven,
+        image_id | {"more": 1},
+        seven | {"more": 1},
+        [seven],
+        [seven, seven],
+        [image_id],
+        [],
+    ):
+        assert proxy.read(body).status_code == 422, body
+    assert proxy.read(image_id).status_code == proxy.read(seven).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ([], 422),
+        ([BLANK], 422),
+        ([{"pixels": [1] * 64}, BLANK], 422),
+        ([{"pixels": [1] * 64}, {"pixels": [1] * 63}], 422),
+        ({"image_id": str(uuid4())}, 422),
+        ([{"pixels": [1] * 64}] * 17, 413),
+        (b"no picture", 415),
+    ],
+    ids=["nothing", "blank", "one_blank", "one_short", "an_id", "too_many", "no_picture"],
+)
+def test_what_is_no_letter_is_refused_and_not_kept(these: System, body: object, status: int) -> None:
+    before = these.store().dbsize()
+    assert keep(these.front, body).status_code == status
+    assert these.store().dbsize() == before
+
+
+@pytest.mark.full
+def test_a_letter_is_kept_as_long_as_the_setting_says_and_no_longer(these: System, proxies: dict[str, Server]) -> None:
+    with another_proxy(these, image_ttl_seconds=1) as forgetful:
+        image_id = kept(forgetful, SEVEN)
+        assert forgetful.read(image_id).json()["digit"] == 7
+        wait_until(lambda: forgetful.read(image_id).status_code == 404, 10)
+    assert [proxy.read(image_id).status_code for proxy in proxies.values()] == [404, 404]
+
+
+def test_a_refusal_stays_short_however_long_is_what_is_wrong(proxy: Server) -> None:
+    image_id = kept(proxy, SEVEN)
+    for wrong in ({"image_id": "7" * 100_000}, image_id | {"m" * 100_000: 1}, image_id | {"more": "m" * 100_000}):
+        answer = proxy.read(wrong)
+        assert answer.status_code == 422
+        assert len(answer.text) < 1_000
+
+
+# Who retrieves, how often, and what
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_stage(
+    these: System, proxies: dict[str, Server], stages: int
+) -> None:
+    """V4: counted by the store itself."""
+    image_id = kept(these.front, letter(one_of_each()[stages]))
+    for retrieval, wanted in {"proxy": 1, "predictor": stages}.items():
+        before = retrievals(these)
+        response = proxies[retrieval].read(image_id)
+        assert len(response.json()["stages"]) == stages
+        assert retrievals(these) - before == wanted
+        told = {entry.split(";")[0] for entry in response.headers["server-timing"].split(", ")}
+        by = {"store"} if retrieval == "proxy" else {f"{stage}.store" for stage in STAGES[:stages]}
+        assert {name for name in told if name.endswith("store")} == by
+
+
+def retrievals(these: System) -> int:
+    """How often any command has looked a key up to read it."""
+    told: dict[str, int] = these.store().info("stats")
+    return told["keyspace_hits"] + told["keyspace_misses"]
+
+
+def test_each_model_looks_at_what_it_wants_the_reader_at_one_scan_the_specialist_at_all(
+    these: System, proxy: Server
+) -> None:
+    """V4: each model has a data structure of its own."""
+    image_id = kept(proxy, letter(one_of_each()[3]))
+    with asks(these, "batch_rows_sum", quality=1, reader=1, specialist=SCANS):
+        assert names(proxy.read(image_id).json()) == STAGES
+
+
+def test_a_predictor_takes_no_more_from_the_store_than_its_model_looks_at(
+    these: System, proxies: dict[str, Server]
+) -> None:
+    image_id = kept(these.front, letter(one_of_each()[3]))
+    with these.store().monitor() as monitor:  # type: ignore[no-untyped-call]
+        proxies["predictor"].read(image_id)
+        commands = [monitor.next_command()["command"] for _ in STAGES]
+    assert [command.split()[0] for command in commands] == ["GETRANGE"] * 3
+    assert [command.split()[2:] for command in commands] == [["0", "255"], ["0", "255"], ["0", "-1"]]
+
+
+def test_a_letter_is_read_the_same_whoever_retrieves_it(proxies: dict[str, Server]) -> None:
+    """And as the models say that are asked directly; an id that one proxy gave is good at the other."""
+    some = [*letters(SCANS).features[:30], *doubtful(SCANS).features[:10]]
+    for scans in some:
+        image_id = kept(proxies["proxy"], letter(scans))
+        by_proxy, by_predictor = (proxies[retrieval].read(image_id).json() for retrieval in ("proxy", "predictor"))
+        agrees(by_proxy, scans)
+        agrees(by_predictor, scans)
+        assert by_proxy["probabilities"] == pytest.approx(by_predictor["probabilities"], abs=2e-6)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("retrieval", ["predictor", "proxy"])
+def test_of_doubtful_letters_the_specialist_reads_more_with_all_scans_than_with_one(
+    proxies: dict[str, Server], retrieval: str
+) -> None:
+    """V4, V5: what the further scans are kept for."""
+    proxy = proxies[retrieval]
+    some = [doubtful(SCANS, seed) for seed in (1, 2, 3)]
+    scans, labels = (np.concatenate(parts) for parts in zip(*some, strict=True))
+    assert len(scans) > 150
+    with_one, with_all = share_right(proxy, scans[:, :1], labels), share_right(proxy, scans, labels)
+    reader = (RUN["reader"](scans[:, 0])[0] == labels).mean()
+    print(f"{len(scans)} doubtful letters: reader {reader:.3f}, one scan {with_one:.3f}, {SCANS} scans {with_all:.3f}")
+    assert with_all > with_one + 0.03
+    assert with_one > reader + 0.2
+
+
+def share_right(proxy: Server, scans: Features, labels: np.ndarray[Any, np.dtype[np.int64]]) -> float:
+    """The share of letters, of shape (n, scans, 64), that are read as they were written."""
+    answers = [response.json() for response in proxy.read_all([kept(proxy, letter(one)) for one in scans], 8)]
+    assert all(names(answer) == STAGES for answer in answers)
+    return float(np.mean([answer["digit"] == label for answer, label in zip(answers, labels, strict=True)]))

@@ -1,0 +1,265 @@
+"""The store of microservice_vertical on a real Valkey: what is kept comes back as it was, or a problem says why not."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from common.service.problems import Problem
+from common.service.service import Service
+from common.store.image_store import ImageStore, Scans
+from common.training.data import Features
+from microservice_vertical.settings import ProxySettings
+from tests.support.processes import wait_until
+from tests.support.stack import System, system
+
+Scenario = Callable[[ImageStore], Coroutine[Any, Any, None]]
+
+
+@dataclass
+class Caller:
+    """One who has so many seconds from now."""
+
+    seconds: float = 5.0
+    timings: dict[str, float] = field(default_factory=dict)
+    log: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.deadline = monotonic() + self.seconds
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[System]:
+    """Of the pattern, only the store runs."""
+    with system("microservice_vertical") as these:
+        these.start("redis")
+        yield these
+
+
+@pytest.fixture(autouse=True)
+def _own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service sets up the logging of its process, but this one is pytest's."""
+    monkeypatch.setattr("common.service.service.configure_logging", lambda _: None)
+
+
+def run(these: System, scenario: Scenario, **settings: Any) -> None:
+    """A scenario with a store that is opened and closed as a service does it."""
+
+    async def go() -> None:
+        async with opened(these, **settings) as store:
+            await scenario(store)
+
+    asyncio.run(go())
+
+
+@asynccontextmanager
+async def opened(these: System, **settings: Any) -> AsyncIterator[ImageStore]:
+    url = f"redis://127.0.0.1:{these.port('redis')}/0"
+    proxy = ProxySettings(**({"redis_url": url} | settings))
+    app = Service("test", proxy)
+    store = ImageStore(app, "microservice_vertical", proxy)
+    async with app.router.lifespan_context(app):
+        yield store
+
+
+def some_scans(count: int) -> Features:
+    """Values of any size that a float32 of a scan can have."""
+    rng = np.random.default_rng(count)
+    scans = (rng.uniform(0, 16, (count, 64)) * 10.0 ** rng.integers(-40, 1, (count, 64))).astype(np.float32)
+    scans[:, 0] = np.arange(count)
+    return scans
+
+
+async def status_of(asked: Coroutine[Any, Any, object]) -> int:
+    """That of the problem which it ends in."""
+    with pytest.raises(Problem) as caught:
+        await asked
+    assert (caught.value.headers or {}).get("Retry-After") == ("1" if caught.value.status_code == 503 else None)
+    return caught.value.status_code
+
+
+# What is kept
+
+
+@pytest.mark.parametrize("count", [1, 2, 16])
+def test_what_is_kept_comes_back_to_the_last_bit(these: System, count: int) -> None:
+    async def scenario(store: ImageStore) -> None:
+        scans = some_scans(count)
+        caller = Caller()
+        image_id = await store.put(scans, caller)
+        every, first = await store.get(image_id, "all", caller), await store.get(image_id, "first", caller)
+        assert (every.dtype, every.shape, first.shape) == (np.dtype(np.float32), (count, 64), (1, 64))
+        assert every.tobytes() == scans.tobytes()
+        assert first.tobytes() == scans[:1].tobytes()
+        assert 0 < caller.timings["store"] < 5
+
+    run(these, scenario)
+
+
+def test_scans_that_lie_scattered_in_memory_are_kept_as_well(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        scans = np.asfortranarray(some_scans(9))[::-2]
+        np.testing.assert_array_equal(await store.get(await store.put(scans, Caller()), "all", Caller()), scans)
+
+    run(these, scenario)
+
+
+def test_every_letter_has_a_key_of_its_own_that_expires(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        these.store().flushdb()
+        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(20)])
+        keys = {key(image_id) for image_id in ids}
+        assert {found.decode() for found in these.store().scan_iter()} == keys
+        assert len(keys) == 20
+        assert all(90 < these.store().ttl(found) <= 100 for found in keys)
+
+    run(these, scenario, image_ttl_seconds=100)
+
+
+def key(image_id: UUID) -> str:
+    return f"microservice_vertical:image:{image_id}"
+
+
+def test_an_expired_letter_is_a_404(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        image_id = await store.put(some_scans(1), Caller())
+        assert len(await store.get(image_id, "all", Caller())) == 1
+        await asyncio.to_thread(wait_until, lambda: not these.store().exists(key(image_id)), 10)
+        assert await status_of(store.get(image_id, "all", Caller())) == 404
+        assert await status_of(store.get(image_id, "first", Caller())) == 404
+
+    run(these, scenario, image_ttl_seconds=1)
+
+
+@pytest.mark.parametrize("scans", ["first", "all"])
+def test_a_letter_that_was_never_kept_is_a_404(these: System, scans: Scans) -> None:
+    async def scenario(store: ImageStore) -> None:
+        assert await status_of(store.get(uuid4(), scans, Caller())) == 404
+
+    run(these, scenario)
+
+
+@pytest.mark.parametrize(
+    ("scans", "size"),
+    [*[("first", size) for size in (1, 252, 255)], *[("all", size) for size in (1, 252, 255, 257, 260, 3 * 256 - 4)]],
+)
+def test_what_is_no_whole_number_of_scans_is_a_problem_and_no_scan(these: System, scans: Scans, size: int) -> None:
+    """Something else has written there: another version, say, whose models look at more."""
+
+    async def scenario(store: ImageStore) -> None:
+        image_id = uuid4()
+        these.store().set(key(image_id), b"x" * size)
+        assert await status_of(store.get(image_id, scans, Caller())) in (404, 503)
+
+    run(these, scenario)
+
+
+def test_a_key_of_another_kind_is_a_503(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        image_id = uuid4()
+        these.store().rpush(key(image_id), "no", "letter")
+        assert await status_of(store.get(image_id, "all", Caller())) == 503
+
+    run(these, scenario)
+
+
+# When it cannot be had
+
+
+def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothing(these: System) -> None:
+    """It never evicts (noeviction), so what was acknowledged can still be read."""
+
+    async def scenario(store: ImageStore) -> None:
+        ids = [await store.put(some_scans(3), Caller()) for _ in range(5)]
+        keys = these.store().dbsize()
+        assert these.store().config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        these.store().config_set("maxmemory", 1)
+        try:
+            for _ in range(5):
+                assert await status_of(store.put(some_scans(16), Caller())) == 503
+            assert these.store().dbsize() == keys
+            for image_id in ids:
+                assert (await store.get(image_id, "all", Caller())).tobytes() == some_scans(3).tobytes()
+        finally:
+            these.store().config_set("maxmemory", 256 * 2**20)
+        await store.put(some_scans(16), Caller())
+
+    run(these, scenario)
+
+
+def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_second_request(these: System) -> None:
+    """The connections to the old one are dead, and nobody else notices."""
+
+    async def scenario(store: ImageStore) -> None:
+        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
+        these.stop("redis")
+        began = monotonic()
+        assert await status_of(store.get(ids[0], "all", Caller())) == 503
+        assert await status_of(store.put(some_scans(1), Caller())) == 503
+        assert not await store.is_ready()
+        assert monotonic() - began < 1
+        await asyncio.to_thread(these.start, "redis")
+        letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
+        assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
+        assert await store.is_ready()
+
+    run(these, scenario)
+
+
+def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
+        these.stop("redis")
+        await asyncio.to_thread(these.start, "redis")
+        letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
+        assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
+
+    run(these, scenario)
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["late", "cancelled"])
+def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question(
+    these: System, cancelled: bool
+) -> None:
+    """Neither where the deadline has ended the wait, nor where the caller has left."""
+
+    async def scenario(store: ImageStore) -> None:
+        ids = [await store.put(some_scans(count), Caller()) for count in range(1, 9)]
+        these.servers["redis"].process.send_signal(signal.SIGSTOP)
+        try:
+            began = monotonic()
+            asked = [asyncio.ensure_future(store.get(ids[0], "all", Caller(0.3))) for _ in range(8)]
+            if cancelled:
+                await asyncio.sleep(0.1)
+                assert all(task.cancel() for task in asked)
+                await asyncio.gather(*asked, return_exceptions=True)
+            else:
+                assert [await status_of(settled(task)) for task in asked] == [503] * 8
+            assert monotonic() - began < 0.6
+        finally:
+            these.servers["redis"].process.send_signal(signal.SIGCONT)
+        for _ in range(3):
+            letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
+            assert [len(letter) for letter in letters] == list(range(1, 9))
+
+    run(these, scenario)
+
+
+async def settled(task: asyncio.Future[Features]) -> Features:
+    return await task
+
+
+def test_whoever_has_no_time_left_is_refused_at_once(these: System) -> None:
+    async def scenario(store: ImageStore) -> None:
+        image_id = await store.put(some_scans(1), Caller())
+        assert await status_of(store.get(image_id, "all", Caller(-1))) == 503
+        assert len(await store.get(image_id, "all", Caller())) == 1
+
+    run(these, scenario)

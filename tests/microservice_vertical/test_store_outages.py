@@ -1,0 +1,205 @@
+"""The store fails: what needs it is a 503 in time, what does not goes on, and all is well again when it is back."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+
+from common.training.data import held_out
+from tests.microservice_vertical.test_predict import SEVEN, another_proxy, picture
+from tests.microservice_vertical.test_retrieval import keep, kept
+from tests.support.processes import wait_until
+from tests.support.service_process import SEVEN_PIXELS, Server, serving
+from tests.support.stack import System, vertical
+from tests.support.tensors import every_type
+
+pytestmark = pytest.mark.full
+
+TIMEOUT_MS = 500
+IN_TIME = TIMEOUT_MS / 1e3 + 0.3
+SOON = 10.0
+PICTURE = {"pixels": SEVEN_PIXELS}
+
+
+@pytest.fixture(scope="module")
+def these() -> Iterator[System]:
+    with vertical() as these:
+        yield these
+
+
+@pytest.fixture(scope="module")
+def proxies(these: System) -> Iterator[dict[str, Server]]:
+    """By their RETRIEVAL; neither is told of the deadline, so each request says it."""
+    with another_proxy(these, retrieval="predictor") as other:
+        yield {"proxy": these.front, "predictor": other}
+
+
+@pytest.fixture(params=["proxy", "predictor"])
+def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
+    """Each of the two in turn."""
+    return proxies[request.param]
+
+
+@contextmanager
+def down(these: System) -> Iterator[None]:
+    """Nobody listens; afterwards a new process has the data of the old one."""
+    these.stop("redis")
+    try:
+        yield
+    finally:
+        these.start("redis")
+
+
+@contextmanager
+def hung(these: System) -> Iterator[None]:
+    """It accepts connections and never answers."""
+    these.servers["redis"].process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        these.servers["redis"].process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def without_store(these: System, kind: str) -> Iterator[None]:
+    """Either of them."""
+    with {"down": down, "hung": hung}[kind](these):
+        yield
+
+
+faults = pytest.mark.parametrize("kind", ["down", "hung"])
+
+
+@faults
+def test_without_its_store_the_pattern_reads_what_it_is_sent_and_refuses_the_rest_in_time(
+    these: System, proxy: Server, kind: str
+) -> None:
+    image_id = kept(proxy, SEVEN)
+    with without_store(these, kind):
+        for body in (image_id, PICTURE):
+            answer, seconds = timed(partial(ask, proxy, "/predict", body))
+            assert seconds < IN_TIME
+            if body is PICTURE:
+                assert answer.json()["digit"] == 7, answer.text
+            else:
+                refused(answer, timeouts=kind == "hung")
+        answer, seconds = timed(partial(ask, proxy, "/images", PICTURE))
+        assert seconds < IN_TIME
+        refused(answer)
+        assert "the store does not answer" in answer.json()["detail"]
+        assert proxy.get("/health/ready").status_code == 200
+    print(f"{kind}: back after {back(lambda: proxy.read(image_id)):.2f} s")
+
+
+def ask(proxy: Server, path: str, body: object) -> httpx.Response:
+    """A request that has little time."""
+    return proxy.client.post(path, json=body, headers={"X-Request-Timeout-Ms": str(TIMEOUT_MS)})
+
+
+def timed(call: Callable[[], httpx.Response]) -> tuple[httpx.Response, float]:
+    """The answer, and how many seconds it took."""
+    began = time.monotonic()
+    return call(), time.monotonic() - began
+
+
+def refused(answer: httpx.Response, timeouts: bool = False) -> None:
+    """A problem that says when to come back; `timeouts`: or that a predictor waited for the store too long."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    if not (timeouts and answer.status_code == 504):
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["retry-after"] == "1"
+
+
+def back(call: Callable[[], httpx.Response]) -> float:
+    """After how many seconds it is answered by a seven again."""
+    began = time.monotonic()
+    wait_until(lambda: (answer := call()).status_code == 200 and answer.json()["digit"] == 7, SOON)
+    return time.monotonic() - began
+
+
+@faults
+def test_pictures_are_read_however_many_letters_cannot_be_had_from_the_store(
+    these: System, proxy: Server, kind: str
+) -> None:
+    """The services are well, so nothing that the store does may close the way to them."""
+    image_id = kept(proxy, SEVEN)
+    with without_store(these, kind):
+        with ThreadPoolExecutor(10) as threads:
+            for answer in threads.map(lambda _: ask(proxy, "/predict", image_id), range(10)):
+                refused(answer, timeouts=kind == "hung")
+        answer = proxy.read(SEVEN)
+    back(lambda: proxy.read(image_id))
+    assert (answer.status_code, answer.json().get("digit")) == (200, 7), answer.text
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.5])
+def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(
+    these: System, proxy: Server, seconds: float
+) -> None:
+    """A late answer of the store belongs to a request that is over."""
+    scans = held_out()
+    clear = [int((scans.labels == digit).argmax()) for digit in range(10)]
+    bodies = [kept(proxy, picture(scans.features[number])) for number in clear]
+    assert [proxy.read(body).json()["digit"] for body in bodies] == list(range(10))
+    with ThreadPoolExecutor(20) as threads, hung(these):
+        late = [threads.submit(ask, proxy, "/predict", bodies[number % 10]) for number in range(20)]
+        kept_late = [threads.submit(ask, proxy, "/images", PICTURE) for _ in range(5)]
+        time.sleep(seconds)
+    for number, future in enumerate(late):
+        if (answer := future.result()).status_code == 200:
+            assert answer.json()["digit"] == number % 10
+    assert all(future.result().status_code in (201, 503) for future in kept_late)
+    back(lambda: proxy.read(kept(proxy, PICTURE)))
+    for _ in range(3):
+        answers = proxy.read_all(bodies, 10)
+        assert [answer.json().get("digit") for answer in answers] == list(range(10))
+
+
+def test_a_letter_that_was_kept_outlives_the_store_that_is_killed(these: System, proxy: Server) -> None:
+    """Whoever was given an id may count on it, since the store answers once it is on its disk."""
+    image_id = kept(proxy, SEVEN)
+    these.servers["redis"].process.kill()
+    these.servers["redis"].process.wait()
+    these.start("redis")
+    print(f"killed: back after {back(lambda: proxy.read(image_id)):.2f} s")
+
+
+def test_a_full_store_is_a_503_and_what_it_holds_can_still_be_read(these: System, proxy: Server) -> None:
+    image_id = kept(proxy, SEVEN)
+    these.store().config_set("maxmemory", 1)
+    try:
+        refused(keep(proxy, SEVEN))
+        assert proxy.read(image_id).json()["digit"] == 7
+    finally:
+        these.store().config_set("maxmemory", 256 * 2**20)
+    assert keep(proxy, SEVEN).status_code == 201
+
+
+# Who has no way to the store
+
+
+def test_a_service_that_cannot_retrieve_is_not_taken_for_a_letter_that_is_gone(these: System) -> None:
+    """Its 404 says that it has no such path; a caller who is told of a lost letter would give up."""
+    image_id = kept(these.front, SEVEN)
+    settings = {"retrieval": "predictor"}
+    with (
+        serving(model_name="mlp") as other,
+        another_proxy(these, reader_url=f"{other.url}/v2/models/mlp", **settings) as proxy,
+    ):
+        answer = proxy.read(image_id)
+    assert (answer.status_code, answer.json().get("backend")) == (502, "reader"), answer.text
+
+
+def test_a_model_whose_graph_has_other_names_cannot_retrieve_and_says_so(these: System, tmp_path: Path) -> None:
+    """As at `/predict`: the caller is told what does not fit, and the log has no error."""
+    image_id = kept(these.front, SEVEN)
+    url = f"redis://127.0.0.1:{these.port('redis')}/0"
+    model = every_type(tmp_path / "other.onnx")
+    with serving("microservice_vertical.predictor:create_app", redis_url=url, model_uri=model) as other:
+        assert other.client.post("/retrieve", json=image_id).status_code == 409

@@ -1,0 +1,95 @@
+"""The benchmarks run, say something, and leave nothing behind; how quick anything is depends on the machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, output_of, wait_until
+
+CONTESTANTS = ["constant", "minimal", "ours", "ours /v2 JSON", "ours /v2 binary", "ours gRPC"]
+QUICK = (sys.executable, "-m", "benchmarks.online", "--seconds=1", "--rounds=1", "--connections=2", "--models=small")
+
+
+def servers_of(folder: Path) -> list[int]:
+    """The processes whose TMPDIR is this folder, which is how a benchmark's own are told from all others."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"TMPDIR={folder}\0".encode() in (process / "environ").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has ended, or is somebody else's
+    return found
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_the_online_benchmark_prints_a_table_and_ends_its_servers(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    lines = output_of(*QUICK, f"--json={file}", TMPDIR=str(tmp_path)).splitlines()
+    for contestant in CONTESTANTS:
+        assert any(line.startswith(f"| small | 2 | {contestant} | ") for line in lines), lines
+    measurements = json.loads(file.read_text())["measurements"]
+    assert [one["contestant"] for one in measurements] == CONTESTANTS
+    assert all(one["requests_per_second"] > 0 and one["cpu_us"] > 0 for one in measurements)
+    assert servers_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.wrk
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_ends_its_servers(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        QUICK, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, start_new_session=True
+    )
+    wait_until(lambda: len(servers_of(tmp_path)) > 2)  # the benchmark and two servers
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert b"Traceback" not in errors
+    assert servers_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_wrk_the_benchmark_says_what_to_install() -> None:
+    done = subprocess.run(QUICK, cwd=ROOT, env=os.environ | {"PATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "wrk is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.full
+def test_the_pieces_of_a_request_are_measured() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.pieces")
+    assert "digits.from_json" in table
+    assert "all of ours" in table
+
+
+@pytest.mark.full
+def test_the_ways_to_send_a_call_are_measured() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.transports", "--calls=200", "--rounds=1")
+    for way in ("aiohttp, bare", "httpx, its own transport", "ours, REST", "ours, gRPC"):
+        assert f"| {way} | " in table
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_the_cost_of_a_hop_is_measured() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.hops", "--seconds=1", "--rounds=1")
+    for way in ("none", "REST", "gRPC"):
+        assert f"| {way} | 1 | " in table
+        assert f"| {way} | 16 | " in table
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_how_latency_adds_up_is_measured_and_no_request_fails() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.chain", "--seconds=1", "--rounds=1")
+    rows = [line for line in table.splitlines() if line.startswith("| quality, reader")]
+    assert len(rows) == 2 + 2 * 3  # whole and parts of each route; then each at three rates
+    assert all(row.endswith("| 0 |") for row in rows[2:])

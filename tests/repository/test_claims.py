@@ -1,0 +1,37 @@
+"""The claims of the pattern catalogue: each is in its README's table, with the code and the test that carry it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PATTERNS, ROOT
+from tests.support.readmes import rows
+
+CLAIMS = {
+    "web_single": ("W", 6),
+    "synchronous": ("S", 6),
+    "asynchronous": ("A", 9),
+    "batch": ("B", 12),
+    "microservice_vertical": ("V", 8),
+    "microservice_horizontal": ("H", 8),
+}
+"""The letter and the number of each pattern's claims in the catalogue; G1 to G3 hold for all."""
+
+TABLES = [(ROOT / "README.md", "G", 3), *((ROOT / pattern / "README.md", *CLAIMS[pattern]) for pattern in PATTERNS)]
+
+
+@pytest.mark.parametrize(("readme", "letter", "count"), TABLES)
+def test_every_claim_of_the_catalogue_is_in_its_table_once_and_in_order(readme: Path, letter: str, count: int) -> None:
+    names = [match[1] for row in rows(readme, "Claims") if (match := re.match(r"\*\*(\w+)\*\*", row[0]))]
+    assert names == [f"{letter}{number}" for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("readme", "letter", "count"), TABLES)
+def test_what_a_claims_table_names_exists(readme: Path, letter: str, count: int) -> None:
+    for claim, code, proof in rows(readme, "Claims"):
+        files = [name for name in re.findall(r"`([\w./:-]+)`", code + proof) if "/" in name]
+        assert any(name.startswith(("tests/", "benchmarks/")) for name in files), f"{claim} is not proved"
+        assert [name for name in files if not (ROOT / name.partition("::")[0]).exists()] == []
+        for file, _, test in (name.partition("::") for name in files if "::" in name):
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{claim} names {test}, which {file} does not have"

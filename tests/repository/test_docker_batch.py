@@ -1,0 +1,77 @@
+"""batch on a real engine: the manager, a cluster of Dask or Spark beside it, and the job that Kubernetes starts."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.support.patterns import finished
+from tests.support.processes import ROOT, Composed, composed, inside, output_of, wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
+
+DAYS, ROWS = 2, 2_000
+HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+READ = """
+import json, pathlib, pyarrow.parquet as pq
+parts = sorted(pathlib.Path("/data/{}").glob("part-*.parquet"))
+print(json.dumps([list(row.values()) for part in parts for row in pq.ParquetFile(part).read().to_pylist()]))"""
+PROCESSES = """
+import pathlib
+print(*[file.read_text().split("\\0")[:4] for file in pathlib.Path("/proc").glob("[0-9]*/cmdline")])"""
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[Composed]:
+    """The manager, and some scans in its volume; the profiles' services are removed at the end too."""
+    with composed(ROOT, service="batch", COMPOSE_PROFILES="*") as project:
+        sample = ("batch.sample", "/data/scans", f"--days={DAYS}", f"--rows={ROWS // DAYS}")
+        project.compose("exec", "--no-TTY", "batch", "python", "-m", *sample)
+        yield project
+
+
+@pytest.fixture(scope="module")
+def local(project: Composed) -> Any:
+    """What the engine `local` reads."""
+    return answers(project, "batch", "local")
+
+
+def answers(project: Composed, service: str, engine: str) -> Any:
+    """Have a run done by an engine, and give the rows of its output."""
+    url, output = f"http://127.0.0.1:{project.port}/runs", f"by-{engine}"
+    asked = httpx.post(url, json={"input": "scans", "output": output, "engine": engine}, timeout=10)
+    assert asked.status_code == 201, asked.text
+    run = finished(url, asked.json()["id"], seconds=300)
+    assert (run["state"], run["errors"]) == ("done", [])
+    assert (run["progress"]["rows"], run["progress"]["rejected"]) == (ROWS, DAYS)
+    return json.loads(inside(project.container(service), READ.format(output)))
+
+
+def test_a_run_is_done_and_leaves_no_process_behind(project: Composed, local: Any) -> None:
+    assert len(local) == ROWS - DAYS
+    assert {digit for _, digit, *_ in local} <= set(range(10))
+    wait_until(lambda: "batch.job" not in inside(project.container("batch"), PROCESSES))
+    assert "multiprocessing" not in inside(project.container("batch"), PROCESSES)
+
+
+def test_the_command_of_the_cronjob_reads_yesterday_and_then_has_nothing_to_do(project: Composed, local: Any) -> None:
+    every = yaml.safe_load_all((ROOT / "batch" / "k8s.yaml").read_text())
+    (cron,) = (one for one in every if one["kind"] == "CronJob")
+    (container,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    volume = f"--volume={project.environment['COMPOSE_PROJECT_NAME']}_batch:/data"
+    run = ("docker", "run", "--rm", *HARDENED, volume, "--network=none", "serving-patterns-batch")
+    assert output_of(*run, *container["command"]).startswith(f"done: {ROWS // DAYS:,} rows")
+    assert output_of(*run, *container["command"]).endswith("is finished: nothing to do")
+
+
+@pytest.mark.parametrize("engine", ["dask", "spark"])
+def test_a_cluster_gives_the_same_rows(project: Composed, local: Any, engine: str) -> None:
+    """One manager at a time has the port and the volumes."""
+    project.compose("stop", "batch", "batch-dask", "batch-spark")
+    project.compose("up", "--build", "--wait", f"batch-{engine}")
+    found = answers(project, f"batch-{engine}", engine)
+    assert [row[:2] for row in found] == [row[:2] for row in local]
+    assert [row[2] for row in found] == pytest.approx([row[2] for row in local], abs=1e-5)

@@ -1,0 +1,150 @@
+"""The images and the compose files of the patterns that are several services, on a real engine."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.repository.test_docker_web_single import NOT_INSIDE
+from tests.support.patterns import FRONTS, commands
+from tests.support.processes import ROOT, Composed, composed, inside, inspect, output_of, wait_until
+from tests.support.service_process import SEVEN_PIXELS
+
+pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
+
+MODELS = {
+    "synchronous": {"mlp"},
+    "asynchronous": {"mlp"},
+    "batch": {"mlp"},
+    "microservice_vertical": {"quality", "mlp", "specialist"},
+    "microservice_horizontal": {"linear", "svm", "mlp", "specialist"},
+}
+WITHOUT_A_MODEL = {*MODELS, "asynchronous-delivery", "microservice_horizontal-postprocessor"}
+GRPC = "grpc://synchronous-predictor:9001/v2/models/mlp"
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def pattern(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def project(pattern: str) -> Iterator[Composed]:
+    """All of a pattern, shared by the tests, which only look."""
+    with composed(ROOT, service=pattern) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def ours(pattern: str, project: Composed) -> dict[str, str]:
+    """The containers of our own services by name, the front's first."""
+    roles = [role for role in commands(pattern) if role not in (pattern, "redis")]
+    return {name: project.container(name) for name in (pattern, *(f"{pattern}-{role}" for role in roles))}
+
+
+def test_the_front_reads_a_digit(pattern: str, project: Composed) -> None:
+    assert FRONTS[pattern].read(project.port)["digit"] == 7
+
+
+def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: Composed) -> None:
+    assert len(project.containers()) == len(commands(pattern))
+    for found in map(inspect, project.containers()):
+        host = found["HostConfig"]
+        assert found["State"]["Health"]["Status"] == "healthy"
+        assert found["Config"]["User"] in ("10001:10001", "redis")
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["NanoCpus"]
+        assert host["Memory"]
+
+
+def test_each_service_of_ours_is_nobody_without_capabilities(ours: dict[str, str]) -> None:
+    for container in ours.values():
+        lines = inside(container, "print(open('/proc/1/status').read())").splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        assert status["Uid"].split() == ["10001"] * 4
+        assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+
+
+def test_only_the_front_is_published_and_only_on_this_host(pattern: str, project: Composed) -> None:
+    front = project.container(pattern)
+    for container in project.containers():
+        found = inspect(container)["NetworkSettings"]["Ports"]
+        published = {port: hosts for port, hosts in found.items() if hosts}
+        there = {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(project.port)}]}
+        assert published == (there if container == front else {})
+
+
+def test_the_front_is_published_on_its_own_port(pattern: str) -> None:
+    (port,) = json.loads(output_of("docker", "compose", "config", "--format=json"))["services"][pattern]["ports"]
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", str(FRONTS[pattern].port))
+
+
+def test_its_models_and_only_what_serves_are_in_the_image(pattern: str, ours: dict[str, str]) -> None:
+    code = f"""
+import importlib.util, json, pathlib
+def there(name):
+    try: return importlib.util.find_spec(name)
+    except ModuleNotFoundError: return None
+app = pathlib.Path("/app")
+print(json.dumps([
+    [*filter(there, {NOT_INSIDE}), *map(str, pathlib.Path("/").glob("*/.cache/*"))],
+    sorted(path.name for path in app.iterdir()),
+    sorted(path.stem for path in app.rglob("*.onnx"))]))"""
+    for container in ours.values():
+        assert json.loads(inside(container, code)) == [[], sorted(["common", pattern]), sorted(MODELS[pattern])]
+
+
+def test_onnxruntime_is_loaded_where_a_model_is_and_nowhere_else(pattern: str, ours: dict[str, str]) -> None:
+    loaded = {name: inside(container, "print(open('/proc/1/maps').read())") for name, container in ours.items()}
+    assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - WITHOUT_A_MODEL
+
+
+@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+def test_the_queue_is_reached_from_no_other_network_and_reaches_none(project: Composed) -> None:
+    networks = inspect(project.container("asynchronous-redis"))["NetworkSettings"]["Networks"]
+    assert [inspect(network)["Internal"] for network in networks] == [True]
+
+
+@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+def test_a_killed_predictor_loses_no_accepted_job_and_each_is_in_the_result_database_once(project: Composed) -> None:
+    """A database on a volume, which outlives the delivery's container, too."""
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{project.port}", timeout=30) as client,
+        ThreadPoolExecutor(1) as other,
+    ):
+        killing = other.submit(project.compose, "kill", "asynchronous-predictor")
+        accepted = [client.post("/jobs", json={"pixels": SEVEN_PIXELS}) for _ in range(200)]
+        while not killing.done():
+            accepted.append(client.post("/jobs", json={"pixels": SEVEN_PIXELS}))
+        killing.result()
+        accepted.append(client.post("/jobs", json={"pixels": SEVEN_PIXELS}))
+        assert {answer.status_code for answer in accepted} == {202}
+        assert client.get(accepted[-1].headers["location"]).json()["status"] == "queued"
+        project.compose("start", "asynchronous-predictor")
+        jobs = [client.get(f"{answer.headers['location']}?wait=20").json() for answer in accepted]
+    assert [(job["status"], job["prediction"]["digit"]) for job in jobs] == [("done", 7)] * len(accepted)
+
+    project.compose("up", "--detach", "--no-deps", "--force-recreate", "asynchronous-delivery")
+    ids = [job["job_id"] for job in jobs]
+    assert wait_until(lambda: stored(project, ids)) == {job_id: [7] for job_id in ids}
+
+
+def stored(project: Composed, ids: list[str]) -> dict[str, list[int]]:
+    """The digits of these jobs in the result database, once all are there."""
+    query = "import sqlite3; print(sqlite3.connect('/results/results.sqlite').execute("
+    query += "'SELECT json_group_array(json_array(job_id, digit)) FROM results').fetchone()[0])"
+    rows = json.loads(inside(project.container("asynchronous-delivery"), query))
+    found: dict[str, list[int]] = {job_id: [] for job_id in ids}
+    for job_id, digit in rows:
+        found.get(job_id, []).append(digit)
+    return found if all(found.values()) else {}
+
+
+def test_one_setting_makes_the_flow_ask_over_grpc() -> None:
+    with composed(ROOT, "synchronous/docker-compose.yml", "synchronous", PREDICTOR_URL=GRPC) as project:
+        assert FRONTS["synchronous"].read(project.port)["digit"] == 7
+        assert "ModelInfer" in project.compose("logs", "synchronous-predictor")

@@ -1,0 +1,89 @@
+"""Locks and Makefile: what a user meets before the first line of our Python."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.patterns import FRONTS, free_ports
+from tests.support.processes import PATTERNS, ROOT, answers, listens, running, wait_until
+
+IMAGE_LOCKS = [lock for pattern in PATTERNS for lock in sorted((ROOT / pattern).glob("requirements*.txt"))]
+LOCKS = [ROOT / "requirements.txt", ROOT / "requirements-run.txt", *IMAGE_LOCKS]
+NOT_IN_AN_IMAGE = {"scikit-learn", "scipy", "skl2onnx", "onnx", "pytest", "hypothesis", "honcho", "mypy", "ruff", "uv"}
+ENTRY = r"[a-z0-9-]+==[0-9][^ \\]*( ; [^\\]+?)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n?"
+
+
+def pins(lock: Path) -> set[str]:
+    """`name==version` of each package in a lock; its marker may be narrower in a lock that has less reason for it."""
+    return set(re.findall(r"^([a-z0-9-]+==\S+)", lock.read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_a_lock_holds_pinned_hashed_packages_and_no_address(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    for entry in re.split(r"\n(?=\S)", text):
+        if not entry.startswith("#"):
+            assert re.fullmatch(ENTRY, entry)
+
+
+@pytest.mark.parametrize("lock", LOCKS[1:], ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_the_locks_agree_so_that_one_environment_holds_them_all(lock: Path) -> None:
+    assert pins(lock) <= pins(ROOT / "requirements.txt")
+
+
+@pytest.mark.parametrize("lock", IMAGE_LOCKS, ids=lambda lock: str(lock.relative_to(ROOT)))
+def test_the_lock_of_an_image_holds_what_serves_and_nothing_else(lock: Path) -> None:
+    names = {pin.split("==")[0] for pin in pins(lock)}
+    assert "fastapi" in names
+    assert not names & NOT_IN_AN_IMAGE
+
+
+def test_make_alone_lists_every_target() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert phony
+    for target in {*phony[1].split(), *PATTERNS} - {"help", "$(PATTERNS)"}:
+        assert re.search(rf"^  make .*\b{target}\b.*  \w+", listed, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize(
+    ("python", "complaint"),
+    [
+        ("echo Python 3.9.2; exit 1", "Python 3.9.2 is too old"),
+        ('case "$*" in *ensurepip*) exit 1;; esac', "install python3-venv"),
+        (None, "install Python 3.11 or newer"),
+    ],
+)
+def test_make_says_what_the_machine_lacks(tmp_path: Path, python: str | None, complaint: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    if python:
+        (tmp_path / "python").write_text(f"#!/bin/sh\n{python}\n")
+        (tmp_path / "python").chmod(0o755)
+    made = subprocess.run(
+        ["make", "install", f"PYTHON={tmp_path / 'python'}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert made.returncode == 2
+    assert complaint in made.stderr
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(tmp_path: Path, pattern: str) -> None:
+    clone = tmp_path / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests"))
+    ports = free_ports(pattern)
+    port = ports[f"{pattern.upper()}_PORT"]
+    with running("make", pattern, folder=clone, **{name: str(number) for name, number in ports.items()}) as make:
+        wait_until(lambda: make.poll() is not None or answers(f"http://127.0.0.1:{port}/health/ready"), seconds=240)
+        assert FRONTS[pattern].read(port)["digit"] == 7
+        os.killpg(make.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+        assert make.wait(20) in (2, -signal.SIGINT)  # as make ends any interrupted recipe
+        assert not any(map(listens, ports.values()))

@@ -1,0 +1,134 @@
+"""The READMEs do what they say: every command is run here or by CI, and gives the answer that is shown."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from tests.support.patterns import FRONTS, app_in, commands, variables_of_all
+from tests.support.processes import PATTERNS, ROOT, answers, output_of, wait_until
+from tests.support.readmes import READMES, Step, rows, steps
+
+CI = (ROOT / ".ci" / "run").read_text()
+ANYTHING = "…"
+
+
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--rmi=local", "--timeout=5")
+
+
+def served_pattern(step: Step) -> str | None:
+    """The pattern that a block starts and that stays in the foreground, or None."""
+    words = re.sub(r"^(\w+=\S* )+", "", step.commands.splitlines()[-1]).split()
+    starts = words[0] == "make" or words[:3] == ["docker", "compose", "up"]
+    for pattern in PATTERNS:
+        front = app_in(commands(pattern)[pattern])
+        if (starts and words[-1] in (pattern, f"{pattern}-replicas")) or {front, f"{pattern}/Procfile"} & {*words}:
+            return pattern
+    return None
+
+
+def brings_its_own(step: Step) -> bool:
+    """Whether a block starts a pattern that goes on in the background."""
+    return "docker compose up --detach" in step.commands
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What a clone of the working tree holds, and this environment (a new one for each is `test_packaging.py`'s)."""
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    for name in output_of("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+@contextmanager
+def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
+    """The server that a block starts; ended as a person would, by Ctrl-C."""
+    port = FRONTS[pattern].port
+    assert not answers(f"http://127.0.0.1:{port}/health/live"), f"something else answers on port {port}"
+    command = ["bash", "-c", step.commands]
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": PATH}, start_new_session=True)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/ready"), 300)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+        if "docker compose up" in step.commands:
+            output_of(*DOWN, folder=folder)
+
+
+def assert_alike(answer: object, shown: object) -> None:
+    """The answer has the shape that is shown; `…` and numbers with a fraction stand for any."""
+    if isinstance(shown, dict):
+        assert isinstance(answer, dict)
+        assert list(answer) == list(shown)
+        for name, value in shown.items():
+            assert_alike(answer[name], value)
+    elif isinstance(shown, str) and ANYTHING in shown:
+        assert str(answer).startswith(shown.partition(ANYTHING)[0])
+    elif isinstance(shown, int | str):
+        assert answer == shown
+
+
+@pytest.mark.full
+@pytest.mark.docker
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy: Path) -> None:
+    with ExitStack() as server:
+        for step in steps(readme):
+            if all(line in CI for line in step.commands.splitlines()):
+                continue
+            if pattern := served_pattern(step):
+                server.close()
+                server.enter_context(serving(step, pattern, copy))
+                assert FRONTS[pattern].read(FRONTS[pattern].port)["digit"] == 7
+            else:
+                if brings_its_own(step):
+                    server.close()
+                    server.callback(output_of, *DOWN, folder=copy)
+                output = output_of("bash", "-euo", "pipefail", "-c", step.commands, folder=copy, PATH=PATH)
+                if step.answer:
+                    assert_alike(json.loads(output), json.loads(step.answer))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_the_settings_tables_list_every_setting_with_its_default(pattern: str) -> None:
+    """A setting that several services share may be listed once."""
+    told: dict[str, set[str]] = {}
+    for name, default, _ in rows(ROOT / pattern / "README.md", "Settings"):
+        told.setdefault(name.strip("`"), set()).add(default.strip("`"))
+    fields = variables_of_all(pattern)
+    assert sorted(told) == sorted({name for name, _ in fields})
+    for name, field in fields:
+        assert field.default is not PydanticUndefined, f"{name} has no default: say in the README that it is required"
+        assert any(is_told(field.default, text) for text in told[name]), name
+
+
+def is_told(default: object, text: str) -> bool:
+    """Whether this is how a README tells a default; of None it tells what happens then."""
+    if isinstance(default, bool):
+        return text == str(default).lower()
+    if isinstance(default, int | float):
+        return float(text.replace(",", "")) == default
+    if isinstance(default, SecretStr):
+        return text == default.get_secret_value()
+    if isinstance(default, dict):
+        return text == ",".join(f"{name}={value}" for name, value in default.items())
+    if isinstance(default, list):
+        return text == ",".join(default)
+    return default is None or text == str(default).removeprefix(f"{ROOT}/")

@@ -1,0 +1,132 @@
+"""A queue in a storm: any of its processes is killed at any moment, while clients hand in jobs and look at them."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from threading import Event
+
+import httpx
+
+from common.training.data import Features, all_scans
+from tests.support.asynchronous_jobs import killed
+from tests.support.processes import free_port, wait_until
+from tests.support.queue_history import History
+from tests.support.redis_servers import RedisServer
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import System
+
+LEASE_SECONDS = 1.0
+KEYED = 10
+"""Every tenth job has an ordering key, one for each client."""
+
+
+class Storm:
+    """Two predictors, a proxy and a Redis; any of them is killed at any moment, and started again at once."""
+
+    def __init__(self, these: System, redis: RedisServer) -> None:
+        self._these, self._redis = these, redis
+        self._ports = [these.port("predictor"), free_port()]
+        self.logs: list[Path] = []
+        self._predictors = [self._predictor(number) for number in range(2)]
+        self._proxy()
+        self.kills: Counter[str] = Counter()
+
+    def _predictor(self, number: int) -> Server:
+        server = self._these.launch(
+            "predictor",
+            redis_url=self._redis.url,
+            lease_seconds=LEASE_SECONDS,
+            max_attempts=1_000,  # however often a predictor ends, no job shall be given up for it
+            asynchronous_predictor_port=self._ports[number],
+        )
+        self.logs.append(server.log)
+        return server
+
+    def _proxy(self) -> None:
+        self._these.launch("asynchronous", redis_url=self._redis.url)
+
+    def calm(self) -> None:
+        """Until all are ready."""
+        wait_until(lambda: all(map(is_ready, [*self._predictors, self._these.front])), 60)
+
+    def rage(self, dice: random.Random, pause: tuple[float, float], seconds: float, end: Event) -> None:
+        """For so long, and no longer: on a machine that starts processes slowly, clients shall get through too."""
+        over = time.monotonic() + seconds
+        while not end.wait(dice.uniform(*pause)) and time.monotonic() < over:
+            if victims := self._alive():  # whoever has only just begun may go on, or nothing ever would
+                victim = dice.choice(victims)
+                self.kills[victim] += 1
+                self._strike(victim)
+
+    def _alive(self) -> list[str]:
+        alive = {"predictor 0": is_ready(self._predictors[0]), "predictor 1": is_ready(self._predictors[1])}
+        alive |= {"proxy": is_ready(self._these.front), "redis": self._redis.answers()}
+        return [name for name, lives in alive.items() if lives]
+
+    def _strike(self, victim: str) -> None:
+        if victim == "redis":
+            self._redis.kill()
+            self._redis.begin()
+        elif victim == "proxy":
+            killed(self._these.front)
+            self._proxy()
+        else:
+            number = int(victim[-1])
+            killed(self._predictors[number])
+            self._predictors[number] = self._predictor(number)
+
+
+class Client:
+    """Hands jobs in, with a key for each, until each is accepted; now and then looks how one of them is."""
+
+    def __init__(self, front: Server, history: History, jobs: range, seed: str) -> None:
+        self._url, self._history, self._jobs, self._seed = front.url, history, jobs, seed
+        self._dice = random.Random(f"{seed} {jobs.start}")
+
+    def hand_all_in(self, started: float, seconds: float) -> None:
+        with httpx.Client(base_url=self._url, timeout=2.5, trust_env=False) as client:
+            for place, number in enumerate(self._jobs):
+                time.sleep(max(0.0, started + place * seconds / len(self._jobs) - time.monotonic()))
+                self._hand_in(client, number)
+                if self._dice.random() < 0.02:
+                    self._hand_in(client, number)  # a client that has not seen that it was accepted
+                if self._dice.random() < 0.3:
+                    self._look(client, self._dice.choice(self._jobs[max(0, place - 200) : place + 1]))
+
+    def _hand_in(self, client: httpx.Client, number: int) -> None:
+        era = self._history.era
+        key = {"Idempotency-Key": f"{self._seed}-{number}"}
+        query = {"ordering_key": f"client-{self._jobs.start}"} if number % KEYED == 0 else {}
+        while True:
+            answer = asked(lambda: client.post("/jobs", json=picture(number), headers=key, params=query))
+            if answer is not None and answer.status_code == 202:
+                return self._history.accept(number, answer.json()["job_id"], era)
+            assert answer is None or answer.status_code in (429, 503, 504), answer.text
+            time.sleep(0.05)
+
+    def _look(self, client: httpx.Client, number: int) -> None:
+        job_id, started = self._history.accepted[number], time.monotonic()
+        answer = asked(lambda: client.get(f"/jobs/{job_id}"))
+        if answer is not None and answer.status_code != 503:
+            self._history.see(job_id, started, answer.status_code, answer.json())
+
+
+def asked(ask: Callable[[], httpx.Response]) -> httpx.Response | None:
+    """The answer, if there was one."""
+    try:
+        return ask()
+    except httpx.TransportError:
+        return None
+
+
+@cache
+def scans() -> Features:
+    """Read once: that takes longer than all that a client does for a job."""
+    return all_scans().features
+
+
+def picture(number: int) -> dict[str, list[float]]:
+    return {"pixels": scans()[number % len(scans())].tolist()}

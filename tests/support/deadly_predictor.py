@@ -1,0 +1,29 @@
+"""A predictor that a certain picture ends, as a crash in a native library would: with all that it has in hand."""
+
+import os
+import signal
+from unittest.mock import patch
+
+from fastapi import FastAPI
+
+from asynchronous import predictor
+from common.jobs.job_predictor import JobReader
+from common.prediction.payload import to_features
+
+DEADLY = 13.0
+"""In the top left pixel."""
+
+
+class DeadlyReader(JobReader):
+    """Reads what the reader reads, but for that picture."""
+
+    async def read(self, payload: bytes, deadline: float) -> bytes:
+        if to_features(payload)[0][0] == DEADLY:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super().read(payload, deadline)
+
+
+def create_app() -> FastAPI:
+    """`uvicorn tests.support.deadly_predictor:create_app --factory`"""
+    with patch("asynchronous.predictor.JobReader", DeadlyReader):
+        return predictor.create_app()

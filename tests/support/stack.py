@@ -1,0 +1,162 @@
+"""A pattern of several services for a test: each process of its Procfile, started, replaced and ended by name."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from redis import Redis, RedisError
+
+from tests.support.fault_proxy import Link
+from tests.support.patterns import app_in, commands, free_ports
+from tests.support.processes import ROOT, listens, running, wait_until
+from tests.support.service_process import Server, client_of, is_ready
+
+LONG_TIMEOUT = 30.0
+MEMBERS = ("linear", "svm", "mlp")
+"""The models that vote."""
+
+
+class System:
+    """The processes of one pattern, on ports of their own; which of them run is up to the test."""
+
+    def __init__(self, pattern: str, folder: Path, stack: ExitStack) -> None:
+        self.front_name = pattern
+        self.servers: dict[str, Server] = {}
+        self._commands = commands(pattern)
+        self._ports = {name: str(port) for name, port in free_ports(pattern).items()}
+        self._folder = folder
+        self._stack = stack
+
+    @property
+    def front(self) -> Server:
+        """The pattern's front service."""
+        return self.servers[self.front_name]
+
+    def port(self, name: str, kind: str = "") -> int:
+        """The port of a process; `kind` is "grpc" for its other one."""
+        parts = [self.front_name, *([name] if name != self.front_name else []), *([kind] if kind else []), "port"]
+        return int(self._ports["_".join(parts).upper()])
+
+    def launch(self, name: str, *, app: object = "", **settings: object) -> Server:
+        """Start a process with these settings (a setting of one process may differ from that of another).
+
+        `app` takes the place of the Procfile's.
+        """
+        environment = {setting.upper(): str(value) for setting, value in ({"drain_seconds": 0} | settings).items()}
+        environment = {"GRPC_PORT": self._ports.get(f"{self.front_name}_{name}_grpc_port".upper(), "0")} | environment
+        environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self._ports} | environment
+        log = self._folder / f"{name}-{len(list(self._folder.iterdir()))}.log"
+        command = self._commands[name].replace(".state/", f"{self._folder}/state/")
+        command = command.replace(app_in(command), str(app)) if app else command
+        process = self._stack.enter_context(
+            running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
+        )
+        port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
+        client = self._stack.enter_context(client_of(port, LONG_TIMEOUT))
+        server = Server(port, process, log, client)
+        self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
+        self.servers[name] = server
+        return server
+
+    def start(self, name: str, *, app: object = "", **settings: object) -> Server:
+        """The same, and wait until it is ready."""
+        server = self.launch(name, app=app, **settings)
+        answers = self._store_answers if name == "redis" else lambda: is_ready(server)
+        wait_until(lambda: server.process.poll() is not None or answers())
+        assert server.process.poll() is None, server.log.read_text()
+        return server
+
+    def stop(self, name: str) -> None:
+        """End a process as an update does: SIGTERM, and wait."""
+        self.servers[name].process.terminate()
+        self.servers[name].process.wait(30)
+
+    def store(self) -> "Redis":
+        """A client of the pattern's own Valkey, closed at the end: one that is left open can fail the whole run."""
+        client = Redis(port=self.port("redis"))
+        self._stack.callback(client.close)
+        return client
+
+    def _store_answers(self) -> bool:
+        try:
+            with Redis(port=self.port("redis")) as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+@contextmanager
+def system(pattern: str) -> Iterator[System]:
+    """A pattern of which nothing runs yet; what is started is ended."""
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        yield System(pattern, Path(folder), stack)
+
+
+@contextmanager
+def synchronous(url: str = "http", *, predictor: dict[str, object] | None = None, **proxy: object) -> Iterator[System]:
+    """The proxy and its predictor, asked over `http` or `grpc`, once both are ready; settings of either."""
+    with system("synchronous") as these:
+        these.start("predictor", **(predictor or {}))
+        proxy.setdefault("predictor_url", predictor_url(these, url))
+        these.start("synchronous", **proxy)
+        yield these
+
+
+def predictor_url(these: System, scheme: str, port: int | None = None) -> str:
+    """Where the predictor is asked over `http` or `grpc`; another `port` is that of something in between."""
+    port = port or these.port("predictor", "grpc" if scheme == "grpc" else "")
+    return f"{scheme}://127.0.0.1:{port}/v2/models/mlp"
+
+
+@contextmanager
+def vertical(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+    """The whole vertical pattern, once it is ready; settings of each service by its name, and of the proxy."""
+    with system("microservice_vertical") as these:
+        for name in ("redis", "quality", "reader", "specialist"):
+            these.launch(name, **(services or {}).get(name, {}))
+        these.start("microservice_vertical", **proxy)
+        yield these
+
+
+@contextmanager
+def asynchronous(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+    """The asynchronous pattern's proxy, once it is ready, its Redis, and the services named, with settings of each."""
+    with system("asynchronous") as these:
+        these.launch("redis")
+        wait_until(lambda: listens(these.port("redis")))  # else whoever asks for it pauses first
+        services = {"predictor": {}} if services is None else services
+        others = [these.launch(name, **settings) for name, settings in services.items()]
+        these.start("asynchronous", **proxy)
+        wait_until(lambda: all(map(is_ready, others)))
+        yield these
+        for server in these.servers.values():
+            server.process.terminate()
+
+
+@contextmanager
+def horizontal(
+    services: dict[str, dict[str, object]] | None = None, links: dict[str, Link] | None = None, **proxy: object
+) -> Iterator[System]:
+    """The whole horizontal pattern, once it is ready; settings of each service by its name, and of the proxy.
+
+    `links` gets a link to each member, over which the proxy asks it.
+    """
+    with system("microservice_horizontal") as these, ExitStack() as stack:
+        for name in ("redis", *MEMBERS, "postprocessor"):
+            these.launch(name, **(services or {}).get(name, {}))
+        if links is not None:
+            links |= {name: stack.enter_context(Link(these.port(name)).running()) for name in MEMBERS}
+            proxy = {"members": member_urls({name: link.port for name, link in links.items()})} | proxy
+        these.start("microservice_horizontal", **proxy)
+        wait_until(lambda: is_ready(these.servers["postprocessor"]))
+        yield these
+        for server in these.servers.values():  # all at once: each member needs half a second
+            server.process.terminate()
+
+
+def member_urls(ports: dict[str, int]) -> str:
+    """Where the horizontal pattern's proxy finds these members."""
+    return ",".join(f"http://127.0.0.1:{port}/v2/models/{name}" for name, port in ports.items())

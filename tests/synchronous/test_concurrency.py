@@ -1,0 +1,61 @@
+"""A crowd of callers before a predictor that hangs: each is answered in time, and the proxy does not grow (S3)."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from tests.support.processes import wait_until
+from tests.support.service_process import SEVEN_PIXELS, Server
+from tests.support.stack import synchronous
+from tests.synchronous.test_faults import BACK_SECONDS, SLACK_SECONDS, hung, is_read, sort
+from tests.synchronous.test_letters import as_bytes
+
+CALLERS = 200
+DEADLINE_MS = 1_000
+GROWTH_MB = 30
+LETTER = as_bytes({"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": str(DEADLINE_MS), "Connection": "close"})
+
+
+async def crowd(port: int) -> list[tuple[bytes, float]]:
+    """One letter from each caller, all at once: the whole answer, and the seconds until it was there."""
+    all_here = asyncio.Barrier(CALLERS)
+
+    async def letter() -> tuple[bytes, float]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await all_here.wait()
+        began = monotonic()
+        writer.write(LETTER)
+        answer = await reader.read()
+        seconds = monotonic() - began
+        writer.close()
+        return answer, seconds
+
+    return await asyncio.gather(*(letter() for _ in range(CALLERS)))
+
+
+def wave(proxy: Server, bin_: str) -> float:
+    """Every letter gets this bin, and in time; the proxy's memory afterwards."""
+    answers = asyncio.run(crowd(proxy.port))
+    assert all(answer.startswith(b"HTTP/1.1 200 ") and f'"bin":"{bin_}"'.encode() in answer for answer, _ in answers)
+    longest = max(seconds for _, seconds in answers)
+    assert longest < DEADLINE_MS / 1e3 + SLACK_SECONDS
+    print(f"{bin_}: the longest wait was {longest * 1e3:.0f} ms; memory {proxy.memory_mb():.1f} MB")
+    return proxy.memory_mb()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_of_200_callers_before_a_predictor_that_hangs_each_is_answered_in_time_and_memory_is_flat(scheme: str) -> None:
+    """With a breaker that never opens, so that all of them ask."""
+    with synchronous(scheme, breaker_failures=1_000_000) as these:
+        wave(these.front, "7")
+        before = wave(these.front, "7")
+        with hung(these.servers["predictor"]):
+            first, *others = [wave(these.front, "manual") for _ in range(4)]
+        over = monotonic()
+        wait_until(lambda: is_read(sort(these.front)), BACK_SECONDS)
+        print(f"back {monotonic() - over:.2f} s after a crowd")
+        wave(these.front, "7")
+    assert first < before + GROWTH_MB
+    assert max(others) < first + GROWTH_MB / 6

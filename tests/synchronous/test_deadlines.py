@@ -1,0 +1,98 @@
+"""The caller's deadline on its way down, and the breaker, which spares callers the wait (S3)."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler
+from time import monotonic
+from typing import Any, NoReturn
+
+import grpc
+import pytest
+
+from tests.support.processes import answers, wait_until
+from tests.support.service_process import SEVEN_PIXELS, web_server
+from tests.support.stack import system
+from tests.synchronous.test_faults import Flow, falls_back, flows, hung, is_back, sort
+
+pytestmark = pytest.mark.full
+Told = tuple[str, list[float]]
+"""The address of a predictor that is never well, and for each time that it is asked the milliseconds that it has."""
+
+
+@pytest.fixture(scope="module", params=["http", "grpc"])
+def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
+    """Shared by the tests, each of which leaves it as it was."""
+    with flows(request.param) as flow:
+        yield flow
+
+
+@contextmanager
+def told_over_rest() -> Iterator[Told]:
+    told: list[float] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(float(self.headers["X-Request-Timeout-Ms"]))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503)
+            self.end_headers()
+
+    with web_server(Handler) as url:
+        yield url, told
+
+
+@contextmanager
+def told_over_grpc() -> Iterator[Told]:
+    told: list[float] = []
+
+    def infer(request: bytes, context: Any) -> NoReturn:
+        told.append(context.time_remaining() * 1e3)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        raise AssertionError
+
+    handlers: dict[str, Any] = {"ModelInfer": grpc.unary_unary_rpc_method_handler(infer)}
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"grpc://127.0.0.1:{port}", told
+    finally:
+        server.stop(None).wait(10)
+
+
+@pytest.mark.parametrize("telling", [told_over_rest, told_over_grpc], ids=["http", "grpc"])
+def test_the_predictor_is_told_what_is_left_of_the_callers_deadline(
+    telling: Callable[[], AbstractContextManager[Told]],
+) -> None:
+    """Less than the caller gave; and less again when it is asked for a second time (gRPC tells it to within 3 %)."""
+    with telling() as (url, told), system("synchronous") as these:
+        proxy = these.launch("synchronous", predictor_url=f"{url}/v2/models/mlp")
+        wait_until(partial(answers, f"{proxy.url}/health/live"))
+        falls_back(sort(proxy, 300))
+    first, second = told
+    assert 100 < second <= first - 9 < 300 * 0.9
+
+
+def test_who_sets_no_deadline_waits_for_two_seconds(flow: Flow) -> None:
+    with hung(flow.predictor):
+        began = monotonic()
+        falls_back(flow.soft.client.post("/letters", json={"pixels": SEVEN_PIXELS}))
+        assert 1.8 < monotonic() - began < 2.3
+    is_back(flow, "two seconds")
+
+
+def test_after_five_failures_in_a_row_callers_are_answered_at_once_until_the_predictor_is_well(flow: Flow) -> None:
+    with hung(flow.predictor):
+        for _ in range(5):
+            assert flow.soft.metric("backend_breaker_open", backend="predictor") == 0
+            falls_back(sort(flow.soft, 300))
+        assert flow.soft.metric("backend_breaker_open", backend="predictor") == 1
+        began = monotonic()
+        falls_back(sort(flow.soft))
+        assert monotonic() - began < 0.1
+        assert flow.soft.metric("backend_calls_total", outcome="breaker open") >= 1
+    is_back(flow, "an open breaker")
+    assert flow.soft.metric("backend_breaker_open", backend="predictor") == 0

@@ -1,0 +1,217 @@
+"""The synchronous pattern as its callers see it: the flow waits for the reading, says what it does, can be followed."""
+
+import json
+import re
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.common.service.test_bad_input import CASES, Case
+from tests.support.processes import wait_until
+from tests.support.service_process import PNG, SAMPLES, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
+from tests.support.sse import told
+from tests.support.stack import predictor_url, system
+
+PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("zero", "two", "four", "seven")]
+SLOW_SECONDS = 0.6
+EVENTS = {"Accept": "text/event-stream"}
+SHORT = {"X-Request-Timeout-Ms": "150"}
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Office(NamedTuple):
+    """A predictor that takes as long as a picture says, proxies that ask it, and one of them without the fallback."""
+
+    predictor: Server
+    rest: Server
+    grpc: Server
+    hard: Server
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
+    with system("synchronous") as these, system("synchronous") as second, system("synchronous") as third:
+        servers = Office(
+            these.launch("predictor", model_uri=model, model_threads=1),
+            these.launch("synchronous", predictor_url=predictor_url(these, "http")),
+            second.launch("synchronous", predictor_url=predictor_url(these, "grpc")),
+            third.launch("synchronous", predictor_url=predictor_url(these, "http"), fallback=False),
+        )
+        wait_until(lambda: all(map(is_ready, servers)))
+        yield servers
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def proxy(request: pytest.FixtureRequest, office: Office) -> Server:
+    """Each of the two that fall back."""
+    server: Server = getattr(office, request.param)
+    return server
+
+
+def as_bytes(body: object, **headers: str) -> bytes:
+    """A request to sort a letter, in JSON: what a client sends that sends it at once."""
+    content = json.dumps(body).encode()
+    lines = ["POST /letters HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(content)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + content
+
+
+class Event(NamedTuple):
+    """A server-sent event, and how many seconds after the request it came."""
+
+    seconds: float
+    name: str
+    data: Any
+
+
+def sort(proxy: Server, body: object, **headers: str) -> httpx.Response:
+    """POST /letters with bytes as a PNG, with anything else as JSON."""
+    if isinstance(body, bytes):
+        return proxy.client.post("/letters", content=body, headers=PNG | headers)
+    return proxy.client.post("/letters", json=body, headers=headers)
+
+
+def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list[Event]:
+    """The same, step by step."""
+    began = monotonic()
+    with proxy.client.stream("POST", "/letters", json=body, headers=EVENTS | headers) as answer:
+        return [Event(monotonic() - began, name, data) for name, data in told(answer)]
+
+
+# S1: the next step depends on the reading
+
+
+def test_the_bin_is_the_digit_that_was_read(proxy: Server) -> None:
+    letters = [sort(proxy, picture).json() for picture in PICTURES]
+    assert [letter["bin"] for letter in letters] == ["0", "2", "4", "7"]
+    assert [letter["prediction"]["digit"] for letter in letters] == [0, 2, 4, 7]
+    assert not any(letter["degraded"] for letter in letters)
+    assert len({letter["letter_id"] for letter in letters}) == len(letters)
+
+
+def test_the_bin_is_chosen_only_after_the_reading_for_which_the_flow_waits(proxy: Server) -> None:
+    registered, read, chosen = steps(proxy, slow_pixels(SLOW_SECONDS))
+    assert [registered.name, read.name, chosen.name] == ["registered", "read", "sorted"]
+    assert read.seconds > SLOW_SECONDS / 3
+    assert registered.seconds < read.seconds / 2
+    assert chosen.data["letter_id"] == registered.data["letter_id"]
+    assert chosen.data["prediction"] == read.data["prediction"]
+    assert chosen.data["bin"] == str(read.data["prediction"]["digit"]) == "7"
+
+
+# S2: REST or gRPC
+
+
+def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(office: Office) -> None:
+    for picture in (*PICTURES, {"pixels": SEVEN_PIXELS}):
+        over_rest, over_grpc = sort(office.rest, picture).json(), sort(office.grpc, picture).json()
+        assert over_rest.pop("letter_id") != over_grpc.pop("letter_id")
+        assert over_rest == over_grpc
+        assert not over_rest["degraded"]
+
+
+# S4: progress, and a fallback that is marked
+
+
+def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(proxy: Server) -> None:
+    answer = sort(proxy, slow_pixels(SLOW_SECONDS), **SHORT)
+    assert answer.status_code == 200
+    letter = answer.json()
+    assert letter.pop("letter_id")
+    assert letter == {"bin": "manual", "degraded": True, "prediction": None}
+    assert "fallback;dur=0" in answer.headers["server-timing"]
+    (line,) = proxy.logged(letter_id=answer.json()["letter_id"])
+    assert line["predictor"].startswith("timeout")
+
+
+def test_events_tell_of_the_fallback_too(office: Office) -> None:
+    registered, read, chosen = steps(office.rest, slow_pixels(SLOW_SECONDS), SHORT)
+    assert registered.seconds < read.seconds < 0.15 + 0.3
+    assert read == (read.seconds, "read", {"prediction": None})
+    assert (chosen.name, chosen.data["bin"], chosen.data["degraded"]) == ("sorted", "manual", True)
+
+
+def test_without_the_fallback_a_letter_that_is_not_read_in_time_is_a_problem(office: Office) -> None:
+    answer = sort(office.hard, slow_pixels(SLOW_SECONDS), **SHORT)
+    assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
+    assert answer.json()["backend"] == "predictor"
+
+
+def test_without_the_fallback_the_problem_is_the_last_event(office: Office) -> None:
+    registered, problem = steps(office.hard, slow_pixels(SLOW_SECONDS), SHORT)
+    assert (registered.name, problem.name) == ("registered", "problem")
+    assert (problem.data["status"], problem.data["backend"]) == (504, "predictor")
+
+
+# S6: one letter, followed through logs, traces and metrics
+
+
+def test_one_letter_is_followed_by_its_trace(office: Office, proxy: Server) -> None:
+    """Proxy's log, predictor's log, the answer, and the metric's exemplar."""
+    trace = uuid4().hex
+    answer = sort(proxy, {"pixels": SEVEN_PIXELS}, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    (line,) = proxy.logged(trace_id=trace)
+    assert (line["path"], line["status"], line["bin"]) == ("/letters", 200, "7")
+    assert line["letter_id"] == answer.json()["letter_id"]
+    assert answer.headers["traceparent"] == f"00-{trace}-{line['span_id']}-01"
+    (called,) = office.predictor.logged(trace_id=trace)
+    assert called["status"] == 200
+    assert "infer" in called["path"].lower()
+    metrics = proxy.get("/metrics", accept=OPEN_METRICS).text
+    assert re.search(rf'^letters_total{{bin="7"}} \d+\.0 # {{trace_id="{trace}"}}', metrics, re.MULTILINE)
+
+
+def test_the_answer_tells_where_its_time_went(proxy: Server) -> None:
+    """The predictor's own figures stand among the proxy's."""
+    timing = sort(proxy, slow_pixels(0.1)).headers["server-timing"]
+    took = {name: float(ms) for name, ms in re.findall(r"([\w.]+);dur=([\d.]+)", timing)}
+    assert took.keys() >= {"decode", "predictor.decode", "predictor.queue"}
+    assert 50 < took["predictor.predict"] < took["predictor"] < took["total"]
+
+
+def test_letters_are_counted_by_bin(proxy: Server) -> None:
+    before = proxy.metric("letters_total", bin="4")
+    sort(proxy, PICTURES[2])
+    assert proxy.metric("letters_total", bin="4") == before + 1
+
+
+# Bad input
+
+ONE_PICTURE: dict[str, Case] = {name: case for name, case in CASES.items() if not case.body.startswith(b"[")} | {
+    "an empty list": CASES["[]"]._replace(word="got a list"),
+    "a list": CASES["[]"]._replace(body=json.dumps([{"pixels": SEVEN_PIXELS}]).encode(), word="got a list"),
+    "a body of 5 MB": CASES["{}"]._replace(body=b" " * 5_000_000, status=413, word="bytes"),
+}
+
+
+def send(proxy: Server, case: Case) -> httpx.Response:
+    headers = {b"Content-Type": case.content_type.encode("latin-1")} if case.content_type is not None else {}
+    return proxy.client.post("/letters", content=case.body, headers=headers)
+
+
+@pytest.mark.parametrize("case", ONE_PICTURE.values(), ids=ONE_PICTURE)
+def test_what_is_no_picture_is_refused_and_the_caller_is_told_what_to_send(office: Office, case: Case) -> None:
+    answer = send(office.rest, case)
+    assert (answer.status_code, answer.headers["content-type"]) == (case.status, "application/problem+json")
+    detail = answer.json()["detail"]
+    assert case.word in detail
+    assert "expected" in detail or "send" in detail
+
+
+def test_what_is_no_picture_costs_the_predictor_nothing(office: Office) -> None:
+    before = office.rest.metric("backend_calls_total"), office.predictor.metric("batch_rows_sum")
+    for case in ONE_PICTURE.values():
+        send(office.rest, case)
+    assert (office.rest.metric("backend_calls_total"), office.predictor.metric("batch_rows_sum")) == before
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "1.5", "soon", ""])
+def test_what_is_no_deadline_is_refused(office: Office, timeout: str) -> None:
+    answer = sort(office.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
+    assert answer.status_code == 400
+    assert "whole milliseconds" in answer.json()["detail"]

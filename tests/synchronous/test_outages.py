@@ -1,0 +1,127 @@
+"""A predictor that hangs, dies, restarts, is replaced or has a wrong model: every letter is answered in time (S3)."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from tests.support import fault_proxy as faults
+from tests.support.calls import load
+from tests.support.fault_proxy import PASS, Link
+from tests.support.processes import free_port, wait_until
+from tests.support.service_process import Server, save, tensor
+from tests.support.stack import system
+from tests.synchronous.test_faults import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort
+
+pytestmark = pytest.mark.full
+
+
+@pytest.fixture(scope="module", params=["http", "grpc"])
+def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
+    """Shared by the tests, each of which leaves it as it was."""
+    with flows(request.param) as flow:
+        yield flow
+
+
+def test_a_predictor_that_hangs_costs_no_letter_its_answer(flow: Flow) -> None:
+    with hung(flow.predictor):
+        names_the_predictor(sort(flow.hard), 504)
+        for _ in range(8):
+            falls_back(sort(flow.soft))
+    is_back(flow, "SIGSTOP")
+
+
+def test_a_predictor_that_is_killed_costs_no_letter_its_answer(flow: Flow) -> None:
+    flow.predictor.process.kill()
+    flow.predictor.process.wait(10)
+    names_the_predictor(sort(flow.hard), 503 if flow.is_grpc else 502)
+    falls_back(sort(flow.soft))
+    flow.these.start("predictor")
+    is_back(flow, "SIGKILL")
+
+
+def bin_of(proxy: Server) -> str:
+    """Where a seven goes."""
+    answer = sort(proxy)
+    assert answer.status_code == 200
+    return str(answer.json()["bin"])
+
+
+def test_a_predictor_that_restarts_costs_no_letter_its_answer(flow: Flow) -> None:
+    with load(partial(bin_of, flow.soft), at_once=2) as letters:
+        flow.these.stop("predictor")
+        wait_until(lambda: letters.answers["manual"] > 20)
+        flow.these.start("predictor")
+        is_back(flow, "a restart")
+        letters.answers.clear()
+        letters.goes_on(100)
+        assert letters.answers.keys() == {"7"}
+    letters.no_failure()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_predictor_that_is_replaced_costs_no_letter_its_reading(scheme: str) -> None:
+    """An update: another is started, new connections lead to it, and the old one is told to end."""
+    with flows(scheme, drain_seconds=1) as flow, load(partial(bin_of, flow.soft)) as letters:
+        old, port, grpc_port = flow.predictor, free_port(), free_port()
+        flow.these.start("predictor", synchronous_predictor_port=port, grpc_port=grpc_port)
+        flow.link.to = grpc_port if flow.is_grpc else port
+        old.process.terminate()
+        old.process.wait(30)
+        letters.goes_on(200)
+        assert letters.answers.keys() == {"7"}
+    letters.no_failure()
+
+
+@pytest.mark.parametrize("flow", ["grpc"], indirect=True)
+def test_a_connection_that_nobody_uses_is_kept(flow: Flow) -> None:
+    """However often the proxy asks whether the other side is alive, that is no offence."""
+    before = flow.link.connections
+    sleep(12)
+    assert flow.link.connections == before
+
+
+@pytest.mark.parametrize(("classes", "value"), [(10, float("nan")), (9, 1 / 9), (10, 0.2)])
+def test_what_a_wrong_model_answers_is_no_reading(flow: Flow, tmp_path: Path, classes: int, value: float) -> None:
+    """A predictor whose model has other classes, or is broken, takes the place of the right one."""
+    right, port, grpc_port = flow.link.to, free_port(), free_port()
+    model = constant_model(tmp_path / "mlp.onnx", classes, value)
+    with system("synchronous") as others:
+        others.start("predictor", model_uri=model, synchronous_predictor_port=port, grpc_port=grpc_port)
+        connections = flow.link.connections
+        try:
+            goes_to(flow.link, grpc_port if flow.is_grpc else port)
+            wait_until(lambda: not flow.is_grpc or flow.link.connections >= connections + 2)  # it connects by itself
+            names_the_predictor(sort(flow.hard), 502)
+            falls_back(sort(flow.soft))
+        finally:
+            goes_to(flow.link, right)
+        is_back(flow, "a wrong model")
+
+
+def constant_model(path: Path, classes: int, value: float) -> str:
+    """A model that answers `value` for each class, whatever it is asked."""
+    nodes = [
+        helper.make_node("MatMul", ["features", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["zeros", "value"], ["probabilities"]),
+    ]
+    constants = {"nothing": np.zeros((64, classes), np.float32), "value": np.full(classes, value, np.float32)}
+    outputs = [tensor("probabilities", [None, classes])]
+    return save(path, nodes, [tensor("features", [None, 64])], outputs, **constants)
+
+
+def goes_to(link: Link, port: int) -> None:
+    """Every connection ends, and new ones lead there."""
+    link.set(faults.REFUSE)
+    link.to = port
+    link.set(PASS)
+
+
+def test_after_all_that_every_line_of_the_logs_is_json(flow: Flow) -> None:
+    """Those of the libraries too; the last test, so that there is something to read."""
+    assert any("predictor" in line for line in flow.soft.log_lines())
+    assert any(line.get("status", 0) > 500 for line in flow.hard.log_lines())

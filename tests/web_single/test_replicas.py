@@ -1,0 +1,235 @@
+"""Three predictors behind Envoy: who gets what, and what a caller sees of one that dies, hangs, or is busy (W3)."""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from tests.support.calls import Load, grpc_calls, load, rest_calls
+from tests.support.processes import ROOT, wait_until
+from tests.support.replicas import NUMBERS, PROCFILE, Replicas, replicas, sample
+from tests.support.service_process import SEVEN_PIXELS, slow_pixels, slow_reader
+from web_single.settings import Settings
+
+pytestmark = pytest.mark.envoy
+
+SEVEN = json.dumps({"pixels": SEVEN_PIXELS}).encode()
+IN_FLIGHT = 12
+PATIENT = {"X-Request-Timeout-Ms": "9000"}
+ENVOY = yaml.safe_load((ROOT / "web_single" / "envoy.yaml").read_text())
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Replicas]:
+    """Shared by the tests that leave them as they were."""
+    with replicas(drain_seconds=0) as these:
+        yield these
+
+
+def post(these: Replicas, body: bytes = SEVEN, /, **headers: str) -> httpx.Response:
+    url = f"http://127.0.0.1:{these.port}/predict"
+    return httpx.post(url, content=body, headers={"Content-Type": "application/json", **headers}, timeout=20)
+
+
+def test_each_replica_is_started_as_the_one_server_is() -> None:
+    """But for the ports, the four commands are one."""
+    procfile = (ROOT / "web_single" / "Procfile").read_text()
+    commands = [procfile.split("web_single: ", 1)[1].splitlines()[0], *(PROCFILE[f"web_single-{n}"] for n in NUMBERS)]
+    same = {re.sub(r"\$\{\w+:-\d+\}\d?", "PORT", command.partition("exec ")[2]) for command in commands}
+    assert len(same) == 1
+
+
+def test_every_replica_gets_its_share_on_one_port(three: Replicas) -> None:
+    before = three.rows()
+    with rest_calls(three.port) as call:
+        for _ in range(90):
+            call()
+    assert min(after - earlier for after, earlier in zip(three.rows(), before, strict=True)) > 10
+
+
+def test_the_answer_has_the_callers_trace_and_so_has_the_balancers_log(three: Replicas) -> None:
+    answer = post(three, traceparent=f"00-{TRACE_ID}-00f067aa0ba902b7-01")
+    assert TRACE_ID in answer.headers["traceparent"]
+    assert "predict;dur=" in answer.headers["server-timing"]
+    with grpc_calls(f"127.0.0.1:{three.grpc_port}", traceparent=f"00-{TRACE_ID}-00f067aa0ba902b7-01") as call:
+        call()
+    rest, grpc = wait_until(lambda: logged(three, TRACE_ID, 2))
+    assert (rest["path"], rest["status"], rest["attempts"]) == ("/predict", 200, 1)
+    assert (grpc["path"], grpc["grpc_status"]) == ("/inference.GRPCInferenceService/ModelInfer", "OK")
+
+
+def logged(these: Replicas, text: str, number: int) -> list[dict[str, object]]:
+    """The lines of the balancer's log that have this text, once there are so many."""
+    lines = [line for line in these.log("envoy").read_text().splitlines() if text in line]
+    return [json.loads(line) for line in lines] if len(lines) == number else []
+
+
+def test_the_predictors_own_problems_reach_the_caller(three: Replicas) -> None:
+    """What the caller did wrong is no reason to ask another replica."""
+    before = three.retries()
+    answer = post(three, **{"X-Request-Timeout-Ms": "soon"})
+    assert answer.status_code == 400
+    assert "whole milliseconds" in answer.json()["detail"]
+    assert three.retries() == before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("killed", [(2,), (1, 3)], ids=["one", "two"])
+def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[int, ...]) -> None:
+    """What was in flight on them is asked of another."""
+    with replicas(drain_seconds=0) as these, rest_and_grpc_load(these) as loads:
+        for number in killed:
+            these.send(number, signal.SIGKILL)
+        these.await_healthy(3 - len(killed))
+        for requests in loads:
+            requests.goes_on(100)
+        assert these.retries() > 0
+
+
+@pytest.mark.full
+def test_a_predictor_that_is_told_to_end_gets_nothing_more_before_it_does() -> None:
+    """So nothing needs to be asked again."""
+    with replicas(drain_seconds=2) as these, rest_and_grpc_load(these) as loads:
+        these.send(2, signal.SIGTERM)
+        these.await_healthy(2)
+        assert these.processes[2].poll() is None
+        rows = these.rows_of(2)
+        for requests in loads:
+            requests.goes_on(50)
+        assert these.rows_of(2) <= rows + IN_FLIGHT
+        these.processes[2].wait(30)
+        for requests in loads:
+            requests.goes_on(100)
+        assert these.retries() == 0
+
+
+@contextmanager
+def rest_and_grpc_load(these: Replicas) -> Iterator[list[Load]]:
+    """Both at once, without a pause; in the end, none has failed."""
+    with rest_calls(these.port) as rest, grpc_calls(f"127.0.0.1:{these.grpc_port}") as grpc:
+        with load(rest, IN_FLIGHT // 2, 0) as requests, load(grpc, IN_FLIGHT // 2, 0) as calls:
+            yield [requests, calls]
+        requests.no_failure()
+        calls.no_failure()
+
+
+@pytest.mark.full
+def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_back() -> None:
+    with replicas(drain_seconds=0) as these:
+        for number in NUMBERS:
+            these.send(number, signal.SIGKILL)
+        these.await_healthy(0)
+        began = time.monotonic()
+        answer = post(these)
+        assert time.monotonic() - began < 0.3
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["status"] == 503
+        assert answer.json()["detail"] == answer.json()["error"] == "no healthy upstream"
+
+
+@pytest.mark.full
+def test_a_replica_that_hangs_costs_a_caller_its_deadline_once_and_gets_no_more() -> None:
+    with replicas(drain_seconds=0) as these:
+        these.send(1, signal.SIGSTOP)
+        try:
+            answers = [timed_post(these, timeout_ms=300) for _ in range(6)]
+            assert all(seconds < 0.6 for _, seconds in answers)
+            these.await_healthy(2)
+            assert [post(these).status_code for _ in range(12)] == [200] * 12
+        finally:
+            these.send(1, signal.SIGCONT)
+
+
+def timed_post(these: Replicas, timeout_ms: int) -> tuple[int, float]:
+    began = time.monotonic()
+    answer = post(these, **{"X-Request-Timeout-Ms": str(timeout_ms)})
+    assert answer.status_code in (200, 504)
+    return answer.status_code, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    """Three that take their time, and have room for one request that waits."""
+    model = slow_reader(tmp_path_factory.mktemp("slow") / "slow.onnx")
+    with replicas(drain_seconds=0, model_uri=model, max_queue_rows=1, max_batch_rows=1) as these:
+        yield these
+
+
+@pytest.mark.full
+def test_what_a_busy_replica_refuses_another_answers(slow: Replicas) -> None:
+    """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be left out."""
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(2):  # one is worked on, one waits
+            threads.submit(httpx.post, f"{slow.url(1)}/predict", json=slow_pixels(3), headers=PATIENT, timeout=9)
+        wait_until(lambda: sample(f"{slow.url(1)}/metrics", "queue_rows") == 1)
+        for body in (SEVEN, SEVEN + b" " * 2_000_000):
+            assert again_and_again(slow, partial(reads, slow, body)) > 0
+        with grpc_calls(f"127.0.0.1:{slow.grpc_port}", "slow") as call:
+            assert again_and_again(slow, call) > 0
+        assert slow.healthy() == [3, 3]
+
+
+def reads(these: Replicas, body: bytes) -> None:
+    assert post(these, body).status_code == 200
+
+
+def again_and_again(these: Replicas, call: Callable[[], object]) -> int:
+    """How often the balancer asked another replica while we called."""
+    before = these.retries()
+    for _ in NUMBERS:
+        call()
+    return these.retries() - before
+
+
+@pytest.mark.full
+def test_a_caller_with_a_longer_deadline_waits_longer(slow: Replicas) -> None:
+    """Longer than the balancer waits for one that sets none."""
+    body = json.dumps(slow_pixels(5)).encode()  # perhaps 3.5 s, where this machine is quicker than when it was measured
+    assert post(slow, body, **PATIENT).status_code == 200
+    began = time.monotonic()
+    assert post(slow, body).status_code == 504
+    assert time.monotonic() - began < 3.4
+
+
+def test_the_balancers_limits_are_those_of_the_settings() -> None:
+    listeners, clusters = ENVOY["static_resources"]["listeners"], ENVOY["static_resources"]["clusters"]
+    (rest, grpc) = (listener["filter_chains"][0]["filters"][0]["typed_config"] for listener in listeners)
+    settings = Settings()
+    longest = f"{settings.max_request_timeout_ms // 1000}s"
+    assert routes(grpc)[0]["route"]["max_stream_duration"]["grpc_timeout_header_max"] == longest
+    for side in (rest, grpc):
+        assert side["route_config"]["virtual_hosts"][0]["request_body_buffer_limit"] == settings.max_body_bytes
+    assert float(routes(rest)[0]["route"]["timeout"].removesuffix("s")) > settings.request_timeout_ms / 1000
+    for cluster in clusters:
+        (often,), (limits,) = cluster["health_checks"], cluster["circuit_breakers"]["thresholds"]
+        assert float(often["interval"].removesuffix("s")) * often["unhealthy_threshold"] < settings.drain_seconds
+        assert limits["max_requests"] == len(NUMBERS) * settings.max_concurrent_requests
+
+
+def routes(manager: Any) -> Any:
+    return manager["route_config"]["virtual_hosts"][0]["routes"]
+
+
+def test_the_balancers_container_is_as_hardened_as_a_service() -> None:
+    common = yaml.safe_load((ROOT / "common" / "compose.yaml").read_text())["services"]["service"]
+    compose = yaml.safe_load((ROOT / "web_single" / "docker-compose.yml").read_text())["services"]
+    balancer = compose["web_single-replicas"]
+    for key in ("read_only", "cap_drop", "security_opt", "restart", "cpus", "mem_limit"):
+        assert balancer[key] == common[key], key
+    assert balancer["user"].partition(":")[0] != "0"
+    assert all(port.startswith("127.0.0.1:") for port in balancer["ports"])
+    assert ENVOY["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+    assert list(compose) == ["web_single", "web_single-replicas", *(f"web_single-{number}" for number in NUMBERS)]
+    assert all(compose[name]["profiles"] == ["replicas"] for name in list(compose)[1:])
