@@ -6,12 +6,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from asynchronous.webhook_signature import checked_secret
-from common.service.settings import (
-    PictureSettings,
-    PredictorSettings as AnyPredictorSettings,
-    RedisUrl,
-    ServiceSettings,
-)
+from common.jobs.settings import RedisUrl
+from common.prediction.settings import PictureSettings, PredictSettings
+from common.service.settings import ServiceSettings
 
 
 class ResultSettings(BaseSettings):
@@ -44,7 +41,7 @@ class ProxySettings(PictureSettings, QueueSettings, WebhookSettings):
     max_wait_seconds: float = Field(20.0, gt=0, description="the longest `?wait=`; a longer one is cut to this")
 
 
-class PredictorSettings(AnyPredictorSettings, QueueSettings):
+class PredictorSettings(PredictSettings, QueueSettings):
     """Who works the queue off."""
 
     lease_seconds: float = Field(5.0, gt=0, description="a predictor that is silent for so long has lost its jobs")

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from common.service.settings import MODELS, ProgramSettings, ServiceSettings
+from common.inference.settings import MODELS
+from common.service.settings import ProgramSettings, ServiceSettings
 
 
 class JobSettings(ProgramSettings):

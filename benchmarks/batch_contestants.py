@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from common.inference.model_file import read_model_file
-from common.service.settings import MODELS
+from common.inference.settings import MODELS
 
 BATCH_ROWS = 8_192
 MODEL = MODELS / "mlp.onnx"

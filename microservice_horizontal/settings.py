@@ -5,14 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from common.service.settings import (
-    CallerSettings,
-    PictureSettings,
-    PredictorSettings as AnyPredictorSettings,
-    RedisUrl,
-    ServiceSettings,
-    StoreSettings as AnyStoreSettings,
-)
+from common.backends.settings import CallerSettings
+from common.jobs.settings import RedisUrl
+from common.prediction.settings import PictureSettings, PredictSettings
+from common.service.settings import ServiceSettings
+from common.store import settings as store
 
 Policy = Literal["wait", "deadline", "quorum", "first"]
 Aggregation = Literal["majority", "mean", "weighted", "none"]
@@ -49,7 +46,7 @@ class JobSettings(BaseSettings):
     job_ttl_seconds: int = Field(3_600, gt=0, description="how long a job is kept, and can be looked up")
 
 
-class StoreSettings(JobSettings, AnyStoreSettings):
+class StoreSettings(JobSettings, store.StoreSettings):
     """Where jobs and pictures are kept."""
 
 
@@ -95,7 +92,7 @@ class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings
     job_deadline_seconds: float = Field(10.0, gt=0, description="then a job is closed with the answers that there are")
 
 
-class PredictorSettings(AnyPredictorSettings, StoreSettings):
+class PredictorSettings(PredictSettings, StoreSettings):
     """A member: one model, asked directly, and reading jobs from the stream."""
 
     lease_seconds: float = Field(5.0, gt=0, description="what a process has not answered for so long, another takes")

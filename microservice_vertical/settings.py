@@ -4,20 +4,17 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from common.service.settings import (
-    CallerSettings,
-    PictureSettings,
-    PredictorSettings as AnyPredictorSettings,
-    RedisUrl,
-    StoreSettings as AnyStoreSettings,
-)
+from common.backends.settings import CallerSettings
+from common.jobs.settings import RedisUrl
+from common.prediction.settings import PictureSettings, PredictSettings
+from common.store import settings as store
 
 Step = Literal["hard", "soft"]
 """A hard step's failure is the request's; a soft one's leaves the best answer so far, marked as degraded."""
 MODEL_URL = "^https?://[^/]+/v2/models/[^/]+$"
 
 
-class StoreSettings(AnyStoreSettings):
+class StoreSettings(store.StoreSettings):
     """Where the scans of letters are kept."""
 
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6305/0"), description="may hold a password")
@@ -37,7 +34,7 @@ class ProxySettings(CallerSettings, PictureSettings, StoreSettings):
     max_scans: int = Field(16, gt=0, description="scans of one letter")
 
 
-class PredictorSettings(AnyPredictorSettings, StoreSettings):
+class PredictorSettings(PredictSettings, StoreSettings):
     """One of the three, by its MODEL_URI."""
 
     scans: Literal["first", "all"] = Field("first", description="which scans of a letter this model looks at")

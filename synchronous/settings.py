@@ -2,8 +2,9 @@
 
 from pydantic import Field
 
+from common.backends.settings import CallerSettings
 from common.open_inference.grpc_server import GrpcPort, GrpcSettings
-from common.service.settings import CallerSettings, PictureSettings
+from common.prediction.settings import PictureSettings, PredictSettings
 
 
 class ProxySettings(CallerSettings, PictureSettings):
@@ -17,7 +18,7 @@ class ProxySettings(CallerSettings, PictureSettings):
     fallback: bool = Field(True, description="no reading in time: true, the letter goes to `manual`; false, a problem")
 
 
-class PredictorSettings(GrpcSettings):
+class PredictorSettings(GrpcSettings, PredictSettings):
     """The reader; it serves REST and gRPC."""
 
     grpc_port: GrpcPort = Field(8122, description="port on which gRPC is served; 0 or empty: it is not")

@@ -1,7 +1,8 @@
 """The environment variables of web_single: those of every predictor, and where it serves gRPC."""
 
 from common.open_inference.grpc_server import GrpcSettings
+from common.prediction.settings import PredictSettings
 
 
-class Settings(GrpcSettings):
+class Settings(GrpcSettings, PredictSettings):
     """Defaults that work; nothing is required."""

@@ -12,9 +12,9 @@ from time import monotonic
 from typing import Literal, Protocol, TypeVar
 
 from common.backends.circuit_breaker import Breaker, Era
+from common.backends.settings import CallerSettings
 from common.service.metrics import ServiceMetrics
 from common.service.problems import Problem
-from common.service.settings import CallerSettings
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Protocol
 from common.inference.batcher import Batcher
 from common.inference.model import ANY, NO_BATCH, Model, Tensors
 from common.inference.model_file import ModelError
+from common.inference.settings import ModelSettings
 from common.service.metrics import PredictorMetrics, ServiceMetrics
-from common.service.settings import PredictorSettings
 
 THREAD_HOP_SECONDS = 38e-6
 """What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
@@ -19,7 +19,7 @@ LONGEST_TURN_SECONDS = 5e-3
 """How long a batch may hold the event loop, and with it the probes."""
 
 
-def load_model(settings: PredictorSettings) -> Model:
+def load_model(settings: ModelSettings) -> Model:
     """The model that the settings name; one that cannot be served ends the process with a line that says why."""
     try:
         return Model.load(
@@ -47,7 +47,7 @@ class Caller(Protocol):
 class Predictor:
     """A model and the batches that its callers share."""
 
-    def __init__(self, model: Model, settings: PredictorSettings, metrics: ServiceMetrics) -> None:
+    def __init__(self, model: Model, settings: ModelSettings, metrics: ServiceMetrics) -> None:
         self.model = model
         self.inline = (
             model.seconds_per_row < THREAD_HOP_SECONDS

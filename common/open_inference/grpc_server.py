@@ -17,9 +17,9 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from pydantic import BeforeValidator, Field
 
+from common.inference.settings import ModelSettings
 from common.open_inference.grpc_interceptor import GrpcEnvelope
 from common.service.service import Service
-from common.service.settings import PredictorSettings
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 GrpcPort = Annotated[int, BeforeValidator(lambda port: port or 0), Field(ge=0, lt=2**16)]
 
 
-class GrpcSettings(PredictorSettings):
+class GrpcSettings(ModelSettings):
     """A predictor that can be asked over gRPC too."""
 
     grpc_host: str = Field("127.0.0.1", description="address on which gRPC is served")

@@ -6,10 +6,10 @@ from common.domain import digits
 from common.inference.model import Model
 from common.inference.predictor import Predictor
 from common.prediction.picture_decoder import IMAGES, PictureDecoder
+from common.prediction.settings import PredictSettings
 from common.service.openapi import Operation
 from common.service.problems import Problem
 from common.service.request_context import Call, Reply
-from common.service.settings import PredictorSettings
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -26,7 +26,7 @@ READ = Operation(
 class Reader:
     """The endpoint; a model that is no reader of digits is refused at each call (409)."""
 
-    def __init__(self, predictor: Predictor, settings: PredictorSettings) -> None:
+    def __init__(self, predictor: Predictor, settings: PredictSettings) -> None:
         self._predictor = predictor
         self._model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
         self._probabilities = probabilities_output(predictor.model)

@@ -18,7 +18,7 @@ from common.jobs.redis_connection import answers, connect, within
 from common.prediction.payload import SCAN_BYTES, to_features, to_payload
 from common.service.problems import Problem
 from common.service.service import Service
-from common.service.settings import StoreSettings
+from common.store.settings import StoreSettings
 
 Scans = Literal["first", "all"]
 EXPECTED = 'expected {"image_id": "…"} as POST /images answers'

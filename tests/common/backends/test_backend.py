@@ -10,8 +10,8 @@ from grpc import StatusCode
 
 from common.backends.backend import FAIR_SECONDS, Backend, BackendError, Reason
 from common.backends.classifier_grpc import OUTCOMES
+from common.backends.settings import CallerSettings
 from common.service.metrics import ServiceMetrics
-from common.service.settings import CallerSettings
 
 FAR = 60.0
 HANG = "hang"
