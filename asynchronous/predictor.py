@@ -34,8 +34,13 @@ ROUND_SECONDS = 0.5
 BEATS_PER_LEASE = 4
 
 
-def create_app(settings: PredictorSettings | None = None) -> FastAPI:
-    """The predictor: `uvicorn asynchronous.predictor:create_app --factory`."""
+def create_app(
+    settings: PredictorSettings | None = None,
+    *,
+    job_queue: type[Broker] = Broker,
+    job_predictor: type[JobReader] = JobReader,
+) -> FastAPI:
+    """The predictor: `uvicorn asynchronous.predictor:create_app --factory`. Tests pass other collaborators."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
     app = Service("asynchronous-predictor", settings)
@@ -45,11 +50,11 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
 
     redis = connect(app, settings.redis_url)
     app.add_check(lambda: answers(redis))
-    reader = JobReader(predictor)
+    reader = job_predictor(predictor)
     if not reader.fits:
         logger.warning("the model %s reads no digits: it is served under /v2, and no job is begun", model.name)
     elif settings.trigger == "queue":
-        Worker(app, Broker(redis, settings.job_ttl_seconds, settings.result_ttl_seconds), reader, settings)
+        Worker(app, job_queue(redis, settings.job_ttl_seconds, settings.result_ttl_seconds), reader, settings)
     else:
         trigger = CacheTrigger if settings.trigger == "cache" else PubSubTrigger
         trigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds).work(app, reader.read, settings)

@@ -56,19 +56,19 @@ class Due(NamedTuple):
 class Outbox:
     """Read by delivery processes; several share the work."""
 
-    def __init__(self, redis: Redis, result_ttl_seconds: int) -> None:
+    def __init__(self, redis: Redis, result_ttl_seconds: int, silent_ms: int = SILENT_MS) -> None:
         self._redis = redis
-        self._ttl = result_ttl_seconds
+        self._ttl, self._silent_ms = result_ttl_seconds, silent_ms
         self._take, self._leave = redis.register_script(TAKE), redis.register_script(LEAVE)
 
     async def open(self) -> None:
         """Make the stream and its group, unless they are there; forget delivery processes that are no more."""
         await make_group(self._redis, STREAM, GROUP)
-        await forget_silent(self._redis, STREAM, GROUP, 10 * SILENT_MS)
+        await forget_silent(self._redis, STREAM, GROUP, 10 * self._silent_ms)
 
     async def finished(self, consumer: str, count: int, block_ms: int) -> list[Finished]:
         """Up to `count` jobs that have ended; those first that another process began to deliver and has not."""
-        entries = await claim_idle(self._redis, STREAM, GROUP, consumer, SILENT_MS, count)
+        entries = await claim_idle(self._redis, STREAM, GROUP, consumer, self._silent_ms, count)
         if not entries:
             read: Any = await self._redis.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=count, block=block_ms)
             entries = read[0][1] if read else []

@@ -167,16 +167,13 @@ def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisSe
 
 
 @pytest.mark.full
-def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(
-    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(valkey: RedisServer) -> None:
     async def check() -> None:
         async with brokers(valkey) as (redis, _):
-            outbox = Outbox(redis, TTL)
+            outbox = Outbox(redis, TTL, silent_ms=20)
             await outbox.open()
             for number in range(3):
                 await outbox.finished(f"delivery-{number}", 1, 1)
-            monkeypatch.setattr("asynchronous.delivery.outbox.SILENT_MS", 20)
             await asyncio.sleep(0.3)
             await outbox.open()
             assert await redis.xinfo_consumers(FINISHED, DELIVERIES) == []

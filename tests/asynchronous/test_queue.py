@@ -1,14 +1,13 @@
 """The broker: whatever is asked of it, in whatever order, it does what a simple model of the queue does.
 
-A real server; two predictors that may lose what they hold; the broker's clock is the test's, and a lease is over when
-the test says so.
+A real server with its own clock; two predictors that may lose what they hold; a lease is over when the test says so.
+Retries are due at once, after a moment (the test waits for it), or not while the test runs.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -23,8 +22,7 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from asynchronous import queue as module
-from asynchronous.queue import EVENTS, Broker, Claimed, Kind, OtherBody, Outcome, QueueFull
+from asynchronous.queue import DEAD_LETTERS, EVENTS, GROUP, STREAM, Broker, Claimed, Kind, OtherBody, Outcome, QueueFull
 from tests.support.queue_model import FIXED, FOREVER, Job, Queue, ids
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
@@ -33,21 +31,13 @@ Answer = TypeVar("Answer")
 TTL = 1_000
 MOST = 12
 LONG_MS = 10**9
+MOMENT_SECONDS = 0.02
+NEVER_SECONDS = 500.0
 PREDICTORS = ("one", "two")
 ORDERING_KEYS = ("a", "b")
 
 predictors = st.sampled_from(PREDICTORS)
 keys = st.sampled_from(["", "", *ORDERING_KEYS])
-
-
-class Clock:
-    """Time passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Machine(RuleBasedStateMachine):
@@ -59,11 +49,8 @@ class Machine(RuleBasedStateMachine):
         self.redis = Redis(port=server.port)
         self.broker = Broker(self.redis, TTL, TTL)
         self.queue = Queue()
-        self.clock = Clock()
         self.hands: dict[str, dict[bytes, Claimed]] = {name: {} for name in PREDICTORS}
         """What each predictor believes to hold."""
-        self.virtual_time = patch.object(module, "time", self.clock)
-        self.virtual_time.start()
 
     def run(self, asked: Awaitable[Answer]) -> Answer:
         async def answer() -> Answer:
@@ -80,8 +67,6 @@ class Machine(RuleBasedStateMachine):
         self.run(self.channel.get_message(timeout=1.0))
 
     def teardown(self) -> None:
-        self.virtual_time.stop()
-
         async def close() -> None:
             if hasattr(self, "channel"):
                 await self.channel.aclose()  # type: ignore[no-untyped-call]
@@ -179,16 +164,19 @@ class Machine(RuleBasedStateMachine):
         hand = self.hands[predictor]
         chosen = data.draw(st.lists(st.sampled_from(sorted(hand)), max_size=4, unique=True)) if hand else []
         kinds: st.SearchStrategy[Kind] = st.sampled_from(["done", "done", "retry", "dead"])
+        wait = data.draw(st.sampled_from([0.0, MOMENT_SECONDS, NEVER_SECONDS]))
+        before = self.server_time()
         outcomes = [
-            Outcome(hand[entry], data.draw(kinds), f"of {predictor}", hand[entry].attempts, self.clock.now + 10)
+            Outcome(hand[entry], data.draw(kinds), f"of {predictor}", hand[entry].attempts, time.time() + wait)
             for entry in chosen
         ]
         ours = {entry for entry in chosen if self.holds(predictor, entry)}
         assert self.run(self.broker.settle(predictor, outcomes)) == ours
+        due = before + wait, self.server_time() + wait
         for outcome in outcomes:
             del hand[outcome.job.entry]
             if outcome.job.entry in ours:
-                self.queue.settle(outcome)
+                self.queue.settle(outcome, due)
 
     def holds(self, predictor: str, entry: bytes) -> bool:
         return entry in self.queue.held and self.queue.held[entry][1] == predictor
@@ -198,17 +186,20 @@ class Machine(RuleBasedStateMachine):
         """What it held is claimed when its lease is over."""
         self.hands[predictor].clear()
 
-    @rule(seconds=st.sampled_from([1, 6, 20]))
-    def time_passes(self, seconds: int) -> None:
-        self.clock.now += seconds
-
     @rule()
     def release_due(self) -> None:
-        due = sorted((at, job_id) for job_id, at in self.queue.delayed.items() if at <= self.clock.now)
-        for _, job_id in due:
+        """What is due in a moment is waited for, so that no job comes due while this asks."""
+        soon = [latest for _, latest in self.queue.delayed.values() if latest < self.server_time() + NEVER_SECONDS / 2]
+        time.sleep(max(0.0, max(soon, default=0.0) - self.server_time()))
+        now = self.server_time()
+        for _, job_id in sorted((at, job_id) for job_id, (_, at) in self.queue.delayed.items() if at <= now):
             del self.queue.delayed[job_id]
             self.queue.ready.append(self.queue.jobs[job_id])
         assert self.run(self.broker.release_due()) == self.queue.open
+
+    def server_time(self) -> float:
+        seconds, microseconds = self.run(self.redis.time())
+        return float(seconds) + microseconds / 1e6
 
     @precondition(lambda self: self.queue.jobs)
     @rule(data=st.data())
@@ -224,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def forget_dead(self) -> None:
         self.run(self.broker.forget_dead(-1))
-        known = self.run(self.redis.xinfo_consumers(module.STREAM, module.GROUP))
+        known = self.run(self.redis.xinfo_consumers(STREAM, GROUP))
         assert {str(one["name"], "ascii") for one in known} == {predictor for _, predictor in self.queue.held.values()}
 
     # What must be the same at any time
@@ -239,12 +230,12 @@ class Machine(RuleBasedStateMachine):
 
     async def _look(self) -> tuple[list[Any], list[str]]:
         async with self.redis.pipeline(transaction=True) as asked:
-            asked.xrange(module.STREAM)
-            asked.xpending_range(module.STREAM, module.GROUP, "-", "+", 1_000)
+            asked.xrange(STREAM)
+            asked.xpending_range(STREAM, GROUP, "-", "+", 1_000)
             asked.zrange("asynchronous:delayed", 0, -1, withscores=True)
             asked.zcard("asynchronous:open")
             asked.xlen("asynchronous:finished")
-            asked.xrevrange(module.DEAD_LETTERS)
+            asked.xrevrange(DEAD_LETTERS)
             asked.eval(FOREVER, 0)
             for key in ORDERING_KEYS:
                 asked.lrange(f"asynchronous:order:{key}", 0, -1)
@@ -266,7 +257,11 @@ class Machine(RuleBasedStateMachine):
         assert [fields[b"job_id"].decode() for entry, fields in stream if entry not in held] == ids(queue.ready)
         assert len(stream) == len(queue.held) + len(queue.ready)
         queue.held = {entry: queue.held[entry] for entry in held}  # in their order
-        assert {member.decode()[:36]: due for member, due in delayed} == pytest.approx(queue.delayed)
+        assert {member.decode()[:36] for member, _ in delayed} == set(queue.delayed)
+        for member, due in delayed:
+            earliest, latest = queue.delayed[member.decode()[:36]]
+            assert earliest - 1e-6 <= due <= latest + 1e-6
+            queue.delayed[member.decode()[:36]] = due, due
         assert (int(opened or 0), ends) == (queue.open, queue.ends)
         found = [(fields[b"job_id"], fields[b"payload"], fields[b"error"]) for _, fields in letters]
         assert found == [(job.id.encode(), job.payload, as_bytes(job.error)) for job in queue.dead]
@@ -284,7 +279,7 @@ class Machine(RuleBasedStateMachine):
         shown = (fields[b"status"].decode(), int(fields[b"attempts"]), fields.get(b"error"), fields.get(b"prediction"))
         assert shown == (job.status, job.attempts, as_bytes(job.error), as_bytes(job.prediction))
         assert fields.get(b"payload") == (None if job.ended else job.payload)  # a dead letter has it in its stream
-        assert (float(fields[b"finished_at"]) <= self.clock.now) if job.ended else b"finished_at" not in fields
+        assert (float(fields[b"finished_at"]) <= time.time()) if job.ended else b"finished_at" not in fields
 
 
 def as_bytes(text: str | None) -> bytes | None:

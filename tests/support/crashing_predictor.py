@@ -1,8 +1,8 @@
-"""The queue's predictor, which kills itself at the instant that CRASH_AT names, with the jobs in its hands.
+"""The queue's predictor, which kills itself at the point that CRASH_AT names, while it holds jobs.
 
-`reading`: it has read them, and not said that it begins them. `claim`: it has begun them. `inference`: they are
-predicted, and nothing is written. `result`: their results are written, and it has not heard of it.
-The last line of its log says when, and which jobs.
+`reading`: it has read the jobs, and not started them. `claim`: it has started them. `inference`: they are predicted,
+and no result is written. `result`: their results are written, and it has not received the reply.
+The last line of its log says when it crashed, and with which jobs.
 """
 
 import json
@@ -14,19 +14,70 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from redis.asyncio import Redis
 
 from asynchronous.predictor import create_app as create_predictor
 from asynchronous.queue import Broker, Claimed, Outcome
 
-POINTS = ("reading", "claim", "inference", "result")
-
 
 def create_app() -> FastAPI:
     """`uvicorn tests.support.crashing_predictor:create_app --factory`"""
-    {"reading": _at_reading, "claim": _at_claim, "inference": _at_inference, "result": _at_result}[
-        os.environ["CRASH_AT"]
-    ]()
-    return create_predictor()
+    return create_predictor(job_queue=POINTS[os.environ["CRASH_AT"]])
+
+
+class CrashAtReading(Broker):
+    """Crashes between XREADGROUP and the start of the jobs."""
+
+    def __init__(self, redis: Redis, job_ttl_seconds: int, result_ttl_seconds: int) -> None:
+        super().__init__(RedisThatCrashesAfterReading(redis), job_ttl_seconds, result_ttl_seconds)  # type: ignore[arg-type]
+
+
+class CrashAtClaim(Broker):
+    """Crashes when the jobs have been started."""
+
+    async def claim(self, consumer: str, count: int, block_ms: int) -> list[Claimed]:
+        """Claim them, and crash."""
+        claimed = await super().claim(consumer, count, block_ms)
+        _crash(job.job_id for job in claimed)
+        return claimed
+
+
+class CrashAtInference(Broker):
+    """Crashes when the jobs are predicted."""
+
+    async def settle(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
+        """Crash, and write nothing."""
+        _crash(outcome.job.job_id for outcome in outcomes)
+        return set()
+
+
+class CrashAtResult(Broker):
+    """Crashes when the results are written."""
+
+    async def settle(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
+        """Write them, and crash."""
+        settled = await super().settle(consumer, outcomes)
+        _crash(outcome.job.job_id for outcome in outcomes)
+        return settled
+
+
+POINTS = {"reading": CrashAtReading, "claim": CrashAtClaim, "inference": CrashAtInference, "result": CrashAtResult}
+
+
+class RedisThatCrashesAfterReading:
+    """A Redis client; the process ends when a read has returned entries."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    async def xreadgroup(self, *args: Any, **options: Any) -> Any:
+        """Read, and crash."""
+        found: Any = await self._redis.xreadgroup(*args, **options)
+        _crash(fields[b"job_id"].decode() for _, entries in found or () for _, fields in entries)
+        return found
 
 
 def _crash(job_ids: Iterable[str]) -> None:
@@ -34,41 +85,3 @@ def _crash(job_ids: Iterable[str]) -> None:
         sys.stderr.write(json.dumps({"crashed_at": time.time(), "jobs": job_ids}) + "\n")
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _at_reading() -> None:
-    async def begun(self: Broker, entries: Sequence[Any]) -> list[Claimed]:
-        _crash(fields[b"job_id"].decode() for _, fields in entries)
-        return []
-
-    Broker._begun = begun  # type: ignore[method-assign]
-
-
-def _at_claim() -> None:
-    whole = Broker.claim
-
-    async def claim(self: Broker, consumer: str, count: int, block_ms: int) -> list[Claimed]:
-        claimed = await whole(self, consumer, count, block_ms)
-        _crash(job.job_id for job in claimed)
-        return claimed
-
-    Broker.claim = claim  # type: ignore[method-assign]
-
-
-def _at_inference() -> None:
-    async def settle(self: Broker, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
-        _crash(outcome.job.job_id for outcome in outcomes)
-        return set()
-
-    Broker.settle = settle  # type: ignore[method-assign]
-
-
-def _at_result() -> None:
-    whole = Broker.settle
-
-    async def settle(self: Broker, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
-        settled = await whole(self, consumer, outcomes)
-        _crash(outcome.job.job_id for outcome in outcomes)
-        return settled
-
-    Broker.settle = settle  # type: ignore[method-assign]

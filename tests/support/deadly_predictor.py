@@ -2,7 +2,6 @@
 
 import os
 import signal
-from unittest.mock import patch
 
 from fastapi import FastAPI
 
@@ -25,5 +24,4 @@ class DeadlyReader(JobReader):
 
 def create_app() -> FastAPI:
     """`uvicorn tests.support.deadly_predictor:create_app --factory`"""
-    with patch("asynchronous.predictor.JobReader", DeadlyReader):
-        return predictor.create_app()
+    return predictor.create_app(job_predictor=DeadlyReader)

@@ -44,7 +44,8 @@ class Queue:
     held: dict[bytes, tuple[Job, str]] = field(default_factory=dict)
     """By entry, in the order in which the entries came into the stream."""
     lines: dict[str, list[Job]] = field(default_factory=dict)
-    delayed: dict[str, float] = field(default_factory=dict)
+    delayed: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Between which two times each is due."""
     dead: list[Job] = field(default_factory=list)
     by_idempotency_key: dict[str, tuple[str, str]] = field(default_factory=dict)
     ends: int = 0
@@ -70,8 +71,8 @@ class Queue:
             self.ends += 1
             self._leaves_line(job)
 
-    def settle(self, outcome: Outcome) -> None:
-        """A predictor that holds the job brings what came of it."""
+    def settle(self, outcome: Outcome, due: tuple[float, float]) -> None:
+        """A predictor that holds the job brings its outcome; a retry is due between these times."""
         job, _ = self.held.pop(outcome.job.entry)
         job.attempts = outcome.attempts
         if outcome.kind == "done":
@@ -79,7 +80,7 @@ class Queue:
             self.becomes(job, "done")
         elif outcome.kind == "retry":
             job.error = str(outcome.content)
-            self.delayed[job.id] = outcome.retry_at
+            self.delayed[job.id] = due
             self.becomes(job, "queued")
         else:
             job.error, job.is_dead = str(outcome.content), True
