@@ -18,9 +18,9 @@ from tests.support import fault_proxy as faults
 from tests.support.fault_proxy import REFUSE, SWALLOW, Fault, probabilities
 from tests.support.horizontal_stack import SEVEN, Office, all_vote, ask, missing, office, slow_svm, spent_ms
 from tests.support.processes import wait_until
+from tests.support.raw_http import raw_post
 from tests.support.service_process import Server, slow_pixels
 from tests.support.stack import MEMBERS
-from tests.synchronous.test_letters import as_bytes
 
 pytestmark = pytest.mark.full
 DEADLINE_MS = 500
@@ -205,8 +205,8 @@ def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(these: Office) -
     svm, trace = these.these.servers["svm"], uuid4().hex
     left = these.front.metric("backend_calls_total", backend="svm", outcome="abandoned")
     with svm_busy(these):
-        question = as_bytes(SEVEN, **LONG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
-        question = question.replace(b"/letters", b"/predict")
+        question = raw_post("/predict", SEVEN, **LONG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+        question = question.replace(b"/predict", b"/predict")
         with socket.create_connection(("127.0.0.1", these.front.port)) as connection:
             connection.sendall(question)
             wait_until(lambda: svm.metric("queue_rows") >= 1)

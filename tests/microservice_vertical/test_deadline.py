@@ -12,16 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.microservice_vertical.test_predict import STAGES, names
-from tests.microservice_vertical.test_stages import CLEAR, degraded, doubtful_scan, failed, hung, well_again
 from tests.support.processes import wait_until
 from tests.support.service_process import Server
 from tests.support.stack import System, vertical
+from tests.support.vertical_letters import STAGES, names
+from tests.support.vertical_stack import CLEAR, ask_in_time, degraded, doubtful_scan, failed, hung, well_again
 
 pytestmark = pytest.mark.full
 
 STAGE_SECONDS = 0.5
-SLACK = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +42,10 @@ def slow(these: System) -> Iterator[None]:
         yield
 
 
-def ask(proxy: Server, body: object, timeout_ms: int) -> httpx.Response:
-    """The answer, which comes by the deadline."""
-    began = time.monotonic()
-    answer = proxy.client.post("/predict", json=body, headers={"X-Request-Timeout-Ms": str(timeout_ms)})
-    assert time.monotonic() - began < timeout_ms / 1e3 + SLACK
-    return answer
-
-
 def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_time(these: System) -> None:
     """V7: latency adds up, and the answer tells where it comes from."""
     with slow(these):
-        answer = ask(these.front, doubtful_scan(), 10_000)
+        answer = ask_in_time(these.front, doubtful_scan(), 10_000)
     stages = answer.json()["stages"]
     assert names(answer.json()) == STAGES
     assert all(stage["milliseconds"] > 0.5 * STAGE_SECONDS * 1e3 for stage in stages)
@@ -68,7 +59,7 @@ def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_tim
 def test_three_slow_stages_together_do_not_exceed_one_deadline(these: System, turn: int) -> None:
     """Whose turn it is when the time is up has failed: quality and the reader are hard, the specialist is soft."""
     with slow(these):
-        answer = ask(these.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
+        answer = ask_in_time(these.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
     if STAGES[turn] == "specialist":
         degraded(answer.json(), "specialist")
     else:
@@ -78,7 +69,7 @@ def test_three_slow_stages_together_do_not_exceed_one_deadline(these: System, tu
 
 def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader_has_the_word(these: System) -> None:
     with hung(these, "specialist"):
-        answer = ask(these.front, doubtful_scan(), 500).json()
+        answer = ask_in_time(these.front, doubtful_scan(), 500).json()
     degraded(answer, "specialist")
     assert "timeout" in answer["stages"][2]["error"]
     well_again(these.front)
@@ -86,14 +77,14 @@ def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader
 
 def test_a_quality_that_hangs_is_a_504_by_the_deadline(these: System) -> None:
     with hung(these, "quality"):
-        failed(ask(these.front, CLEAR, 500), "quality", 504)
+        failed(ask_in_time(these.front, CLEAR, 500), "quality", 504)
     well_again(these.front)
 
 
 def test_a_specialist_that_hangs_holds_up_no_clear_picture_and_is_soon_left_alone(these: System) -> None:
     """V6: who waits for it waits beside the others; and after a few who did, nobody waits for it any more."""
     with hung(these, "specialist"), ThreadPoolExecutor(12) as threads:
-        waiting = [threads.submit(ask, these.front, doubtful_scan(), 1_500) for _ in range(12)]
+        waiting = [threads.submit(ask_in_time, these.front, doubtful_scan(), 1_500) for _ in range(12)]
         answers = [timed(these.front, CLEAR) for _ in range(20)]
         assert not any(future.done() for future in waiting)
         assert all(answer["digit"] == 7 and seconds < 0.5 for answer, seconds in answers)

@@ -3,26 +3,30 @@
 import json
 import random
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache
-from typing import Any
 
 import numpy as np
 import pytest
 
-from common.training.damage import degrade, noise
-from common.training.data import Features, Rows, held_out
-from common.training.measure import runner
-from tests.support.service_process import MLP, SAMPLES, SEVEN_PIXELS, Server, serving
+from common.training.damage import noise
+from common.training.data import held_out
+from tests.support.service_process import MLP, SEVEN_PIXELS, Server
 from tests.support.stack import System, vertical
+from tests.support.vertical_letters import (
+    MODELS,
+    RUN,
+    SEVEN,
+    SMUDGE,
+    STAGES,
+    agrees,
+    doubtful,
+    illegible,
+    letters,
+    names,
+    picture,
+)
+from tests.support.vertical_stack import another_proxy, asks
 
-MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
-STAGES = list(MODELS)
-RUN = {stage: runner(MLP.with_name(f"{model}.onnx").read_bytes()) for stage, model in MODELS.items()}
-SEVEN = (SAMPLES / "seven.png").read_bytes()
-SMUDGE = (SAMPLES / "smudge.png").read_bytes()
 SPAN = "00f067aa0ba902b7"
-Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -34,75 +38,7 @@ def these() -> Iterator[System]:
 # Letters, and what the models themselves say of them
 
 
-def letters(scans: int = 1, seed: int = 1) -> Rows:
-    """Every held-out letter, scanned so often on grainy paper: features of shape (450, scans, 64)."""
-    rng = np.random.default_rng(seed)
-    clean = held_out()
-    return Rows(np.stack([degrade(clean.features, rng) for _ in range(scans)], axis=1), clean.labels)
-
-
-@cache
-def doubtful(scans: int = 1, seed: int = 1) -> Rows:
-    """Those of them whose first scan is legible, and leaves the reader in doubt."""
-    every = letters(scans, seed)
-    chosen = [len(expected(letter)[0]) == 3 for letter in every.features]
-    return Rows(every.features[chosen], every.labels[chosen])
-
-
-def expected(letter: Features) -> tuple[list[str], Features | None]:
-    """Who is to be asked of a letter, scans of shape (n, 64), and the probabilities that answer it."""
-    (quality,), (reading,) = RUN["quality"](letter[:1])[1], RUN["reader"](letter[:1])[1]
-    if quality[1] < 0.5:
-        return STAGES[:1], None
-    if reading.max() >= 0.9:
-        return STAGES[:2], reading
-    return STAGES, RUN["specialist"](letter)[1].mean(axis=0)
-
-
-def agrees(answer: Answer, letter: Features) -> None:
-    """An answer is what the models say, asked directly."""
-    stages, probabilities = expected(letter)
-    assert names(answer) == stages
-    assert not answer["degraded"]
-    if probabilities is None:
-        assert (answer["digit"], answer["probabilities"]) == (None, None)
-    else:
-        assert answer["digit"] == probabilities.argmax()
-        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
-
-
-def picture(scan: Features) -> dict[str, list[float]]:
-    """A scan of shape (64,) as it is sent."""
-    return {"pixels": scan.tolist()}
-
-
-def names(answer: Answer) -> list[str]:
-    """Who was asked, in order."""
-    return [stage["name"] for stage in answer["stages"]]
-
-
 # Services, and who of them was asked
-
-
-def another_proxy(these: System, **settings: object) -> AbstractContextManager[Server]:
-    """One more proxy in front of the same services, with settings of its own."""
-    urls = {f"{s}_url": f"http://127.0.0.1:{these.port(s)}/v2/models/{model}" for s, model in MODELS.items()}
-    urls["redis_url"] = f"redis://127.0.0.1:{these.port('redis')}/0"
-    return serving("microservice_vertical.proxy:create_app", **(urls | settings))
-
-
-def inferences(these: System, metric: str = "batch_rows_count") -> dict[str, float]:
-    """How often each model has run (or on how many rows)."""
-    return {stage: these.servers[stage].metric(metric) for stage in STAGES}
-
-
-@contextmanager
-def asks(these: System, metric: str = "batch_rows_count", **times: int) -> Iterator[None]:
-    """In this block each model runs so often (or on so many rows); one that is not named, never."""
-    before = inferences(these, metric)
-    yield
-    asked = {stage: after - before[stage] for stage, after in inferences(these, metric).items()}
-    assert asked == dict.fromkeys(STAGES, 0) | times
 
 
 # Order
@@ -133,14 +69,6 @@ def test_an_illegible_picture_has_no_digit_and_nobody_else_is_asked(these: Syste
         answer = these.front.read(SMUDGE)
     assert answer.status_code == 200
     illegible(answer.json())
-
-
-def illegible(answer: Answer) -> None:
-    """No digit, and one stage that says why."""
-    assert [answer[name] for name in ("digit", "confidence", "probabilities", "model")] == [None] * 4
-    assert (answer["legible"], answer["degraded"]) == (False, False)
-    (stage,) = answer["stages"]
-    assert (stage["name"], stage["legible"]) == ("quality", False)
 
 
 def test_noise_goes_no_further_than_quality(these: System) -> None:

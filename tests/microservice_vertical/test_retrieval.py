@@ -5,30 +5,28 @@ RETRIEVAL says who. Two proxies stand in front of the same services and the same
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
 import numpy as np
 import pytest
 
 from common.training.data import Features
-from tests.microservice_vertical.test_predict import (
+from tests.support.processes import wait_until
+from tests.support.service_process import Server
+from tests.support.stack import System, vertical
+from tests.support.vertical_letters import (
     RUN,
     SEVEN,
     SMUDGE,
     STAGES,
     agrees,
-    another_proxy,
-    asks,
     doubtful,
     expected,
     letters,
     names,
     picture,
 )
-from tests.support.processes import wait_until
-from tests.support.service_process import PNG, Server
-from tests.support.stack import System, vertical
+from tests.support.vertical_stack import another_proxy, asks, keep, kept
 
 BLANK = {"pixels": [0] * 64}
 SCANS = 3
@@ -51,23 +49,6 @@ def proxies(these: System) -> Iterator[dict[str, Server]]:
 def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
     """Each of the two in turn."""
     return proxies[request.param]
-
-
-def keep(proxy: Server, body: object) -> httpx.Response:
-    """POST /images with bytes as a PNG, with anything else as JSON."""
-    if isinstance(body, bytes):
-        return proxy.client.post("/images", content=body, headers=PNG)
-    return proxy.client.post("/images", json=body)
-
-
-def kept(proxy: Server, body: object) -> dict[str, str]:
-    """What `/predict` takes instead of what is now kept."""
-    response = keep(proxy, body)
-    assert response.status_code == 201, response.text
-    answer: dict[str, str] = response.json()
-    assert answer.keys() == {"image_id"}
-    assert str(UUID(answer["image_id"])) == answer["image_id"]
-    return answer
 
 
 def letter(scans: Features) -> list[dict[str, list[float]]]:

@@ -3,9 +3,7 @@
 And when it is well again, so is the flow (V6).
 """
 
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -15,27 +13,26 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.microservice_vertical.test_predict import (
-    RUN,
-    SMUDGE,
-    STAGES,
-    another_proxy,
-    doubtful,
-    illegible,
-    names,
-    picture,
-)
 from tests.support.processes import running, wait_until
-from tests.support.service_process import SEVEN_PIXELS, Server
+from tests.support.service_process import Server
 from tests.support.stack import System, vertical
+from tests.support.vertical_letters import SMUDGE, STAGES, illegible
+from tests.support.vertical_stack import (
+    BACK_SECONDS,
+    CLEAR,
+    another_proxy,
+    ask_in_time,
+    degraded,
+    doubtful_scan,
+    failed,
+    hung,
+    killed,
+    well_again,
+)
 
 pytestmark = pytest.mark.full
 
-TIMEOUT_MS = 500
-IN_TIME = TIMEOUT_MS / 1e3 + 0.3
-SOON = 10.0
 STEPS = [f"{stage}_step" for stage in STAGES]
-CLEAR = {"pixels": SEVEN_PIXELS}
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +56,6 @@ def soft(these: System) -> Server:
 
 
 # What becomes of a service
-
-
-@contextmanager
-def killed(these: System, name: str) -> Iterator[None]:
-    """Nobody listens; afterwards a new process does."""
-    these.servers[name].process.kill()
-    these.servers[name].process.wait()
-    try:
-        yield
-    finally:
-        these.start(name)
-
-
-@contextmanager
-def hung(these: System, name: str) -> Iterator[None]:
-    """It accepts connections and never answers."""
-    these.servers[name].process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        these.servers[name].process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -131,42 +107,16 @@ def test_a_hard_step_that_fails_is_a_problem_and_a_soft_one_leaves_the_best_answ
     happens, status = FAULTS[fault]
     body = doubtful_scan() if stage == "specialist" else CLEAR
     with happens(these, stage):
-        failed(ask(hard, body), stage, status)
+        failed(ask_in_time(hard, body), stage, status)
         degraded(answer_without(soft, body), stage)
     print(f"{stage}, {fault}: well again after {well_again(hard, soft):.2f} s")
-
-
-def doubtful_scan() -> dict[str, list[float]]:
-    """One that the reader and the specialist do not read alike."""
-    scans = doubtful().features[:, 0]
-    differ = RUN["reader"](scans)[0] != RUN["specialist"](scans)[0]
-    return picture(scans[differ][0])
-
-
-def ask(proxy: Server, body: object) -> httpx.Response:
-    """The answer, which comes by the deadline."""
-    began = time.monotonic()
-    answer = proxy.client.post("/predict", json=body, headers={"X-Request-Timeout-Ms": str(TIMEOUT_MS)})
-    assert time.monotonic() - began < IN_TIME
-    return answer
-
-
-def failed(answer: httpx.Response, stage: str, status: int) -> None:
-    """A problem that names the step."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
-    problem = answer.json()
-    assert problem["backend"] == stage
-    assert problem["detail"].startswith(f"{stage}: ")
-    assert "digit" not in problem
 
 
 def answer_without(proxy: Server, body: object) -> dict[str, Any]:
     """The answer of a proxy with soft steps. One that hangs leaves the next but 45 ms, which on a busy machine may be
     too few; so it may need to be asked again."""
     for _ in range(3):
-        response = ask(proxy, body)
+        response = ask_in_time(proxy, body)
         if response.status_code != 504:
             break
     assert response.status_code == 200, response.text
@@ -174,40 +124,14 @@ def answer_without(proxy: Server, body: object) -> dict[str, Any]:
     return answer
 
 
-def degraded(answer: dict[str, Any], stage: str) -> None:
-    """Read by the others, and marked."""
-    assert answer["degraded"] is True
-    wrong = [one for one in answer["stages"] if "error" in one]
-    assert [one["name"] for one in wrong] == [stage]
-    assert wrong[0]["error"].startswith(f"{stage}: ")
-    assert names(answer) == (STAGES[:2] if stage == "quality" else STAGES)
-    assert answer["legible"] is (None if stage == "quality" else True)
-    reader = answer["stages"][2 if stage == "reader" else 1]
-    assert answer["digit"] == reader["digit"]
-    assert answer["model"] == reader["model"]
-
-
-def well_again(*proxies: Server) -> float:
-    """Seconds until each gives the whole answer, three stages and none failed."""
-    began = time.monotonic()
-    for proxy in proxies:
-        wait_until(lambda proxy=proxy: is_whole(ask(proxy, doubtful_scan())), SOON)  # type: ignore[misc]
-    return time.monotonic() - began
-
-
-def is_whole(answer: httpx.Response) -> bool:
-    """Three stages, and none failed."""
-    return answer.status_code == 200 and names(answer.json()) == STAGES and not answer.json()["degraded"]
-
-
 def test_without_any_reading_there_is_a_problem_and_never_a_digit(these: System, soft: Server) -> None:
     """All steps are soft, and who could read is gone; what is illegible needs no reading."""
     with killed(these, "reader"), killed(these, "specialist"):
         for body in (CLEAR, doubtful_scan()):
-            failed(ask(soft, body), "specialist", 503)
+            failed(ask_in_time(soft, body), "specialist", 503)
         illegible(soft.read(SMUDGE).json())
         with hung(these, "quality"):
-            assert ask(soft, CLEAR).status_code in (503, 504)
+            assert ask_in_time(soft, CLEAR).status_code in (503, 504)
     well_again(soft)
 
 
@@ -215,7 +139,7 @@ def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(these: Syst
     """V6: one that fails does not take the others down."""
     with killed(these, "specialist"):
         answers = [proxy.read(CLEAR) for _ in range(100) for proxy in (hard, soft)]
-        degraded(ask(soft, doubtful_scan()).json(), "specialist")
+        degraded(ask_in_time(soft, doubtful_scan()).json(), "specialist")
     assert [answer.status_code for answer in answers] == [200] * 200
     assert all(answer.json()["digit"] == 7 and not answer.json()["degraded"] for answer in answers)
     well_again(hard, soft)
@@ -231,7 +155,7 @@ def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(these: S
             with killed(these, name):
                 assert proxy.get("/health/ready").status_code == 503, name
                 assert proxy.get("/health/live").status_code == 200, name
-            wait_until(lambda: proxy.get("/health/ready").status_code == 200, SOON)
+            wait_until(lambda: proxy.get("/health/ready").status_code == 200, BACK_SECONDS)
 
 
 @pytest.mark.parametrize("name", [*STAGES, "redis"])
@@ -241,4 +165,4 @@ def test_at_its_start_a_proxy_is_not_ready_before_everyone_is_there(these: Syste
         proxy = these.launch(these.front_name)
         wait_until(lambda: listens(proxy.port))
         assert {proxy.get("/health/ready").status_code for _ in range(20)} == {503}
-    wait_until(lambda: proxy.get("/health/ready").status_code == 200, SOON)
+    wait_until(lambda: proxy.get("/health/ready").status_code == 200, BACK_SECONDS)

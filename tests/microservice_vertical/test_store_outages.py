@@ -1,6 +1,5 @@
 """The store fails: what needs it is a 503 in time, what does not goes on, and all is well again when it is back."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +11,16 @@ import httpx
 import pytest
 
 from common.training.data import held_out
-from tests.microservice_vertical.test_predict import SEVEN, another_proxy, picture
-from tests.microservice_vertical.test_retrieval import keep, kept
 from tests.support.processes import wait_until
-from tests.support.service_process import SEVEN_PIXELS, Server, serving
+from tests.support.service_process import Server, serving
 from tests.support.stack import System, vertical
 from tests.support.tensors import every_type
+from tests.support.vertical_letters import SEVEN, picture
+from tests.support.vertical_stack import BACK_SECONDS, CLEAR, SLACK_SECONDS, TIMEOUT_MS, another_proxy, hung, keep, kept
 
 pytestmark = pytest.mark.full
 
-TIMEOUT_MS = 500
-IN_TIME = TIMEOUT_MS / 1e3 + 0.3
-SOON = 10.0
-PICTURE = {"pixels": SEVEN_PIXELS}
+IN_TIME = TIMEOUT_MS / 1e3 + SLACK_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -57,19 +53,9 @@ def down(these: System) -> Iterator[None]:
 
 
 @contextmanager
-def hung(these: System) -> Iterator[None]:
-    """It accepts connections and never answers."""
-    these.servers["redis"].process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        these.servers["redis"].process.send_signal(signal.SIGCONT)
-
-
-@contextmanager
 def without_store(these: System, kind: str) -> Iterator[None]:
     """Either of them."""
-    with {"down": down, "hung": hung}[kind](these):
+    with down(these) if kind == "down" else hung(these, "redis"):
         yield
 
 
@@ -82,14 +68,14 @@ def test_without_its_store_the_pattern_reads_what_it_is_sent_and_refuses_the_res
 ) -> None:
     image_id = kept(proxy, SEVEN)
     with without_store(these, kind):
-        for body in (image_id, PICTURE):
+        for body in (image_id, CLEAR):
             answer, seconds = timed(partial(ask, proxy, "/predict", body))
             assert seconds < IN_TIME
-            if body is PICTURE:
+            if body is CLEAR:
                 assert answer.json()["digit"] == 7, answer.text
             else:
                 refused(answer, timeouts=kind == "hung")
-        answer, seconds = timed(partial(ask, proxy, "/images", PICTURE))
+        answer, seconds = timed(partial(ask, proxy, "/images", CLEAR))
         assert seconds < IN_TIME
         refused(answer)
         assert "the store does not answer" in answer.json()["detail"]
@@ -119,7 +105,7 @@ def refused(answer: httpx.Response, timeouts: bool = False) -> None:
 def back(call: Callable[[], httpx.Response]) -> float:
     """After how many seconds it is answered by a seven again."""
     began = time.monotonic()
-    wait_until(lambda: (answer := call()).status_code == 200 and answer.json()["digit"] == 7, SOON)
+    wait_until(lambda: (answer := call()).status_code == 200 and answer.json()["digit"] == 7, BACK_SECONDS)
     return time.monotonic() - began
 
 
@@ -147,15 +133,15 @@ def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(
     clear = [int((scans.labels == digit).argmax()) for digit in range(10)]
     bodies = [kept(proxy, picture(scans.features[number])) for number in clear]
     assert [proxy.read(body).json()["digit"] for body in bodies] == list(range(10))
-    with ThreadPoolExecutor(20) as threads, hung(these):
+    with ThreadPoolExecutor(20) as threads, hung(these, "redis"):
         late = [threads.submit(ask, proxy, "/predict", bodies[number % 10]) for number in range(20)]
-        kept_late = [threads.submit(ask, proxy, "/images", PICTURE) for _ in range(5)]
+        kept_late = [threads.submit(ask, proxy, "/images", CLEAR) for _ in range(5)]
         time.sleep(seconds)
     for number, future in enumerate(late):
         if (answer := future.result()).status_code == 200:
             assert answer.json()["digit"] == number % 10
     assert all(future.result().status_code in (201, 503) for future in kept_late)
-    back(lambda: proxy.read(kept(proxy, PICTURE)))
+    back(lambda: proxy.read(kept(proxy, CLEAR)))
     for _ in range(3):
         answers = proxy.read_all(bodies, 10)
         assert [answer.json().get("digit") for answer in answers] == list(range(10))

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.microservice_vertical.test_predict import another_proxy
 from tests.support.calls import Load, load, rest_calls
 from tests.support.fault_proxy import Link
 from tests.support.processes import free_port
 from tests.support.service_process import MLP, Server
 from tests.support.stack import System, vertical
+from tests.support.vertical_stack import another_proxy
 
 LINEAR = MLP.with_name("linear.onnx")
 

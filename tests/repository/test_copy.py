@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.docker import composed
 from tests.support.patterns import FRONTS, commands, copied, started
-from tests.support.processes import PATTERNS, ROOT, composed, listens, output_of
+from tests.support.processes import PATTERNS, ROOT, listens, output_of
 
 
 @pytest.fixture(params=PATTERNS)

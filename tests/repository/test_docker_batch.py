@@ -8,8 +8,9 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.docker import Composed, composed, inside
 from tests.support.patterns import finished
-from tests.support.processes import ROOT, Composed, composed, inside, output_of, wait_until
+from tests.support.processes import ROOT, output_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 

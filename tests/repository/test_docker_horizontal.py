@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.docker import Composed, composed, inspect
 from tests.support.patterns import FRONTS
-from tests.support.processes import ROOT, Composed, composed, inspect, wait_until
+from tests.support.processes import ROOT, wait_until
 from tests.support.service_process import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]

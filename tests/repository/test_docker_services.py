@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.repository.test_docker_web_single import NOT_INSIDE
+from tests.support.docker import NOT_INSIDE, Composed, composed, inside, inspect
 from tests.support.patterns import FRONTS, commands
-from tests.support.processes import ROOT, Composed, composed, inside, inspect, output_of, wait_until
+from tests.support.processes import ROOT, output_of, wait_until
 from tests.support.service_process import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]

@@ -12,8 +12,9 @@ import pytest
 
 from common.backends.http_client import IDLE_SECONDS
 from tests.support.calls import load, rest_calls
+from tests.support.docker import Composed, composed, inside, inspect
 from tests.support.patterns import FRONTS
-from tests.support.processes import ROOT, Composed, answers, composed, inside, inspect, wait_until
+from tests.support.processes import ROOT, answers, wait_until
 from tests.support.service_process import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]

@@ -10,26 +10,15 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.docker import NOT_INSIDE, composed, inside, inspect
 from tests.support.patterns import FRONTS
-from tests.support.processes import ROOT, answers, composed, free_port, inside, inspect, output_of, wait_until
+from tests.support.processes import ROOT, answers, free_port, output_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 BASE = "python:3.13-slim"
 read = FRONTS["web_single"].read
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
-NOT_INSIDE = (
-    "sklearn",
-    "scipy",
-    "skl2onnx",
-    "onnx",
-    "pytest",
-    "hypothesis",
-    "honcho",
-    "pip",
-    "common.training",
-    "tests",
-)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ import schemathesis
 from hypothesis import given, strategies as st
 from schemathesis import GenerationMode
 
-from tests.common.service.test_fuzz import AS_JSON, DOCUMENTS, HEADERS, JSON, PICTURE, answer, damaged, run
+from tests.support.fuzzing import AS_JSON, DOCUMENTS, HEADERS, JSON, PICTURE, damaged, run_property
+from tests.support.raw_http import raw_request
 from tests.support.service_process import SEVEN_PIXELS, Server
 from tests.support.stack import System, asynchronous, horizontal, synchronous, vertical
 
@@ -53,7 +54,7 @@ class Endpoint(NamedTuple):
 
     def post(self, body: bytes, headers: dict[str, str]) -> None:
         """Ask, and look at the answer."""
-        self.is_fine(*answer(self.front, "POST", self.path, body, headers))
+        self.is_fine(*raw_request(self.front, "POST", self.path, body, headers))
 
     def is_fine(self, status: int, content_type: str, body: bytes) -> None:
         """What the document promises, or a problem that is the caller's, another service's or one of time."""
@@ -70,7 +71,7 @@ class Endpoint(NamedTuple):
 
     def run(self, check: Callable[[], None], cases: int) -> None:
         """So many cases, or as many as this endpoint gets."""
-        run(check, min(cases, self.most))
+        run_property(check, min(cases, self.most))
 
     def still_right(self) -> None:
         """A seven goes where it should."""
@@ -178,7 +179,7 @@ def test_any_other_method_is_refused(endpoint: Endpoint, cases: int) -> None:
 
     @given(method=methods, headers=HEADERS, body=st.binary(max_size=20))
     def check(method: str, headers: dict[str, str], body: bytes) -> None:
-        status, content_type, _ = answer(endpoint.front, method, endpoint.path, body, headers)
+        status, content_type, _ = raw_request(endpoint.front, method, endpoint.path, body, headers)
         assert status in (400, 405)
         assert content_type == "application/problem+json" or content_type.startswith("text/plain")
 

@@ -8,9 +8,10 @@ from uuid import uuid4
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.raw_http import raw_post
 from tests.support.service_process import slow_pixels, slow_reader
 from tests.support.stack import System, synchronous
-from tests.synchronous.test_letters import as_bytes, sort
+from tests.support.synchronous_letters import post_letter
 
 pytestmark = pytest.mark.full
 SLOW_SECONDS = 1.2
@@ -31,9 +32,11 @@ def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(these: S
     """Two letters are before it: one is looked at, one waits. They are read, and that of who left is not."""
     proxy, predictor, trace = these.front, these.servers["predictor"], uuid4().hex
     read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="abandoned")
-    letter = as_bytes(slow_pixels(SLOW_SECONDS), **LONG, Accept=accept, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    letter = raw_post(
+        "/letters", slow_pixels(SLOW_SECONDS), **LONG, Accept=accept, traceparent=f"00-{trace}-00f067aa0ba902b7-01"
+    )
     with ThreadPoolExecutor(2) as threads:
-        letters = [threads.submit(sort, proxy, slow_pixels(SLOW_SECONDS), **LONG) for _ in range(2)]
+        letters = [threads.submit(post_letter, proxy, slow_pixels(SLOW_SECONDS), **LONG) for _ in range(2)]
         wait_until(lambda: predictor.metric("queue_rows") == 1)
         with socket.create_connection(("127.0.0.1", proxy.port)) as connection:
             connection.sendall(letter)

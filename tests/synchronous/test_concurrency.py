@@ -6,15 +6,17 @@ from time import monotonic
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.raw_http import raw_post
 from tests.support.service_process import SEVEN_PIXELS, Server
 from tests.support.stack import synchronous
-from tests.synchronous.test_faults import BACK_SECONDS, SLACK_SECONDS, hung, is_read, sort
-from tests.synchronous.test_letters import as_bytes
+from tests.support.synchronous_letters import BACK_SECONDS, SLACK_SECONDS, hung, is_read, sort_seven
 
 CALLERS = 200
 DEADLINE_MS = 1_000
 GROWTH_MB = 30
-LETTER = as_bytes({"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": str(DEADLINE_MS), "Connection": "close"})
+LETTER = raw_post(
+    "/letters", {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": str(DEADLINE_MS), "Connection": "close"}
+)
 
 
 async def crowd(port: int) -> list[tuple[bytes, float]]:
@@ -54,7 +56,7 @@ def test_of_200_callers_before_a_predictor_that_hangs_each_is_answered_in_time_a
         with hung(these.servers["predictor"]):
             first, *others = [wave(these.front, "manual") for _ in range(4)]
         over = monotonic()
-        wait_until(lambda: is_read(sort(these.front)), BACK_SECONDS)
+        wait_until(lambda: is_read(sort_seven(these.front)), BACK_SECONDS)
         print(f"back {monotonic() - over:.2f} s after a crowd")
         wave(these.front, "7")
     assert first < before + GROWTH_MB

@@ -14,7 +14,7 @@ import pytest
 from tests.support.processes import answers, wait_until
 from tests.support.service_process import SEVEN_PIXELS, web_server
 from tests.support.stack import system
-from tests.synchronous.test_faults import Flow, falls_back, flows, hung, is_back, sort
+from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, sort_seven
 
 pytestmark = pytest.mark.full
 Told = tuple[str, list[float]]
@@ -71,7 +71,7 @@ def test_the_predictor_is_told_what_is_left_of_the_callers_deadline(
     with telling() as (url, told), system("synchronous") as these:
         proxy = these.launch("synchronous", predictor_url=f"{url}/v2/models/mlp")
         wait_until(partial(answers, f"{proxy.url}/health/live"))
-        falls_back(sort(proxy, 300))
+        falls_back(sort_seven(proxy, 300))
     first, second = told
     assert 100 < second <= first - 9 < 300 * 0.9
 
@@ -88,10 +88,10 @@ def test_after_five_failures_in_a_row_callers_are_answered_at_once_until_the_pre
     with hung(flow.predictor):
         for _ in range(5):
             assert flow.soft.metric("backend_breaker_open", backend="predictor") == 0
-            falls_back(sort(flow.soft, 300))
+            falls_back(sort_seven(flow.soft, 300))
         assert flow.soft.metric("backend_breaker_open", backend="predictor") == 1
         began = monotonic()
-        falls_back(sort(flow.soft))
+        falls_back(sort_seven(flow.soft))
         assert monotonic() - began < 0.1
         assert flow.soft.metric("backend_calls_total", outcome="breaker open") >= 1
     is_back(flow, "an open breaker")

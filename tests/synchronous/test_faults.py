@@ -1,55 +1,29 @@
 """Whatever its predictor does, the flow ends in time, says what it lacks, and is back by itself (S3, S4)."""
 
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
-from time import monotonic
-from typing import NamedTuple
 
-import httpx
 import pytest
 
 from tests.support import fault_proxy as faults
-from tests.support.fault_proxy import PASS, Fault, Link
-from tests.support.processes import wait_until
-from tests.support.service_process import SEVEN_PIXELS, Server, is_ready
-from tests.support.stack import System, predictor_url, system
-from tests.synchronous.test_letters import as_bytes
+from tests.support.fault_proxy import PASS, Fault
+from tests.support.raw_http import raw_post
+from tests.support.service_process import SEVEN_PIXELS
+from tests.support.synchronous_letters import (
+    SLACK_SECONDS,
+    Flow,
+    falls_back,
+    flows,
+    hung,
+    is_back,
+    is_read,
+    names_the_predictor,
+    sort_seven,
+)
 
-DEADLINE_MS = 400
-SLACK_SECONDS = 0.3
-BACK_SECONDS = 10.0
 full = pytest.mark.full
-
-
-class Flow(NamedTuple):
-    """Two proxies, with the fallback and without, and the predictor that both ask over one link."""
-
-    these: System
-    link: Link
-    is_grpc: bool
-    soft: Server
-    hard: Server
-
-    @property
-    def predictor(self) -> Server:
-        return self.these.servers["predictor"]
-
-
-@contextmanager
-def flows(scheme: str, drain_seconds: float = 0, **proxy: object) -> Iterator[Flow]:
-    """The same, all ready; how long the predictor drains, and settings of both proxies."""
-    is_grpc = scheme == "grpc"
-    with system("synchronous") as these, system("synchronous") as others:
-        predictor = these.launch("predictor", drain_seconds=drain_seconds)
-        with Link(these.port("predictor", "grpc" if is_grpc else "")).running() as link:
-            url = predictor_url(these, scheme, link.port)
-            soft = these.launch("synchronous", predictor_url=url, **proxy)
-            hard = others.launch("synchronous", predictor_url=url, fallback=False, **proxy)
-            wait_until(lambda: all(map(is_ready, (predictor, soft, hard))))
-            yield Flow(these, link, is_grpc, soft, hard)
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
@@ -60,44 +34,6 @@ def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
 
 
 rest_only = pytest.mark.parametrize("flow", ["http"], indirect=True)
-
-
-def sort(proxy: Server, deadline_ms: int = DEADLINE_MS) -> httpx.Response:
-    """The answer for one letter, a seven; it must be there by the deadline."""
-    began = monotonic()
-    headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
-    answer = proxy.client.post("/letters", json={"pixels": SEVEN_PIXELS}, headers=headers)
-    assert monotonic() - began < deadline_ms / 1e3 + SLACK_SECONDS
-    return answer
-
-
-def is_read(answer: httpx.Response) -> bool:
-    """Whether the letter went where it should."""
-    return answer.status_code == 200 and (answer.json()["bin"], answer.json()["degraded"]) == ("7", False)
-
-
-def falls_back(answer: httpx.Response) -> None:
-    """A letter without its reading, and marked."""
-    assert answer.status_code == 200
-    letter = answer.json()
-    assert (letter["bin"], letter["degraded"], letter["prediction"]) == ("manual", True, None)
-
-
-def names_the_predictor(answer: httpx.Response, status: int) -> None:
-    """A problem of this status, which says who failed."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert (problem["status"], problem["backend"]) == (status, "predictor")
-    assert problem["detail"].startswith("predictor: ")
-    assert ("retry-after" in answer.headers) == (status == 503)
-
-
-def is_back(flow: Flow, fault: str) -> None:
-    """Both proxies read letters again, by themselves; until then each answers in time."""
-    over = monotonic()
-    wait_until(lambda: is_read(sort(flow.soft)) and is_read(sort(flow.hard)), BACK_SECONDS)
-    print(f"back {monotonic() - over:.2f} s after: {fault}")
 
 
 @contextmanager
@@ -130,9 +66,9 @@ def test_without_its_predictor_the_flow_answers_in_time_and_is_back_by_itself(fl
     """Every letter is answered by its deadline, the first as the last."""
     fault, over_rest, over_grpc = CASES[name]
     with during(flow, fault, name):
-        names_the_predictor(sort(flow.hard), over_grpc if flow.is_grpc else over_rest)
+        names_the_predictor(sort_seven(flow.hard), over_grpc if flow.is_grpc else over_rest)
         for _ in range(2 if name in QUICK else 8):
-            falls_back(sort(flow.soft))
+            falls_back(sort_seven(flow.soft))
 
 
 RUBBISH = {
@@ -150,30 +86,20 @@ RUBBISH = {
 @pytest.mark.parametrize("name", RUBBISH)
 def test_an_answer_that_is_no_prediction_is_no_reading(flow: Flow, name: str) -> None:
     with during(flow, RUBBISH[name], name):
-        names_the_predictor(sort(flow.hard), 502)
-        falls_back(sort(flow.soft))
-
-
-@contextmanager
-def hung(predictor: Server) -> Iterator[None]:
-    """It stands still as long as the block, and takes connections as a stopped process does."""
-    predictor.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        predictor.process.send_signal(signal.SIGCONT)
+        names_the_predictor(sort_seven(flow.hard), 502)
+        falls_back(sort_seven(flow.soft))
 
 
 def test_a_short_deadline_is_kept_while_the_predictor_hangs(flow: Flow) -> None:
     with hung(flow.predictor):
-        falls_back(sort(flow.soft, 300))
-        names_the_predictor(sort(flow.hard, 300), 504)
+        falls_back(sort_seven(flow.soft, 300))
+        names_the_predictor(sort_seven(flow.hard, 300), 504)
     is_back(flow, "a short deadline")
 
 
 @rest_only
 def test_a_deadline_of_a_millisecond_is_too_short_to_ask_the_predictor_and_answered_at_once(flow: Flow) -> None:
-    request = as_bytes({"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": "1"})
+    request = raw_post("/letters", {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": "1"})
     for proxy, status in ((flow.soft, 200), (flow.hard, 504)):
         with socket.create_connection(("127.0.0.1", proxy.port), SLACK_SECONDS) as connection:
             connection.sendall(request)
@@ -185,14 +111,14 @@ def test_a_deadline_of_a_millisecond_is_too_short_to_ask_the_predictor_and_answe
 def test_of_one_connection_that_is_reset_nobody_notices_anything(flow: Flow) -> None:
     with one_more_try(flow):
         flow.link.set(faults.RESET, once=True)
-        assert is_read(sort(flow.soft))
+        assert is_read(sort_seven(flow.soft))
 
 
 @rest_only
 def test_of_one_503_nobody_notices_anything(flow: Flow) -> None:
     with one_more_try(flow):
         flow.link.set(faults.UNAVAILABLE, once=True)
-        assert is_read(sort(flow.soft))
+        assert is_read(sort_seven(flow.soft))
 
 
 @rest_only
@@ -200,8 +126,8 @@ def test_a_503_that_says_when_to_come_back_is_not_asked_again(flow: Flow) -> Non
     """Though it would help: the next call finds all well."""
     with one_more_try(flow, tries=0):
         flow.link.set(faults.COME_LATER, once=True)
-        falls_back(sort(flow.soft))
-        assert is_read(sort(flow.soft))
+        falls_back(sort_seven(flow.soft))
+        assert is_read(sort_seven(flow.soft))
 
 
 @contextmanager

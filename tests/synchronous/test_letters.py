@@ -10,11 +10,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.common.service.test_bad_input import CASES, Case
+from tests.support.bad_input import CASES, Case
 from tests.support.processes import wait_until
-from tests.support.service_process import PNG, SAMPLES, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
+from tests.support.service_process import SAMPLES, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
 from tests.support.sse import told
 from tests.support.stack import predictor_url, system
+from tests.support.synchronous_letters import post_letter
 
 PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("zero", "two", "four", "seven")]
 SLOW_SECONDS = 0.6
@@ -53,27 +54,12 @@ def proxy(request: pytest.FixtureRequest, office: Office) -> Server:
     return server
 
 
-def as_bytes(body: object, **headers: str) -> bytes:
-    """A request to sort a letter, in JSON: what a client sends that sends it at once."""
-    content = json.dumps(body).encode()
-    lines = ["POST /letters HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(content)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + content
-
-
 class Event(NamedTuple):
     """A server-sent event, and how many seconds after the request it came."""
 
     seconds: float
     name: str
     data: Any
-
-
-def sort(proxy: Server, body: object, **headers: str) -> httpx.Response:
-    """POST /letters with bytes as a PNG, with anything else as JSON."""
-    if isinstance(body, bytes):
-        return proxy.client.post("/letters", content=body, headers=PNG | headers)
-    return proxy.client.post("/letters", json=body, headers=headers)
 
 
 def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list[Event]:
@@ -87,7 +73,7 @@ def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list
 
 
 def test_the_bin_is_the_digit_that_was_read(proxy: Server) -> None:
-    letters = [sort(proxy, picture).json() for picture in PICTURES]
+    letters = [post_letter(proxy, picture).json() for picture in PICTURES]
     assert [letter["bin"] for letter in letters] == ["0", "2", "4", "7"]
     assert [letter["prediction"]["digit"] for letter in letters] == [0, 2, 4, 7]
     assert not any(letter["degraded"] for letter in letters)
@@ -109,7 +95,7 @@ def test_the_bin_is_chosen_only_after_the_reading_for_which_the_flow_waits(proxy
 
 def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(office: Office) -> None:
     for picture in (*PICTURES, {"pixels": SEVEN_PIXELS}):
-        over_rest, over_grpc = sort(office.rest, picture).json(), sort(office.grpc, picture).json()
+        over_rest, over_grpc = post_letter(office.rest, picture).json(), post_letter(office.grpc, picture).json()
         assert over_rest.pop("letter_id") != over_grpc.pop("letter_id")
         assert over_rest == over_grpc
         assert not over_rest["degraded"]
@@ -119,7 +105,7 @@ def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(offi
 
 
 def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(proxy: Server) -> None:
-    answer = sort(proxy, slow_pixels(SLOW_SECONDS), **SHORT)
+    answer = post_letter(proxy, slow_pixels(SLOW_SECONDS), **SHORT)
     assert answer.status_code == 200
     letter = answer.json()
     assert letter.pop("letter_id")
@@ -137,7 +123,7 @@ def test_events_tell_of_the_fallback_too(office: Office) -> None:
 
 
 def test_without_the_fallback_a_letter_that_is_not_read_in_time_is_a_problem(office: Office) -> None:
-    answer = sort(office.hard, slow_pixels(SLOW_SECONDS), **SHORT)
+    answer = post_letter(office.hard, slow_pixels(SLOW_SECONDS), **SHORT)
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert answer.json()["backend"] == "predictor"
 
@@ -154,7 +140,7 @@ def test_without_the_fallback_the_problem_is_the_last_event(office: Office) -> N
 def test_one_letter_is_followed_by_its_trace(office: Office, proxy: Server) -> None:
     """Proxy's log, predictor's log, the answer, and the metric's exemplar."""
     trace = uuid4().hex
-    answer = sort(proxy, {"pixels": SEVEN_PIXELS}, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    answer = post_letter(proxy, {"pixels": SEVEN_PIXELS}, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     (line,) = proxy.logged(trace_id=trace)
     assert (line["path"], line["status"], line["bin"]) == ("/letters", 200, "7")
     assert line["letter_id"] == answer.json()["letter_id"]
@@ -168,7 +154,7 @@ def test_one_letter_is_followed_by_its_trace(office: Office, proxy: Server) -> N
 
 def test_the_answer_tells_where_its_time_went(proxy: Server) -> None:
     """The predictor's own figures stand among the proxy's."""
-    timing = sort(proxy, slow_pixels(0.1)).headers["server-timing"]
+    timing = post_letter(proxy, slow_pixels(0.1)).headers["server-timing"]
     took = {name: float(ms) for name, ms in re.findall(r"([\w.]+);dur=([\d.]+)", timing)}
     assert took.keys() >= {"decode", "predictor.decode", "predictor.queue"}
     assert 50 < took["predictor.predict"] < took["predictor"] < took["total"]
@@ -176,7 +162,7 @@ def test_the_answer_tells_where_its_time_went(proxy: Server) -> None:
 
 def test_letters_are_counted_by_bin(proxy: Server) -> None:
     before = proxy.metric("letters_total", bin="4")
-    sort(proxy, PICTURES[2])
+    post_letter(proxy, PICTURES[2])
     assert proxy.metric("letters_total", bin="4") == before + 1
 
 
@@ -212,6 +198,6 @@ def test_what_is_no_picture_costs_the_predictor_nothing(office: Office) -> None:
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "1.5", "soon", ""])
 def test_what_is_no_deadline_is_refused(office: Office, timeout: str) -> None:
-    answer = sort(office.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
+    answer = post_letter(office.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
     assert answer.status_code == 400
     assert "whole milliseconds" in answer.json()["detail"]

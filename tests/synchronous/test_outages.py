@@ -15,7 +15,7 @@ from tests.support.fault_proxy import PASS, Link
 from tests.support.processes import free_port, wait_until
 from tests.support.service_process import Server, save, tensor
 from tests.support.stack import system
-from tests.synchronous.test_faults import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort
+from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort_seven
 
 pytestmark = pytest.mark.full
 
@@ -29,24 +29,24 @@ def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
 
 def test_a_predictor_that_hangs_costs_no_letter_its_answer(flow: Flow) -> None:
     with hung(flow.predictor):
-        names_the_predictor(sort(flow.hard), 504)
+        names_the_predictor(sort_seven(flow.hard), 504)
         for _ in range(8):
-            falls_back(sort(flow.soft))
+            falls_back(sort_seven(flow.soft))
     is_back(flow, "SIGSTOP")
 
 
 def test_a_predictor_that_is_killed_costs_no_letter_its_answer(flow: Flow) -> None:
     flow.predictor.process.kill()
     flow.predictor.process.wait(10)
-    names_the_predictor(sort(flow.hard), 503 if flow.is_grpc else 502)
-    falls_back(sort(flow.soft))
+    names_the_predictor(sort_seven(flow.hard), 503 if flow.is_grpc else 502)
+    falls_back(sort_seven(flow.soft))
     flow.these.start("predictor")
     is_back(flow, "SIGKILL")
 
 
 def bin_of(proxy: Server) -> str:
     """Where a seven goes."""
-    answer = sort(proxy)
+    answer = sort_seven(proxy)
     assert answer.status_code == 200
     return str(answer.json()["bin"])
 
@@ -96,8 +96,8 @@ def test_what_a_wrong_model_answers_is_no_reading(flow: Flow, tmp_path: Path, cl
         try:
             goes_to(flow.link, grpc_port if flow.is_grpc else port)
             wait_until(lambda: not flow.is_grpc or flow.link.connections >= connections + 2)  # it connects by itself
-            names_the_predictor(sort(flow.hard), 502)
-            falls_back(sort(flow.soft))
+            names_the_predictor(sort_seven(flow.hard), 502)
+            falls_back(sort_seven(flow.soft))
         finally:
             goes_to(flow.link, right)
         is_back(flow, "a wrong model")

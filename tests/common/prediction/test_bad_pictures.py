@@ -1,6 +1,5 @@
 """Pictures that cannot be read: refused with a 4xx, without memory, warnings or any other exception."""
 
-import struct
 import subprocess
 import sys
 import zlib
@@ -12,15 +11,7 @@ from PIL import Image
 from common.domain import digits
 from common.service.problems import Problem
 from tests.support.pictures import COMMON, MAX_PIXELS, SEVEN, encoded, only_features_or_a_problem
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_of(width: int, height: int, *chunks: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
+from tests.support.png_files import chunk, png_of
 
 
 @pytest.mark.parametrize(
@@ -90,7 +81,9 @@ def test_bomb_is_refused_without_memory_or_warning(bomb: str) -> None:
 
 def test_damaged_exif_prints_no_warning() -> None:
     jpeg = encoded(SEVEN, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 3)
-    program = "import sys; from common.domain import digits; print(digits.from_image(sys.stdin.buffer.read(), 10**7).shape)"
+    program = (
+        "import sys; from common.domain import digits; print(digits.from_image(sys.stdin.buffer.read(), 10**7).shape)"
+    )
     assert in_a_process_of_its_own(program, jpeg) == ("(64,)\n", "")
 
 

@@ -3,23 +3,22 @@
 A hundred cases an endpoint in the quick suite, 1,000 in the full one; right answers afterwards.
 """
 
-import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from schemathesis import GenerationMode
 
 from common.domain.digits import Digit
-from tests.support.pictures import SEVEN, encoded
+from tests.support.fuzzing import AS_JSON, DOCUMENTS, HEADERS, PIXELS, damaged, run_property
+from tests.support.raw_http import raw_request
 from tests.support.service_process import Server, serving
 
 PATHS = ["/predict", "/health/live", "/health/ready", "/metrics"]
-AS_JSON = {"Content-Type": "application/json"}
 full = [pytest.mark.full, pytest.mark.timeout(600)]
 cases = pytest.mark.parametrize("cases", [pytest.param(100, id="quick"), pytest.param(1_000, id="full", marks=full)])
 
@@ -28,13 +27,6 @@ cases = pytest.mark.parametrize("cases", [pytest.param(100, id="quick"), pytest.
 def server() -> Iterator[Server]:
     with serving() as server:
         yield server
-
-
-def run(check: Callable[..., None], cases: int) -> None:
-    """So many examples of a property, none of them stored, no time limit on one."""
-    checks = list(HealthCheck)
-    phases = [Phase.explicit, Phase.generate, Phase.shrink]
-    settings(max_examples=cases, deadline=None, database=None, suppress_health_check=checks, phases=phases)(check)()
 
 
 # From the OpenAPI document
@@ -53,7 +45,7 @@ def test_answers_to_what_the_document_allows_and_forbids_are_as_it_says(
     def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(base_url=server.url)
 
-    run(check, cases // 2)
+    run_property(check, cases // 2)
     server.still_reads_right()
 
 
@@ -65,49 +57,6 @@ def test_probes_and_metrics_answer_as_the_document_says(server: Server, path: st
 
 
 # From nowhere
-
-HEADER_VALUES = st.text(st.characters(max_codepoint=255, exclude_characters="\0\r\n"), max_size=60)
-HEADERS = st.dictionaries(
-    st.sampled_from(["Content-Type", "traceparent", "X-Request-Timeout-Ms", "Accept", "Host", "Connection", "X-Other"]),
-    HEADER_VALUES
-    | st.sampled_from(["application/json", "image/png", "image/jpeg", "1", "100000", "99999999999999999999", "*/*"]),
-)
-# Pixels from bytes, eight values to each step of ink: a list of 64 numbers would take hypothesis ten times as long.
-PIXELS = st.binary(min_size=64, max_size=64).map(lambda data: [min(byte / 8, 16) for byte in data])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.just("pixels") | st.text(max_size=8), inner),
-    max_leaves=10,
-)
-PICTURE = PIXELS.map(lambda pixels: {"pixels": pixels})
-NEARLY = st.builds(
-    lambda pixels, cut, wrong: {"pixels": pixels[cut:] + wrong}, PIXELS, st.integers(0, 4), st.lists(JSON)
-)
-DOCUMENTS = st.one_of(JSON, PICTURE, NEARLY, st.lists(PICTURE | NEARLY, max_size=4))
-FILES = [encoded(SEVEN.resize((32, 32)), "PNG"), encoded(SEVEN.resize((32, 32)), "JPEG")]
-
-
-@st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """A real file, with some bytes changed, or cut, or something at its end."""
-    data = bytearray(draw(st.sampled_from(FILES)))
-    for place in draw(st.lists(st.integers(0, len(data) - 1), max_size=8)):
-        data[place] = draw(st.integers(0, 255))
-    return bytes(data[: draw(st.integers(0, len(data)) | st.just(len(data)))]) + draw(st.binary(max_size=20))
-
-
-def answer(server: Server, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-    """Status, content type and body; sent without a client library that would refuse to send what is wrong."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    try:
-        connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
-            connection.putheader(name, value.encode("latin-1"))
-        connection.endheaders(body)
-        response = connection.getresponse()
-        return response.status, response.headers.get("Content-Type", ""), response.read()
-    finally:
-        connection.close()
 
 
 def is_fine(status: int, content_type: str, body: bytes) -> None:
@@ -128,9 +77,9 @@ def is_fine(status: int, content_type: str, body: bytes) -> None:
 def test_any_bytes_under_any_headers_are_answered(server: Server, cases: int) -> None:
     @given(body=st.binary(max_size=300) | damaged() | DOCUMENTS.map(lambda v: json.dumps(v).encode()), headers=HEADERS)
     def check(body: bytes, headers: dict[str, str]) -> None:
-        is_fine(*answer(server, "POST", "/predict", body, headers))
+        is_fine(*raw_request(server, "POST", "/predict", body, headers))
 
-    run(check, cases)
+    run_property(check, cases)
     server.still_reads_right()
 
 
@@ -138,9 +87,9 @@ def test_any_bytes_under_any_headers_are_answered(server: Server, cases: int) ->
 def test_any_json_is_answered(server: Server, cases: int) -> None:
     @given(document=DOCUMENTS)
     def check(document: Any) -> None:
-        is_fine(*answer(server, "POST", "/predict", json.dumps(document).encode(), AS_JSON))
+        is_fine(*raw_request(server, "POST", "/predict", json.dumps(document).encode(), AS_JSON))
 
-    run(check, cases)
+    run_property(check, cases)
     server.still_reads_right()
 
 
@@ -152,7 +101,7 @@ def test_any_picture_with_ink_is_read(server: Server, cases: int) -> None:
         assert response.status_code == 200, response.text
         Digit.model_validate(response.json())
 
-    run(check, cases)
+    run_property(check, cases)
 
 
 @cases
@@ -160,9 +109,9 @@ def test_any_picture_with_ink_is_read(server: Server, cases: int) -> None:
 def test_any_damaged_picture_is_answered(server: Server, content_type: str, cases: int) -> None:
     @given(body=damaged())
     def check(body: bytes) -> None:
-        is_fine(*answer(server, "POST", "/predict", body, {"Content-Type": content_type}))
+        is_fine(*raw_request(server, "POST", "/predict", body, {"Content-Type": content_type}))
 
-    run(check, cases)
+    run_property(check, cases)
     server.still_reads_right()
 
 
@@ -174,11 +123,11 @@ def test_any_method_path_and_headers_are_answered(server: Server, path: str, cas
 
     @given(method=methods, rest=urls, headers=HEADERS, body=st.binary(max_size=20))
     def check(method: str, rest: str, headers: dict[str, str], body: bytes) -> None:
-        status, content_type, _ = answer(server, method, f"{path}{rest}", body, headers)
+        status, content_type, _ = raw_request(server, method, f"{path}{rest}", body, headers)
         assert status < 500 or status in (503, 504)
         assert status < 400 or content_type == "application/problem+json" or content_type.startswith("text/plain")
 
-    run(check, cases // 2)
+    run_property(check, cases // 2)
     server.still_reads_right()
 
 
@@ -191,7 +140,7 @@ def test_bytes_that_are_no_http_harm_nothing(server: Server, cases: int) -> None
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
             connection.sendall(data)
 
-    run(check, cases)
+    run_property(check, cases)
     server.still_reads_right()
 
 

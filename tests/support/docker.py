@@ -1,0 +1,71 @@
+"""Images, containers and compose projects on a real Docker engine."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from tests.support.processes import free_port, output_of
+
+NOT_INSIDE = (
+    "sklearn",
+    "scipy",
+    "skl2onnx",
+    "onnx",
+    "pytest",
+    "hypothesis",
+    "honcho",
+    "pip",
+    "common.training",
+    "tests",
+)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A compose project: its folder, what its commands find in their environment, and its front's port on this host."""
+
+    folder: Path
+    environment: dict[str, str]
+    port: int
+
+    def compose(self, *arguments: str, **environment: str) -> str:
+        return output_of("docker", "compose", *arguments, folder=self.folder, **self.environment | environment)
+
+    def containers(self, *services: str) -> list[str]:
+        """The ids of the containers that run, of these services or of all."""
+        return self.compose("ps", "--quiet", *services).splitlines()
+
+    def container(self, service: str) -> str:
+        """The id of the one container of this service."""
+        (container,) = self.containers(service)
+        return container
+
+
+@contextmanager
+def composed(
+    folder: Path, file: str = "docker-compose.yml", service: str = "web_single", **environment: str
+) -> Iterator[Composed]:
+    """`docker compose up` in a folder, as a project of its own, on a free port."""
+    port = free_port()
+    environment |= {"COMPOSE_PROJECT_NAME": f"test-{uuid4().hex[:8]}", "COMPOSE_FILE": file}
+    environment |= {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
+    these = Composed(folder, environment, port)
+    try:
+        these.compose("up", "--build", "--wait", service)
+        yield these
+    finally:
+        these.compose("down", "--volumes", "--rmi=local", "--timeout=5")
+
+
+def inspect(thing: str) -> Any:
+    """What Docker knows of a container or an image."""
+    return json.loads(output_of("docker", "inspect", thing))[0]
+
+
+def inside(container: str, code: str) -> str:
+    """What Python code prints in a container."""
+    return output_of("docker", "exec", container, "python", "-c", code)
