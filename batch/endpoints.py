@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from batch.data_root import DataRoot, refuse_other_answers
-from batch.scheduling.cron import Rule, filled
+from batch.scheduling.cron import Rule, fill_template
 from batch.scheduling.registry import OutputTaken, Registry
 from batch.schemas import OPEN, RetryForm, Run, RunForm, Schedule, ScheduleForm, State
 from common.service.problems import Problem
@@ -25,8 +25,8 @@ def add_schedules(router: APIRouter, registry: Registry, root: DataRoot) -> None
         """Have a run started at each due time of a rule."""
         rule, now = Rule(form.rule, form.time_zone), datetime.now(UTC)
         next_due = rule.next_due(now)
-        inputs, output = [filled(path, next_due or now, rule.zone) for path in (*form.input,)], form.output
-        root.check(inputs, filled(output, next_due or now, rule.zone))
+        inputs, output = [fill_template(path, next_due or now, rule.zone) for path in (*form.input,)], form.output
+        root.check(inputs, fill_template(output, next_due or now, rule.zone))
         next_trial = Rule(form.trial_rule, form.time_zone).next_due(now) if form.trial_rule else None
         schedule = registry.add_schedule(form, next_due, next_trial)
         response.headers["Location"] = f"/schedules/{schedule.id}"

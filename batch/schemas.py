@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from batch.command_line import Engine, Retry
 from batch.output.progress import ModelId, Progress
-from batch.scheduling.cron import CatchUp, Rule, filled
+from batch.scheduling.cron import CatchUp, Rule, fill_template
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "late"]
 OPEN: tuple[State, ...] = ("queued", "running")
@@ -79,9 +79,9 @@ class ScheduleForm(Work):
         for template in (*self.input, self.output):
             if {"{", "}"} & {*template.replace("{date}", "").replace("{time}", "")}:
                 raise ValueError(f"expected {{date}} and {{time}} as the only braces, got {template!r:.80}")
-        some = list(islice(rule.all_after(datetime.fromisoformat("2026-01-01T00:00Z")), 50))
+        some = list(islice(rule.due_times(datetime.fromisoformat("2026-01-01T00:00Z")), 50))
         for before, due in pairwise(some):
-            if (output := filled(self.output, due, rule.zone)) == filled(self.output, before, rule.zone):
+            if (output := fill_template(self.output, due, rule.zone)) == fill_template(self.output, before, rule.zone):
                 raise ValueError(
                     f"output: two due times would share {output}: expected {{date}}, perhaps also {{time}}"
                 )

@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 
 from batch.data_root import DataRoot
-from batch.scheduling.cron import Rule, filled, to_fire
+from batch.scheduling.cron import Rule, fill_template, select_due_times
 from batch.scheduling.registry import Registry
 from batch.schemas import RunForm, Schedule
 from common.service.problems import Problem
@@ -26,15 +26,15 @@ class Firing:
             if text is None or due is None or due > now:
                 continue
             rule = Rule(text, schedule.time_zone)
-            times = to_fire(rule, due, now, schedule.misfire_seconds, schedule.catch_up)
+            times = select_due_times(rule, due, now, schedule.misfire_seconds, schedule.catch_up)
             runs = [(time, form) for time in times if (form := self._form(schedule, rule, time, trial))]
             self._registry.fire(schedule, runs, rule.next_due(now), trial)
             logger.info("schedule %s: %d runs came due, %s and after", schedule.name, len(runs), due)
 
     def _form(self, schedule: Schedule, rule: Rule, due: datetime, trial: bool) -> RunForm | None:
         """The run of a due time."""
-        inputs = [filled(template, due, rule.zone) for template in schedule.input]
-        output = filled(schedule.output, due, rule.zone)
+        inputs = [fill_template(template, due, rule.zone) for template in schedule.input]
+        output = fill_template(schedule.output, due, rule.zone)
         try:
             inputs, output = self._root.check(inputs, output)
         except Problem as problem:  # somebody has put a link there since

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from batch.scheduling.cron import CatchUp, Rule, filled, to_fire
+from batch.scheduling.cron import CatchUp, Rule, fill_template, select_due_times
 from batch.scheduling.registry import OutputTaken, Registry
 from batch.schemas import RunForm, ScheduleForm
 
@@ -50,7 +50,7 @@ def test_presets_and_cron_lines_are_due_when_they_say(rule: str, expected: list[
         ("7", {"Sun"}),
         ("1-5", {"Mon", "Tue", "Wed", "Thu", "Fri"}),
         ("5-7", {"Fri", "Sat", "Sun"}),
-        ("fri-mon", {"Fri", "Sat", "Sun", "Mon"}),
+        ("fri,sat,sun-mon", {"Fri", "Sat", "Sun", "Mon"}),
         ("*/2", {"Sun", "Tue", "Thu", "Sat"}),
         ("1,Wed", {"Mon", "Wed"}),
         ("0-6", {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}),
@@ -80,12 +80,15 @@ def test_a_day_begins_in_the_schedules_own_time_zone() -> None:
 @pytest.mark.parametrize(
     ("rule", "zone", "after", "expected"),
     [
-        # The clock goes from 2:00 to 3:00: 2:30 is due as much later, and on no other day.
-        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-29 03:30+0200", "03-30 02:30+0200"]),
+        # The clock goes from 2:00 to 3:00: 2:30 is due at 3:00, as in Debian's cron, and on no other day.
+        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-29 03:00+0200", "03-30 02:30+0200"]),
+        ("0,30 2,3 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-29 03:00+0200", "03-29 03:30+0200"]),
+        # A rule that begins with * goes by the clock.
+        ("*/30 2 * * *", "Europe/Berlin", "2026-03-28T12:00Z", ["03-30 02:00+0200", "03-30 02:30+0200"]),
         # It goes from 3:00 back to 2:00: 2:30 comes twice, and is due once.
         ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00Z", ["10-25 02:30+0200", "10-26 02:30+0100"]),
         ("*/30 2 * * *", "Europe/Berlin", "2026-10-24T12:00Z", ["10-25 02:00+0200", "10-25 02:30+0200"]),
-        # There, midnight is left out: APScheduler alone would leave out the day.
+        # There, midnight is skipped.
         ("daily", "America/Santiago", "2026-09-05T12:00Z", ["09-06 01:00-0300", "09-07 00:00-0300"]),
         ("daily", "America/Santiago", "2026-04-04T12:00Z", ["04-05 00:00-0400", "04-06 00:00-0400"]),
         # Every hour is every hour that passes.
@@ -97,8 +100,9 @@ def test_daylight_saving_neither_skips_nor_repeats(rule: str, zone: str, after: 
     assert due(rule, zone, after, 2) == expected
 
 
-def test_a_look_in_the_hour_that_is_left_out_does_not_lose_what_is_due_in_it() -> None:
-    assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T01:10Z", 1) == ["03-29 03:30+0200"]
+def test_a_due_time_in_the_skipped_hour_is_due_once_when_that_hour_ends() -> None:
+    assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T00:59:30Z", 1) == ["03-29 03:00+0200"]
+    assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T01:10Z", 1) == ["03-30 02:30+0200"]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "America/St_Johns"])
@@ -116,7 +120,7 @@ def test_a_year_has_as_many_days_as_daily_is_due_and_as_many_hours_as_hourly(zon
 def test_due_times_that_come_twice_by_the_clock_have_outputs_of_their_own() -> None:
     rule = Rule("hourly", "Europe/Berlin")
     times = rule.between(at("2026-10-25T00:00Z"), at("2026-10-25T00:00Z"), at("2026-10-25T01:00Z"))
-    assert [filled("out/{date}/{time}", time, rule.zone) for time in times] == [
+    assert [fill_template("out/{date}/{time}", time, rule.zone) for time in times] == [
         "out/2026-10-25/02-00+0200",
         "out/2026-10-25/02-00+0100",
     ]
@@ -135,19 +139,21 @@ def test_what_is_late_by_less_than_misfire_seconds_is_all_run(
     late: int, catch_up: CatchUp, expected: list[str]
 ) -> None:
     first = at("2026-11-24T10:00Z")
-    times = to_fire(Rule("* * * * *", "UTC"), first, first + timedelta(seconds=late), 90, catch_up)
+    times = select_due_times(Rule("* * * * *", "UTC"), first, first + timedelta(seconds=late), 90, catch_up)
     assert [f"{time:%H:%M}" for time in times] == expected
 
 
 @pytest.mark.parametrize(("catch_up", "expected"), [("latest", ["11-24 00:00"]), ("none", [])])
 def test_of_what_was_missed_the_latest_is_run_or_none(catch_up: CatchUp, expected: list[str]) -> None:
     rule = Rule("daily", "UTC")
-    times = to_fire(rule, at("2026-11-21T00:00Z"), at("2026-11-24T10:00Z"), 60, catch_up)
+    times = select_due_times(rule, at("2026-11-21T00:00Z"), at("2026-11-24T10:00Z"), 60, catch_up)
     assert [f"{time:%m-%d %H:%M}" for time in times] == expected
 
 
 def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
-    times = to_fire(Rule("* * * * *", "UTC"), at("2025-11-24T10:00Z"), at("2026-11-24T10:00:30Z"), 10, "latest")
+    times = select_due_times(
+        Rule("* * * * *", "UTC"), at("2025-11-24T10:00Z"), at("2026-11-24T10:00:30Z"), 10, "latest"
+    )
     assert times == [at("2026-11-24T10:00Z")]
 
 
@@ -157,8 +163,13 @@ def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
         ({"rule": "yearly"}, "expected hourly, daily"),
         ({"rule": "* * * * * *"}, "five fields"),
         ({"rule": "61 * * * *"}, "five fields"),
-        ({"rule": "0 0 * * 8"}, "there is no weekday 8"),
-        ({"rule": "0 0 30 2 *"}, "is never due"),
+        ({"rule": "0 0 * * 8"}, "Bad day-of-week"),
+        ({"rule": "0 0 * * fri-mon"}, "Bad day-of-week"),
+        ({"rule": "0 0 30 2 *"}, "Bad day-of-month"),
+        ({"rule": "* * */20 * 1L"}, "is never due"),
+        ({"rule": "\uff13\uff10 2 * * *"}, "five fields"),
+        ({"rule": "30 \u0662 * * *"}, "five fields"),
+        ({"rule": "0 0 * * \u0663L"}, "five fields"),
         ({"rule": ""}, "five fields"),
         ({"trial_rule": "often"}, "five fields"),
         ({"time_zone": "Berlin"}, "IANA"),
