@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks import machine
 from benchmarks.report import show_table
 from benchmarks.signals import exit_on_sigterm
-from tests.support.parquet_data import kill, members, memory_mb, pictures
+from tests.support.batch.parquet_data import kill, members, memory_mb, pictures
 
 ROOT = Path(__file__).parent.parent
 FILES = 8

@@ -14,7 +14,7 @@ from benchmarks.open_loop import open_loop
 from benchmarks.proxies import QUIET, prepare, proxy, sample, show
 from benchmarks.questions import PICTURE, PREDICT, v2_binary
 from tests.support.service_process import Server
-from tests.support.stack import System, system
+from tests.support.stack import Stack, stack_of
 
 MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
 ROUTES = {"quality, reader": 0.0, "quality, reader, specialist": 1.0}
@@ -30,7 +30,7 @@ def main() -> None:
     arguments = prepare("benchmarks.chain", __doc__)
     seconds, rounds = arguments.seconds, arguments.rounds
     with ExitStack() as stack:
-        these = stack.enter_context(system("microservice_vertical"))
+        these = stack.enter_context(stack_of("microservice_vertical"))
         for name in ("redis", *MODELS):
             these.start(name, **({} if name == "redis" else QUIET | {"model_threads": 1}))
         proxies = {
@@ -43,13 +43,13 @@ def main() -> None:
         show(RATE_COLUMNS, [row for route, server in proxies.items() for row in rate_rows(route, server, seconds)])
 
 
-def urls(these: System) -> dict[str, str]:
+def urls(these: Stack) -> dict[str, str]:
     """Where a proxy that runs apart finds the stages."""
     found = {f"{name}_url": f"{these.servers[name].url}/v2/models/{model}" for name, model in MODELS.items()}
     return found | {"redis_url": f"redis://127.0.0.1:{these.port('redis')}/0"}
 
 
-def chain_row(route: str, server: Server, these: System, seconds: int, rounds: int) -> tuple[str, ...]:
+def chain_row(route: str, server: Server, these: Stack, seconds: int, rounds: int) -> tuple[str, ...]:
     """Whole and parts in turn, round by round, at one connection."""
     wholes, sums = [], []
     for number in range(rounds):

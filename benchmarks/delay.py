@@ -17,8 +17,9 @@ from rich.console import Console
 
 from benchmarks.machine import begin
 from benchmarks.report import show_table
-from tests.support.service_process import MLP, slow_pixels, slow_reader
-from tests.support.stack import System, predictor_url, system
+from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.samples import MLP
+from tests.support.stack import Stack, predictor_url, stack_of
 
 COLUMNS = ("model", "way", "p50 ms until the client is free", "p50 ms until it has the result", "/ synchronous")
 QUIET = {"log_level": "WARNING", "model_threads": 1}
@@ -39,7 +40,8 @@ def main() -> None:
         }
         for name, (model, seconds, number) in models.items():
             with ExitStack() as stack:
-                office, queue = stack.enter_context(system("synchronous")), stack.enter_context(system("asynchronous"))
+                office = stack.enter_context(stack_of("synchronous"))
+                queue = stack.enter_context(stack_of("asynchronous"))
                 office.start("predictor", model_uri=model, **QUIET)
                 office.start("synchronous", predictor_url=predictor_url(office, "http"), log_level="WARNING")
                 for service in ("redis", "asynchronous", "predictor"):
@@ -48,7 +50,7 @@ def main() -> None:
     show_table(COLUMNS, rows, Console())
 
 
-def compared(model: str, office: System, queue: System, picture: object, number: int) -> list[list[str]]:
+def compared(model: str, office: Stack, queue: Stack, picture: object, number: int) -> list[list[str]]:
     """A row for each way."""
     waited, free, fetched = [], [], []
     for _ in range(number + 10):

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from benchmarks.proxies import QUIET, Sample, prepare, proxy, sample, show
 from benchmarks.questions import PREDICT, Question, v2_binary
+from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import free_port
-from tests.support.service_process import Server, slow_pixels, slow_reader
-from tests.support.stack import MEMBERS, member_urls, system
+from tests.support.service_process import Server
+from tests.support.stack import MEMBERS, member_urls, stack_of
 
 CONNECTIONS = 16
 LATENCY_COLUMNS = ("asked", "p50 ms", "p99 ms", "fan-out's p50 as a multiple (min, median, max)")
@@ -50,7 +51,7 @@ def main() -> None:
     """Both tables."""
     arguments = prepare("benchmarks.fan_out", __doc__)
     with ExitStack() as stack:
-        these = stack.enter_context(system("microservice_horizontal"))
+        these = stack.enter_context(stack_of("microservice_horizontal"))
         these.start("redis")
         members = {name: these.start(name, **QUIET, model_threads=1) for name in MEMBERS}
         model = slow_reader(Path(stack.enter_context(TemporaryDirectory())) / "svm.onnx")

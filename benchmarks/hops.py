@@ -11,7 +11,7 @@ from statistics import median
 
 from benchmarks.proxies import QUIET, Sample, prepare, proxy, sample, show
 from benchmarks.questions import PREDICT
-from tests.support.stack import predictor_url, system
+from tests.support.stack import predictor_url, stack_of
 
 LETTERS = PREDICT._replace(path="/letters")
 CONNECTIONS = (1, 16)
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = prepare("benchmarks.hops", __doc__)
     samples: Samples = {}
     with ExitStack() as stack:
-        these = stack.enter_context(system("synchronous"))
+        these = stack.enter_context(stack_of("synchronous"))
         these.start("predictor", model_threads=1, **QUIET)
         settings: dict[str, dict[str, object]] = {
             "none": NOBODY,

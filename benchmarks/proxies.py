@@ -16,7 +16,7 @@ from benchmarks.report import show_table
 from benchmarks.servers import cpu_seconds
 from tests.support.processes import answers, wait_until
 from tests.support.service_process import Server
-from tests.support.stack import system
+from tests.support.stack import stack_of
 
 QUIET = {"log_level": "WARNING"}
 """Of what is not measured."""
@@ -55,7 +55,7 @@ def show(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 @contextmanager
 def proxy(pattern: str, **settings: object) -> Iterator[Server]:
     """A pattern's proxy as it is released, on the server's CPU, once it answers; whom it calls is in its settings."""
-    with system(pattern) as these, on_cpus(part_cpus().server):
+    with stack_of(pattern) as these, on_cpus(part_cpus().server):
         server = these.launch(pattern, **settings)
         wait_until(lambda: answers(f"{server.url}/health/live"))
         with on_cpus(part_cpus().load):

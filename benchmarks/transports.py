@@ -33,7 +33,7 @@ from common.domain import digits
 from common.service.request_context import Call
 from common.service.service import Service
 from synchronous.settings import ProxySettings
-from tests.support.stack import predictor_url, system
+from tests.support.stack import predictor_url, stack_of
 
 AT_ONCE = 16
 COLUMNS = ("way", "CPU µs/call (median)", "/ bare aiohttp (min, median, max)")
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     arguments = parser.parse_args()
     cpus = part_cpus()
-    with system("synchronous") as these:
+    with stack_of("synchronous") as these:
         with on_cpus(cpus.load):
             these.start("predictor", log_level="WARNING", model_threads=1)
         os.sched_setaffinity(0, cpus.server)

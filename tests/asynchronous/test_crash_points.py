@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.support.asynchronous_jobs import done, hand_in
-from tests.support.crashing_predictor import POINTS
+from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.queue_history import History, each_ended_once
+from tests.support.queue.crashing_predictor import POINTS
+from tests.support.queue.history import History, each_ended_once
+from tests.support.queue.jobs import done, hand_in
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
-from tests.support.service_process import Server, is_ready, serving, slow_pixels, slow_reader, starting
-from tests.support.stack import system
+from tests.support.service_process import Server, is_ready, serving, starting
+from tests.support.stack import stack_of
 
 PREDICTOR = "asynchronous.predictor:create_app"
-CRASHING = "tests.support.crashing_predictor:create_app"
+CRASHING = "tests.support.queue.crashing_predictor:create_app"
 LEASE_SECONDS = 1.0
 SLACK_SECONDS = 1.5
 """After a lease: for the next look, half a second later at most, for the job, and for a busy machine."""
@@ -29,8 +30,8 @@ SLACK_SECONDS = 1.5
 @contextmanager
 def proxy_of(redis: RedisServer) -> Iterator[Server]:
     redis.client.flushall()
-    with system("asynchronous") as these:
-        yield these.start("asynchronous", redis_url=redis.url)
+    with stack_of("asynchronous") as stack:
+        yield stack.start("asynchronous", redis_url=redis.url)
 
 
 @pytest.mark.parametrize(
@@ -56,18 +57,18 @@ def test_so_it_does_on_other_servers(kind: str) -> None:
 
 
 def each_crash_is_made_good(redis: RedisServer, settings: dict[str, object], lease: float) -> None:
-    with ExitStack() as stack:
-        proxy = stack.enter_context(proxy_of(redis))
+    with ExitStack() as exit_stack:
+        proxy = exit_stack.enter_context(proxy_of(redis))
         history = History()
-        stack.enter_context(history.listening(stack.enter_context(Redis(port=redis.port))))
+        exit_stack.enter_context(history.listening(exit_stack.enter_context(Redis(port=redis.port))))
         settings |= {"redis_url": redis.url}
         crashing = {
-            point: stack.enter_context(
-                starting("tests.support.crashing_predictor:create_app", **settings, crash_at=point)
+            point: exit_stack.enter_context(
+                starting("tests.support.queue.crashing_predictor:create_app", **settings, crash_at=point)
             )
             for point in POINTS
         }
-        healthy = stack.enter_context(starting(PREDICTOR, **settings))
+        healthy = exit_stack.enter_context(starting(PREDICTOR, **settings))
         wait_until(lambda: all(map(is_ready, [healthy, *crashing.values()])))
         ids = []
         while any(server.process.poll() is None for server in crashing.values()):

@@ -17,12 +17,13 @@ import pytest
 from redis import Redis
 
 from common.inference.model import Model
-from tests.support.chaos import KEYED, Client, Storm, scans
+from tests.support.load.chaos import KEYED, Client, ProcessKiller, scans
 from tests.support.processes import wait_until
-from tests.support.queue_history import History, each_ended_once
+from tests.support.queue.history import History, each_ended_once
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
-from tests.support.service_process import MLP, Server
-from tests.support.stack import System, system
+from tests.support.samples import MLP
+from tests.support.service_process import Server
+from tests.support.stack import Stack, stack_of
 
 CLIENTS = 4
 
@@ -44,35 +45,35 @@ def is_the_models_own(job: dict[str, Any], number: int) -> bool:
     )
 
 
-def nothing_is_lost(these: System, redis: RedisServer, jobs: int, seconds: float, pause: tuple[float, float]) -> None:
+def nothing_is_lost(stack: Stack, redis: RedisServer, jobs: int, seconds: float, pause: tuple[float, float]) -> None:
     seed = os.environ.get("SEED") or str(random.randrange(10**9))
     print(f"SEED={seed}")
-    storm, history, over = Storm(these, redis), History(), Event()
-    storm.calm()
+    killer, history, over = ProcessKiller(stack, redis), History(), Event()
+    killer.wait_until_ready()
     share = jobs // CLIENTS
-    clients = [Client(these.front, history, range(n * share, (n + 1) * share), seed) for n in range(CLIENTS)]
+    clients = [Client(stack.front, history, range(n * share, (n + 1) * share), seed) for n in range(CLIENTS)]
     with Redis(port=redis.port) as ear, history.listening(ear), ThreadPoolExecutor(CLIENTS + 1) as threads:
         started = time.monotonic()
-        raging = threads.submit(storm.rage, random.Random(seed), pause, seconds, over)
+        raging = threads.submit(killer.kill_at_random, random.Random(seed), pause, seconds, over)
         try:
             for client in [threads.submit(client.hand_all_in, started, seconds) for client in clients]:
                 client.result()
         finally:
             over.set()
             raging.result()
-        storm.calm()
+        killer.wait_until_ready()
         wait_until(lambda: redis.client.zcard("asynchronous:open") == 0, 60)
         time.sleep(0.1)  # the last is told
-    done = look_at_all(these.front, history)
+    done = look_at_all(stack.front, history)
     took = time.monotonic() - started
     retaken = sum(job["attempts"] > 1 for job in done.values())
-    print(f"{len(done):,} jobs in {took:.1f} s, killed: {dict(storm.kills)}, {retaken} jobs were begun more than once")
+    print(f"{len(done):,} jobs in {took:.1f} s, killed: {dict(killer.kills)}, {retaken} jobs were begun more than once")
 
     assert len(history.accepted) == len(set(history.accepted.values())) == share * CLIENTS
     history.must_be_that_of_a_queue()
     assert set(history.told_done()) <= set(done)
     is_in_order(history, done)
-    each_ended_once(redis.client, set(done), storm.logs)
+    each_ended_once(redis.client, set(done), killer.logs)
 
 
 def look_at_all(front: Server, history: History) -> dict[str, dict[str, Any]]:
@@ -109,12 +110,12 @@ def test_whoever_is_killed_no_job_is_lost_and_none_has_two_results(
     valkey: RedisServer, jobs: int, seconds: float, pause: tuple[float, float]
 ) -> None:
     valkey.client.flushall()
-    with system("asynchronous") as these:
-        nothing_is_lost(these, valkey, jobs, seconds, pause)
+    with stack_of("asynchronous") as stack:
+        nothing_is_lost(stack, valkey, jobs, seconds, pause)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", OTHERS)
 def test_nor_is_it_on_other_servers(kind: str) -> None:
-    with redis_server(kind) as server, system("asynchronous") as these:
-        nothing_is_lost(these, server, 500, 6.0, (0.5, 1.5))
+    with redis_server(kind) as server, stack_of("asynchronous") as stack:
+        nothing_is_lost(stack, server, 500, 6.0, (0.5, 1.5))

@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.asynchronous_jobs import (
-    SEVEN,
-    TWICE,
-    Office,
+from tests.support.onnx_models import POISON, poisoned
+from tests.support.processes import wait_until
+from tests.support.queue.jobs import (
+    TWO_ATTEMPTS,
+    Deployment,
     dead_letters,
+    deployment_with,
     done,
     ended,
     hand_in,
@@ -21,22 +23,21 @@ from tests.support.asynchronous_jobs import (
     hung,
     look,
     moment,
-    office_with,
     submit,
 )
-from tests.support.processes import wait_until
-from tests.support.service_process import PNG, POISON, SAMPLES, Server, poisoned
+from tests.support.samples import PNG, SAMPLES, SEVEN_JSON
+from tests.support.service_process import Server
 
 
 @pytest.fixture(scope="module")
-def office(poison: str) -> Iterator[Office]:
-    with office_with(model_uri=poison, **TWICE) as office:
-        yield office
+def deployment(poison: str) -> Iterator[Deployment]:
+    with deployment_with(model_uri=poison, **TWO_ATTEMPTS) as deployment:
+        yield deployment
 
 
 @pytest.fixture
-def front(office: Office) -> Server:
-    return office.front
+def front(deployment: Deployment) -> Server:
+    return deployment.front
 
 
 # Handing in and fetching
@@ -55,19 +56,19 @@ def test_a_job_is_accepted_at_once_and_fetched_later(front: Server) -> None:
     assert moment(job, "submitted") <= moment(job, "started") <= moment(job, "finished")
 
 
-def test_a_job_reads_what_the_predictor_reads(office: Office) -> None:
+def test_a_job_reads_what_the_predictor_reads(deployment: Deployment) -> None:
     for name in ("zero", "two", "four", "seven"):
         picture = (SAMPLES / f"{name}.png").read_bytes()
-        job_id = office.front.client.post("/jobs", content=picture, headers=PNG).json()["job_id"]
-        assert ended(office.front, job_id)["prediction"] == office.predictor.read(picture).json()
+        job_id = deployment.front.client.post("/jobs", content=picture, headers=PNG).json()["job_id"]
+        assert ended(deployment.front, job_id)["prediction"] == deployment.predictor.read(picture).json()
 
 
-def test_an_accepted_job_is_in_redis_and_waits_there_for_a_predictor(office: Office) -> None:
-    with hung(office.predictor):
-        for job_id in (ids := hand_in_all(office.front, [SEVEN] * 20)):
-            assert office.redis.hlen(f"asynchronous:job:{job_id}") > 0
-            assert look(office.front, job_id)["status"] == "queued"
-    done(office.front, *ids)
+def test_an_accepted_job_is_in_redis_and_waits_there_for_a_predictor(deployment: Deployment) -> None:
+    with hung(deployment.predictor):
+        for job_id in (ids := hand_in_all(deployment.front, [SEVEN_JSON] * 20)):
+            assert deployment.redis.hlen(f"asynchronous:job:{job_id}") > 0
+            assert look(deployment.front, job_id)["status"] == "queued"
+    done(deployment.front, *ids)
 
 
 @pytest.mark.parametrize("path", ["/jobs/{}", "/jobs/{}?wait=5", "/jobs/{}/events"])
@@ -91,54 +92,54 @@ def keyed(key: str) -> dict[str, str]:
 
 def test_the_same_idempotency_key_and_body_is_the_same_job(front: Server) -> None:
     key = str(uuid4())
-    first = submit(front, SEVEN, keyed(key))
+    first = submit(front, SEVEN_JSON, keyed(key))
     ended(front, first.json()["job_id"])
-    again = submit(front, SEVEN, keyed(key))
+    again = submit(front, SEVEN_JSON, keyed(key))
     assert (again.status_code, again.content) == (202, first.content)
     assert again.headers["location"] == first.headers["location"]
-    assert submit(front, SEVEN, keyed(str(uuid4()))).json()["job_id"] != first.json()["job_id"]
+    assert submit(front, SEVEN_JSON, keyed(str(uuid4()))).json()["job_id"] != first.json()["job_id"]
 
 
 def test_the_same_idempotency_key_with_another_body_is_a_422(front: Server) -> None:
     key = str(uuid4())
-    submit(front, SEVEN, keyed(key))
-    for other in (submit(front, poisoned(1), keyed(key)), submit(front, SEVEN, keyed(key), ordering_key="a")):
+    submit(front, SEVEN_JSON, keyed(key))
+    for other in (submit(front, poisoned(1), keyed(key)), submit(front, SEVEN_JSON, keyed(key), ordering_key="a")):
         assert (other.status_code, other.headers["content-type"]) == (422, "application/problem+json")
         assert "Idempotency-Key" in other.json()["detail"]
 
 
-def test_an_idempotency_key_that_comes_from_many_threads_at_once_is_one_job(office: Office) -> None:
+def test_an_idempotency_key_that_comes_from_many_threads_at_once_is_one_job(deployment: Deployment) -> None:
     key = str(uuid4())
     with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(lambda _: submit(office.front, SEVEN, keyed(key)), range(48)))
+        answers = list(threads.map(lambda _: submit(deployment.front, SEVEN_JSON, keyed(key)), range(48)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.content for answer in answers}) == 1
-    (job,) = done(office.front, answers[0].json()["job_id"])
+    (job,) = done(deployment.front, answers[0].json()["job_id"])
     assert job["attempts"] == 1
 
 
 def test_an_idempotency_key_that_is_too_long_is_a_422(front: Server) -> None:
-    assert submit(front, SEVEN, keyed("k" * 256)).status_code == 422
+    assert submit(front, SEVEN_JSON, keyed("k" * 256)).status_code == 422
 
 
 # Calling off
 
 
-def test_what_has_not_begun_can_be_called_off_and_is_never_done(office: Office) -> None:
-    with ThreadPoolExecutor(1) as threads, hung(office.predictor):
-        job_ids = hand_in_all(office.front, [SEVEN] * 5)
-        waiting = threads.submit(ended, office.front, job_ids[0])
+def test_what_has_not_begun_can_be_called_off_and_is_never_done(deployment: Deployment) -> None:
+    with ThreadPoolExecutor(1) as threads, hung(deployment.predictor):
+        job_ids = hand_in_all(deployment.front, [SEVEN_JSON] * 5)
+        waiting = threads.submit(ended, deployment.front, job_ids[0])
         for job_id in job_ids:
-            answer = office.front.client.delete(f"/jobs/{job_id}")
+            answer = deployment.front.client.delete(f"/jobs/{job_id}")
             assert (answer.status_code, answer.json()["status"]) == (200, "failed")
             assert "called off" in answer.json()["error"]
-        assert waiting.result() == look(office.front, job_ids[0])
-    done(office.front, *hand_in_all(office.front, [SEVEN] * 3))
+        assert waiting.result() == look(deployment.front, job_ids[0])
+    done(deployment.front, *hand_in_all(deployment.front, [SEVEN_JSON] * 3))
     for job_id in job_ids:
-        job = look(office.front, job_id)
+        job = look(deployment.front, job_id)
         assert (job["status"], job["prediction"], job["attempts"], job["started_at"]) == ("failed", None, 0, None)
-        assert office.front.client.delete(f"/jobs/{job_id}").status_code == 409
-    assert not dead_letters(office.front).keys() & set(job_ids)
+        assert deployment.front.client.delete(f"/jobs/{job_id}").status_code == 409
+    assert not dead_letters(deployment.front).keys() & set(job_ids)
 
 
 def test_what_is_done_cannot_be_called_off(front: Server) -> None:
@@ -152,46 +153,46 @@ def test_what_is_done_cannot_be_called_off(front: Server) -> None:
 # The predictor's batches
 
 
-def test_a_bad_item_fails_alone_and_the_rest_of_its_batch_is_done(office: Office) -> None:
-    with hung(office.predictor):
-        first, *ids = hand_in_all(office.front, [SEVEN] * 25)
-        bad = hand_in(office.front, poisoned())
-        ids += hand_in_all(office.front, [SEVEN] * 25)
-    assert {job["attempts"] for job in done(office.front, first, *ids)} == {1}
-    job = ended(office.front, bad)
+def test_a_bad_item_fails_alone_and_the_rest_of_its_batch_is_done(deployment: Deployment) -> None:
+    with hung(deployment.predictor):
+        first, *ids = hand_in_all(deployment.front, [SEVEN_JSON] * 25)
+        bad = hand_in(deployment.front, poisoned())
+        ids += hand_in_all(deployment.front, [SEVEN_JSON] * 25)
+    assert {job["attempts"] for job in done(deployment.front, first, *ids)} == {1}
+    job = ended(deployment.front, bad)
     assert (job["status"], job["attempts"], job["prediction"]) == ("failed", 2, None)
-    letter = dead_letters(office.front)[bad]
+    letter = dead_letters(deployment.front)[bad]
     assert letter["error"] == job["error"]
-    assert (letter["attempts"], letter["pixels"]) == (2, [POISON, *SEVEN["pixels"][1:]])
+    assert (letter["attempts"], letter["pixels"]) == (2, [POISON, *SEVEN_JSON["pixels"][1:]])
 
 
-def test_jobs_that_have_piled_up_are_done_in_few_inferences(office: Office) -> None:
-    before = [office.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum")]
-    with hung(office.predictor):
-        ids = hand_in_all(office.front, [SEVEN] * 100)
-    done(office.front, *ids)
-    count, rows = (office.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum"))
+def test_jobs_that_have_piled_up_are_done_in_few_inferences(deployment: Deployment) -> None:
+    before = [deployment.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum")]
+    with hung(deployment.predictor):
+        ids = hand_in_all(deployment.front, [SEVEN_JSON] * 100)
+    done(deployment.front, *ids)
+    count, rows = (deployment.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum"))
     assert rows - before[1] == 100
     assert count - before[0] <= 4
 
 
-def test_the_predictor_counts_attempts_by_how_they_ended_and_jobs_that_have_not(office: Office) -> None:
+def test_the_predictor_counts_attempts_by_how_they_ended_and_jobs_that_have_not(deployment: Deployment) -> None:
     def counted() -> list[float]:
-        return [office.predictor.metric("jobs_total", outcome=outcome) for outcome in ("done", "retry", "dead")]
+        return [deployment.predictor.metric("jobs_total", outcome=outcome) for outcome in ("done", "retry", "dead")]
 
     before = counted()
-    good, bad = hand_in(office.front), hand_in(office.front, poisoned())
-    done(office.front, good)
-    ended(office.front, bad)
+    good, bad = hand_in(deployment.front), hand_in(deployment.front, poisoned())
+    done(deployment.front, good)
+    ended(deployment.front, bad)
     wait_until(lambda: counted() == [before[0] + 1, before[1] + 1, before[2] + 1], 5)
-    wait_until(lambda: office.predictor.metric("jobs_open") == 0, 5)
+    wait_until(lambda: deployment.predictor.metric("jobs_open") == 0, 5)
 
 
-def test_a_trace_goes_through_the_queue(office: Office) -> None:
+def test_a_trace_goes_through_the_queue(deployment: Deployment) -> None:
     trace = uuid4().hex
-    job_id = hand_in(office.front, SEVEN, {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
-    done(office.front, job_id)
-    (line,) = office.front.logged(trace_id=trace)
+    job_id = hand_in(deployment.front, SEVEN_JSON, {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    done(deployment.front, job_id)
+    (line,) = deployment.front.logged(trace_id=trace)
     assert (line["path"], line["status"], line["job_id"]) == ("/jobs", 202, job_id)
-    (line,) = office.predictor.logged(trace_id=trace)
+    (line,) = deployment.predictor.logged(trace_id=trace)
     assert job_id in line["message"]

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from asynchronous.delivery.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
 from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome, Values
 from common.prediction.payload import to_payload
-from tests.support.queue_model import FIXED, FOREVER
+from tests.support.queue.model import FIXED, FOREVER
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
 AT_ONCE = 64

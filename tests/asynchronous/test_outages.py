@@ -16,12 +16,15 @@ from redis.backoff import NoBackoff
 
 from asynchronous.queue import EVENTS, Broker
 from common.jobs.redis_connection import BROKEN
-from tests.support import fault_proxy as faults
-from tests.support.asynchronous_jobs import (
-    SEVEN,
-    TWICE,
-    Office,
+from tests.support.http import fault_proxy as faults
+from tests.support.http.fault_proxy import Fault, Link
+from tests.support.onnx_models import poisoned
+from tests.support.processes import wait_until
+from tests.support.queue.jobs import (
+    TWO_ATTEMPTS,
+    Deployment,
     another_proxy,
+    deployment_with,
     done,
     ended,
     events,
@@ -31,12 +34,10 @@ from tests.support.asynchronous_jobs import (
     killed,
     looks,
     moment,
-    office_with,
     submit,
 )
-from tests.support.fault_proxy import Fault, Link
-from tests.support.processes import wait_until
-from tests.support.service_process import Server, is_ready, poisoned
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server, is_ready
 
 FEW = 5
 SLACK_SECONDS = 1.0
@@ -44,7 +45,7 @@ full = pytest.mark.full
 
 
 @dataclass(frozen=True, slots=True)
-class Linked(Office):
+class Linked(Deployment):
     """And another proxy with its link to Redis, which takes only a few jobs."""
 
     linked: Server
@@ -52,32 +53,35 @@ class Linked(Office):
 
 
 @pytest.fixture(scope="module")
-def office(poison: str) -> Iterator[Linked]:
-    with office_with(model_uri=poison, **TWICE) as office, Link(office.these.port("redis")).running() as link:
+def deployment(poison: str) -> Iterator[Linked]:
+    with (
+        deployment_with(model_uri=poison, **TWO_ATTEMPTS) as deployment,
+        Link(deployment.stack.port("redis")).running() as link,
+    ):
         url = f"redis://127.0.0.1:{link.port}/0"
-        linked = another_proxy(office.these, redis_url=url, max_queued_jobs=FEW)
+        linked = another_proxy(deployment.stack, redis_url=url, max_queued_jobs=FEW)
         wait_until(lambda: is_ready(linked))
-        yield Linked(office.these, office.front, office.predictor, office.redis, linked, link)
+        yield Linked(deployment.stack, deployment.front, deployment.predictor, deployment.redis, linked, link)
         linked.process.terminate()
         linked.process.wait(20)
 
 
-def test_a_full_queue_is_a_429_at_once(office: Linked) -> None:
-    with hung(office.predictor):
-        ids = [hand_in(office.linked) for _ in range(FEW)]
+def test_a_full_queue_is_a_429_at_once(deployment: Linked) -> None:
+    with hung(deployment.predictor):
+        ids = [hand_in(deployment.linked) for _ in range(FEW)]
         began = monotonic()
-        answer = submit(office.linked)
+        answer = submit(deployment.linked)
         assert monotonic() - began < SLACK_SECONDS
         assert (answer.status_code, answer.headers["content-type"]) == (429, "application/problem+json")
         assert int(answer.headers["retry-after"]) > 0
-        assert office.linked.client.delete(f"/jobs/{ids.pop()}").status_code == 200
-        ids.append(hand_in(office.linked))  # there is room again
-    done(office.front, *ids)
-    done(office.linked, hand_in(office.linked))
+        assert deployment.linked.client.delete(f"/jobs/{ids.pop()}").status_code == 200
+        ids.append(hand_in(deployment.linked))  # there is room again
+    done(deployment.front, *ids)
+    done(deployment.linked, hand_in(deployment.linked))
 
 
-def open_jobs(office: Linked) -> set[bytes]:
-    return set(office.redis.keys("asynchronous:job:*"))  # type: ignore[arg-type]
+def open_jobs(deployment: Linked) -> set[bytes]:
+    return set(deployment.redis.keys("asynchronous:job:*"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -89,108 +93,110 @@ def open_jobs(office: Linked) -> set[bytes]:
         pytest.param(Fault(answer=b"-LOADING Redis is loading the dataset in memory\r\n"), 5_000, 0, id="loads"),
     ],
 )
-def test_while_redis_is_away_no_job_is_accepted(office: Linked, fault: Fault, deadline_ms: int, seconds: float) -> None:
-    before = open_jobs(office)
-    job_id = hand_in(office.linked)
-    done(office.linked, job_id)
+def test_while_redis_is_away_no_job_is_accepted(
+    deployment: Linked, fault: Fault, deadline_ms: int, seconds: float
+) -> None:
+    before = open_jobs(deployment)
+    job_id = hand_in(deployment.linked)
+    done(deployment.linked, job_id)
     headers = {"X-Request-Timeout-Ms": str(deadline_ms)}
-    office.link.set(fault)
+    deployment.link.set(fault)
     try:
         for method, path in (("POST", "/jobs"), ("GET", f"/jobs/{job_id}"), ("DELETE", f"/jobs/{job_id}")):
             began = monotonic()
-            answer = office.linked.client.request(method, path, json=SEVEN, headers=headers)
+            answer = deployment.linked.client.request(method, path, json=SEVEN_JSON, headers=headers)
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
             assert int(answer.headers["retry-after"]) > 0
             assert monotonic() - began < seconds + SLACK_SECONDS
-        assert not is_ready(office.linked)
+        assert not is_ready(deployment.linked)
     finally:
-        office.link.set(faults.PASS)
-    assert len(open_jobs(office) - before) == 1
-    wait_until(lambda: is_ready(office.linked), 5)
-    done(office.linked, hand_in(office.linked))
+        deployment.link.set(faults.PASS)
+    assert len(open_jobs(deployment) - before) == 1
+    wait_until(lambda: is_ready(deployment.linked), 5)
+    done(deployment.linked, hand_in(deployment.linked))
 
 
-def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(office: Linked) -> None:
-    done(office.linked, hand_in(office.linked))
+def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(deployment: Linked) -> None:
+    done(deployment.linked, hand_in(deployment.linked))
     for fault in (faults.CUT, faults.CUT_BY_RESET, Fault(cut_after=0), Fault(cut_after=3, reset=True)):
-        office.link.set(fault, once=True)
-        answer = submit(office.linked, headers={"X-Request-Timeout-Ms": "1000"})
+        deployment.link.set(fault, once=True)
+        answer = submit(deployment.linked, headers={"X-Request-Timeout-Ms": "1000"})
         assert answer.status_code in (202, 503), answer.text
         if answer.status_code == 202:
-            done(office.linked, answer.json()["job_id"])
-    office.link.set(faults.PASS)
-    wait_until(lambda: office.predictor.metric("jobs_open") == 0, 5)
-    done(office.linked, *[hand_in(office.linked) for _ in range(3)])
+            done(deployment.linked, answer.json()["job_id"])
+    deployment.link.set(faults.PASS)
+    wait_until(lambda: deployment.predictor.metric("jobs_open") == 0, 5)
+    done(deployment.linked, *[hand_in(deployment.linked) for _ in range(3)])
 
 
 @full
 @pytest.mark.parametrize("fault", [Fault(cut_after=0), Fault(cut_after=0, reset=True)])
-def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(office: Linked, fault: Fault) -> None:
+def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(deployment: Linked, fault: Fault) -> None:
     """The connection breaks after Redis has called a job off, or queued a dead letter again."""
 
     async def check(job_id: str, bad: str) -> None:
         retry_once = Retry(NoBackoff(), 1, supported_errors=BROKEN)
-        async with Redis(port=office.link.port, retry=retry_once, single_connection_client=True) as redis:
+        async with Redis(port=deployment.link.port, retry=retry_once, single_connection_client=True) as redis:
             broker = Broker(redis, job_ttl_seconds=60, result_ttl_seconds=60)
             assert (await broker.cancel("none", ""), await broker.revive("none")) == (
                 None,
                 False,
             )
-            office.link.set(fault, once=True)
+            deployment.link.set(fault, once=True)
             assert await broker.cancel(job_id, "called off") == "cancelled"
             assert await broker.cancel(job_id, "called off") == "failed"
-            office.link.set(fault, once=True)
+            deployment.link.set(fault, once=True)
             assert await broker.revive(bad)
             assert not await broker.revive(bad)
 
-    bad = hand_in(office.front, poisoned())
-    assert ended(office.front, bad)["status"] == "failed"
-    with hung(office.predictor):
-        asyncio.run(check(hand_in(office.front), bad))
-    assert ended(office.front, bad)["status"] == "failed"
+    bad = hand_in(deployment.front, poisoned())
+    assert ended(deployment.front, bad)["status"] == "failed"
+    with hung(deployment.predictor):
+        asyncio.run(check(hand_in(deployment.front), bad))
+    assert ended(deployment.front, bad)["status"] == "failed"
 
 
 @pytest.mark.parametrize("seconds", [0.1, pytest.param(2.5, marks=full)])
-def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(office: Linked, seconds: float) -> None:
-    with ThreadPoolExecutor(2) as threads, hung(office.predictor):
-        job_id = hand_in(office.linked)
-        before = looks(office.redis)
-        waiting = threads.submit(ended, office.linked, job_id)
-        told = events(office.linked, job_id)
+def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(deployment: Linked, seconds: float) -> None:
+    with ThreadPoolExecutor(2) as threads, hung(deployment.predictor):
+        job_id = hand_in(deployment.linked)
+        before = looks(deployment.redis)
+        waiting = threads.submit(ended, deployment.linked, job_id)
+        told = events(deployment.linked, job_id)
         assert next(told)[0] == "queued"
-        wait_until(lambda: looks(office.redis) >= before + 2)
-        office.link.set(faults.REFUSE)
+        wait_until(lambda: looks(deployment.redis) >= before + 2)
+        deployment.link.set(faults.REFUSE)
         sleep(seconds)
-        office.link.set(faults.PASS)
+        deployment.link.set(faults.PASS)
         sleep(0.1)
         listening = threads.submit(list, told)
-        office.predictor.process.send_signal(18)
+        deployment.predictor.process.send_signal(18)
         assert waiting.result()["status"] == "done"
         assert listening.result()[-1][0] == "done"
 
 
 @full
-def test_who_waits_is_told_at_once_again_after_the_proxys_subscription_was_half_open(office: Linked) -> None:
+def test_who_waits_is_told_at_once_again_after_the_proxys_subscription_was_half_open(deployment: Linked) -> None:
     """Else it looks for itself, a second after it came; what was half-open stays so when the link is whole again."""
-    wait_until(lambda: listeners(office) == 2)
-    office.link.set(faults.SWALLOW)
+    wait_until(lambda: listeners(deployment) == 2)
+    deployment.link.set(faults.SWALLOW)
     try:
         sleep(5.5)
-        wait_until(lambda: listeners(office) == 1, 5)  # the other has given up
+        wait_until(lambda: listeners(deployment) == 1, 5)  # the other has given up
     finally:
-        office.link.set(faults.PASS)
-    wait_until(lambda: listeners(office) == 2 and is_ready(office.linked), 10)
+        deployment.link.set(faults.PASS)
+    wait_until(lambda: listeners(deployment) == 2 and is_ready(deployment.linked), 10)
     with ThreadPoolExecutor(1) as threads:
         for _ in range(5):
-            with hung(office.predictor):
-                waiting = threads.submit(seconds_late, office.linked, hand_in(office.linked))
+            with hung(deployment.predictor):
+                waiting = threads.submit(seconds_late, deployment.linked, hand_in(deployment.linked))
                 sleep(0.2)
             assert waiting.result() < 0.5
 
 
-def listeners(office: Linked) -> int:
+def listeners(deployment: Linked) -> int:
     """How many proxies Redis tells what changes."""
-    return dict(office.redis.pubsub_numsub(EVENTS))[EVENTS.encode()]
+    return dict(deployment.redis.pubsub_numsub(EVENTS))[EVENTS.encode()]
 
 
 def seconds_late(front: Server, job_id: str) -> float:
@@ -200,34 +206,34 @@ def seconds_late(front: Server, job_id: str) -> float:
 
 
 @full
-def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(office: Linked) -> None:
+def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(deployment: Linked) -> None:
     with ThreadPoolExecutor(12) as threads:
-        with hung(office.predictor):
-            ids = hand_in_all(office.front, [SEVEN] * 10)
-            before = looks(office.redis)
-            waiting = [threads.submit(ended, office.front, job_id) for job_id in ids]
-            told = events(office.front, ids[0])
+        with hung(deployment.predictor):
+            ids = hand_in_all(deployment.front, [SEVEN_JSON] * 10)
+            before = looks(deployment.redis)
+            waiting = [threads.submit(ended, deployment.front, job_id) for job_id in ids]
+            told = events(deployment.front, ids[0])
             assert next(told)[0] == "queued"
-            wait_until(lambda: looks(office.redis) >= before + len(ids) + 1)
-            killed(office.these.servers["redis"])
-            assert submit(office.front).status_code == 503
+            wait_until(lambda: looks(deployment.redis) >= before + len(ids) + 1)
+            killed(deployment.stack.servers["redis"])
+            assert submit(deployment.front).status_code == 503
             sleep(1.5)  # they look again meanwhile
-            office.these.start("redis")
+            deployment.stack.start("redis")
         assert {one.result()["status"] for one in waiting} == {"done"}
         assert list(told)[-1][0] == "done"
-    done(office.front, *ids)
+    done(deployment.front, *ids)
 
 
 @full
-def test_when_memory_is_full_new_jobs_are_refused_and_those_that_are_in_are_done(office: Linked) -> None:
-    with hung(office.predictor):
-        ids = hand_in_all(office.front, [SEVEN] * 20)
-        bad = hand_in(office.front, poisoned())
-        office.redis.config_set("maxmemory", 1)
+def test_when_memory_is_full_new_jobs_are_refused_and_those_that_are_in_are_done(deployment: Linked) -> None:
+    with hung(deployment.predictor):
+        ids = hand_in_all(deployment.front, [SEVEN_JSON] * 20)
+        bad = hand_in(deployment.front, poisoned())
+        deployment.redis.config_set("maxmemory", 1)
     try:
-        assert submit(office.front).status_code == 503
-        done(office.front, *ids)
-        assert ended(office.front, bad)["attempts"] == 2
+        assert submit(deployment.front).status_code == 503
+        done(deployment.front, *ids)
+        assert ended(deployment.front, bad)["attempts"] == 2
     finally:
-        office.redis.config_set("maxmemory", 0)
-    done(office.front, hand_in(office.front))
+        deployment.redis.config_set("maxmemory", 0)
+    done(deployment.front, hand_in(deployment.front))

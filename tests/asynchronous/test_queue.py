@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from redis.asyncio import Redis
 
 from asynchronous.queue import DEAD_LETTERS, EVENTS, GROUP, STREAM, Broker, Claimed, Kind, OtherBody, Outcome, QueueFull
-from tests.support.queue_model import FIXED, FOREVER, Job, Queue, ids
+from tests.support.queue.model import FIXED, FOREVER, Job, Queue, ids
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
 Answer = TypeVar("Answer")

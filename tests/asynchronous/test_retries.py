@@ -13,10 +13,13 @@ import pytest
 from redis.asyncio import Redis
 
 from asynchronous.queue import GROUP, STREAM, Broker
-from tests.support import fault_proxy as faults
-from tests.support.asynchronous_jobs import (
-    QUICK,
-    SEVEN,
+from tests.support.http import fault_proxy as faults
+from tests.support.http.fault_proxy import Link
+from tests.support.onnx_models import POISON, poisoned, slow_pixels, slow_reader
+from tests.support.processes import wait_until
+from tests.support.queue.deadly_predictor import DEADLY
+from tests.support.queue.jobs import (
+    SHORT_LEASE,
     another_predictor,
     becomes,
     dead_letters,
@@ -31,11 +34,9 @@ from tests.support.asynchronous_jobs import (
     predictors,
     retry,
 )
-from tests.support.deadly_predictor import DEADLY
-from tests.support.fault_proxy import Link
-from tests.support.processes import wait_until
-from tests.support.service_process import POISON, is_ready, poisoned, slow_pixels, slow_reader
-from tests.support.stack import System, asynchronous
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import is_ready
+from tests.support.stack import Stack, asynchronous_stack
 
 ATTEMPTS = 3
 pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
@@ -47,203 +48,203 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
+def stack() -> Iterator[Stack]:
     """No predictor runs but those that a test starts."""
-    with asynchronous({}) as these:
-        yield these
+    with asynchronous_stack({}) as stack:
+        yield stack
 
 
-def is_dead_alone(these: System, count: int) -> str:
+def is_dead_alone(stack: Stack, count: int) -> str:
     """One bad job among so many good ones: it alone is a dead letter, after all its attempts; gives its id."""
-    bodies = [SEVEN] * count
-    before = hand_in_all(these.front, bodies[: count // 2])
-    bad = hand_in(these.front, poisoned())
-    after = hand_in_all(these.front, bodies[count // 2 :])
-    assert {job["attempts"] for job in done(these.front, *before, *after)} == {1}
-    job = ended(these.front, bad)
+    bodies = [SEVEN_JSON] * count
+    before = hand_in_all(stack.front, bodies[: count // 2])
+    bad = hand_in(stack.front, poisoned())
+    after = hand_in_all(stack.front, bodies[count // 2 :])
+    assert {job["attempts"] for job in done(stack.front, *before, *after)} == {1}
+    job = ended(stack.front, bad)
     assert (job["status"], job["attempts"], job["prediction"]) == ("failed", ATTEMPTS, None)
     # A tenth of a second before the second attempt, two tenths before the third.
     assert (moment(job, "finished") - moment(job, "submitted")).total_seconds() > 0.3
-    letter = dead_letters(these.front)[bad]
+    letter = dead_letters(stack.front)[bad]
     assert (letter["error"], letter["attempts"]) == (job["error"], ATTEMPTS)
     assert letter["error"]
-    assert letter["pixels"] == [POISON, *SEVEN["pixels"][1:]]
-    assert not dead_letters(these.front).keys() & {*before, *after}
+    assert letter["pixels"] == [POISON, *SEVEN_JSON["pixels"][1:]]
+    assert not dead_letters(stack.front).keys() & {*before, *after}
     return bad
 
 
-def test_a_poison_job_is_tried_again_through_the_queue_and_then_a_dead_letter(these: System, poison: str) -> None:
-    with predictors(these, model_uri=poison, **QUICK) as (server,):
-        is_dead_alone(these, 1_000)
+def test_a_poison_job_is_tried_again_through_the_queue_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
+    with predictors(stack, model_uri=poison, **SHORT_LEASE) as (server,):
+        is_dead_alone(stack, 1_000)
         assert server.metric("jobs_total", outcome="retry") == ATTEMPTS - 1
 
 
-def test_a_poison_job_is_tried_again_in_the_predictor_and_then_a_dead_letter(these: System, poison: str) -> None:
-    with predictors(these, retry="predictor", model_uri=poison, **QUICK) as (server,):
-        is_dead_alone(these, 1_000)
+def test_a_poison_job_is_tried_again_in_the_predictor_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
+    with predictors(stack, retry="predictor", model_uri=poison, **SHORT_LEASE) as (server,):
+        is_dead_alone(stack, 1_000)
         assert server.metric("jobs_total", outcome="retry") == 0
 
 
-def test_a_dead_letter_is_done_when_the_model_is_replaced_by_a_good_one(these: System, poison: str) -> None:
-    with predictors(these, model_uri=poison, **QUICK):
-        bad = hand_in(these.front, poisoned())
-        assert ended(these.front, bad)["status"] == "failed"
-        answer = retry(these.front, bad)
+def test_a_dead_letter_is_done_when_the_model_is_replaced_by_a_good_one(stack: Stack, poison: str) -> None:
+    with predictors(stack, model_uri=poison, **SHORT_LEASE):
+        bad = hand_in(stack.front, poisoned())
+        assert ended(stack.front, bad)["status"] == "failed"
+        answer = retry(stack.front, bad)
         assert (answer.status_code, answer.headers["location"]) == (202, f"/jobs/{bad}")
-        assert ended(these.front, bad)["status"] == "failed"  # as bad as before
-        assert bad in dead_letters(these.front)
-    assert retry(these.front, bad).json() == {"job_id": bad, "status": "queued", "delivery": "at-least-once"}
-    waiting = look(these.front, bad)
+        assert ended(stack.front, bad)["status"] == "failed"  # as bad as before
+        assert bad in dead_letters(stack.front)
+    assert retry(stack.front, bad).json() == {"job_id": bad, "status": "queued", "delivery": "at-least-once"}
+    waiting = look(stack.front, bad)
     assert (waiting["status"], waiting["attempts"], waiting["error"]) == ("queued", 0, None)
-    assert bad not in dead_letters(these.front)
-    assert retry(these.front, bad).status_code == 404
-    with predictors(these, **QUICK):
-        (job,) = done(these.front, bad)
+    assert bad not in dead_letters(stack.front)
+    assert retry(stack.front, bad).status_code == 404
+    with predictors(stack, **SHORT_LEASE):
+        (job,) = done(stack.front, bad)
         assert (job["attempts"], job["error"]) == (1, None)
-    assert retry(these.front, bad).status_code == 404
+    assert retry(stack.front, bad).status_code == 404
 
 
-def test_what_is_no_dead_letter_cannot_be_retried(these: System) -> None:
-    job_id = hand_in(these.front)
-    assert retry(these.front, job_id).status_code == 404
-    assert these.front.client.delete(f"/jobs/{job_id}").status_code == 200
-    assert retry(these.front, job_id).status_code == 404
-    assert retry(these.front, "seven").status_code == 422
-    assert these.front.get("/dead-letters?count=0").status_code == 422
+def test_what_is_no_dead_letter_cannot_be_retried(stack: Stack) -> None:
+    job_id = hand_in(stack.front)
+    assert retry(stack.front, job_id).status_code == 404
+    assert stack.front.client.delete(f"/jobs/{job_id}").status_code == 200
+    assert retry(stack.front, job_id).status_code == 404
+    assert retry(stack.front, "seven").status_code == 422
+    assert stack.front.get("/dead-letters?count=0").status_code == 422
 
 
-def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_as_many_deaths(these: System) -> None:
+def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_as_many_deaths(stack: Stack) -> None:
     """And takes nothing of its batch with it."""
-    good = hand_in_all(these.front, [SEVEN] * 10)
-    deadly = hand_in(these.front, {"pixels": [DEADLY, *SEVEN["pixels"][1:]]})
-    good += hand_in_all(these.front, [SEVEN] * 10)
+    good = hand_in_all(stack.front, [SEVEN_JSON] * 10)
+    deadly = hand_in(stack.front, {"pixels": [DEADLY, *SEVEN_JSON["pixels"][1:]]})
+    good += hand_in_all(stack.front, [SEVEN_JSON] * 10)
     deaths, end = 0, monotonic() + 60
-    server = another_predictor(these, app="tests.support.deadly_predictor:create_app", **QUICK)
-    while look(these.front, deadly)["status"] != "failed":
+    server = another_predictor(stack, app="tests.support.queue.deadly_predictor:create_app", **SHORT_LEASE)
+    while look(stack.front, deadly)["status"] != "failed":
         assert monotonic() < end
         if server.process.poll() is not None:
             deaths += 1
-            server = another_predictor(these, app="tests.support.deadly_predictor:create_app", **QUICK)
+            server = another_predictor(stack, app="tests.support.queue.deadly_predictor:create_app", **SHORT_LEASE)
         sleep(0.05)
-    job = look(these.front, deadly)
+    job = look(stack.front, deadly)
     assert (job["attempts"], deaths) == (ATTEMPTS, ATTEMPTS)
-    assert dead_letters(these.front)[deadly]["error"] == job["error"]
-    assert {job["attempts"] for job in done(these.front, *good)} <= {1, 2}
-    assert not dead_letters(these.front).keys() & set(good)
+    assert dead_letters(stack.front)[deadly]["error"] == job["error"]
+    assert {job["attempts"] for job in done(stack.front, *good)} <= {1, 2}
+    assert not dead_letters(stack.front).keys() & set(good)
     killed(server)
 
 
-def test_the_job_of_a_predictor_that_is_killed_is_done_by_another_within_seconds(these: System, slow: str) -> None:
+def test_the_job_of_a_predictor_that_is_killed_is_done_by_another_within_seconds(stack: Stack, slow: str) -> None:
     """Nothing else comes into the queue meanwhile."""
-    with predictors(these, 1, model_uri=slow, **QUICK) as (first,):
-        job_id = hand_in(these.front, slow_pixels(15))
-        becomes(these.front, job_id, "running")
-        with predictors(these, 1, **QUICK):  # to which no picture is slow
+    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (first,):
+        job_id = hand_in(stack.front, slow_pixels(15))
+        becomes(stack.front, job_id, "running")
+        with predictors(stack, 1, **SHORT_LEASE):  # to which no picture is slow
             killed(first)
             began = monotonic()
-            (job,) = done(these.front, job_id)
+            (job,) = done(stack.front, job_id)
             assert job["attempts"] == 2
             assert monotonic() - began < 0.8 + 5
 
 
-def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(these: System, slow: str) -> None:
-    with predictors(these, 2, model_uri=slow, **QUICK) as servers:
-        (job,) = done(these.front, hand_in(these.front, slow_pixels(3)))
+def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(stack: Stack, slow: str) -> None:
+    with predictors(stack, 2, model_uri=slow, **SHORT_LEASE) as servers:
+        (job,) = done(stack.front, hand_in(stack.front, slow_pixels(3)))
         assert job["attempts"] == 1
         assert (moment(job, "finished") - moment(job, "started")).total_seconds() > 1.5
         assert sum(server.metric("batch_rows_sum") for server in servers) == 1
         assert sum(server.metric("jobs_total") for server in servers) == 1
 
 
-def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(these: System, slow: str) -> None:
-    with predictors(these, 1, model_uri=slow, **QUICK) as (paused,):
-        job_id = hand_in(these.front, slow_pixels(1))
-        becomes(these.front, job_id, "running")
-        with hung(paused), predictors(these, 1, model_uri=slow, **QUICK):
-            (job,) = done(these.front, job_id)
+def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow: str) -> None:
+    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (paused,):
+        job_id = hand_in(stack.front, slow_pixels(1))
+        becomes(stack.front, job_id, "running")
+        with hung(paused), predictors(stack, 1, model_uri=slow, **SHORT_LEASE):
+            (job,) = done(stack.front, job_id)
         wait_until(lambda: paused.metric("jobs_total", outcome="late") == 1)
-        assert look(these.front, job_id) == job
+        assert look(stack.front, job_id) == job
         assert job["attempts"] == 2
 
 
-def test_a_predictor_full_of_retries_takes_over_what_a_dead_one_had_and_keeps_both(these: System, poison: str) -> None:
+def test_a_predictor_full_of_retries_takes_over_what_a_dead_one_had_and_keeps_both(stack: Stack, poison: str) -> None:
     bound: dict[str, object] = {"retry": "predictor", "max_queue_rows": 1, "model_uri": poison}
-    with predictors(these, 1, **QUICK | bound | {"backoff_seconds": 2}) as (server,):
-        first = hand_in(these.front, poisoned())
-        wait_until(lambda: look(these.front, first)["status"] == "running" and server.metric("batch_rows_count") >= 1)
-        client = these.store()
+    with predictors(stack, 1, **SHORT_LEASE | bound | {"backoff_seconds": 2}) as (server,):
+        first = hand_in(stack.front, poisoned())
+        wait_until(lambda: look(stack.front, first)["status"] == "running" and server.metric("batch_rows_count") >= 1)
+        client = stack.store()
         client.xgroup_createconsumer(STREAM, GROUP, "dead")
-        second = hand_in(these.front, poisoned())
+        second = hand_in(stack.front, poisoned())
         assert client.xreadgroup(GROUP, "dead", {STREAM: ">"})
-        jobs = [ended(these.front, job_id) for job_id in (first, second)]
+        jobs = [ended(stack.front, job_id) for job_id in (first, second)]
         assert [(job["status"], job["attempts"]) for job in jobs] == [("failed", ATTEMPTS)] * 2
         assert not [line for line in server.log_lines() if line["level"] != "INFO"]
 
 
-def test_an_attempt_that_takes_too_long_has_failed(these: System, slow: str) -> None:
-    settings: dict[str, Any] = {"model_uri": slow, "job_timeout_seconds": 0.4, "max_attempts": 2, **QUICK}
-    with predictors(these, 1, **settings):
-        job_id = hand_in(these.front, slow_pixels(1))
-        job = ended(these.front, job_id)
+def test_an_attempt_that_takes_too_long_has_failed(stack: Stack, slow: str) -> None:
+    settings: dict[str, Any] = {"model_uri": slow, "job_timeout_seconds": 0.4, "max_attempts": 2, **SHORT_LEASE}
+    with predictors(stack, 1, **settings):
+        job_id = hand_in(stack.front, slow_pixels(1))
+        job = ended(stack.front, job_id)
         assert (job["status"], job["attempts"]) == ("failed", 2)
         assert "deadline" in job["error"]
         sleep(1.5)  # the model ends what it has begun
-        done(these.front, hand_in(these.front, slow_pixels(0)))
+        done(stack.front, hand_in(stack.front, slow_pixels(0)))
 
 
-def test_a_predictor_goes_on_when_its_connection_to_redis_was_half_open(these: System) -> None:
+def test_a_predictor_goes_on_when_its_connection_to_redis_was_half_open(stack: Stack) -> None:
     """Nothing tells that nothing comes any more: a broken cable, a host that is gone."""
-    with Link(these.port("redis")).running() as link:
-        server = another_predictor(these, redis_url=f"redis://127.0.0.1:{link.port}/0", **QUICK)
-        done(these.front, hand_in(these.front))
+    with Link(stack.port("redis")).running() as link:
+        server = another_predictor(stack, redis_url=f"redis://127.0.0.1:{link.port}/0", **SHORT_LEASE)
+        done(stack.front, hand_in(stack.front))
         link.set(faults.SWALLOW)
         wait_until(lambda: not is_ready(server))
-        job_id = hand_in(these.front)
+        job_id = hand_in(stack.front)
         sleep(1)
         link.set(faults.PASS)
         try:
-            done(these.front, job_id)
+            done(stack.front, job_id)
         finally:
             killed(server)
-            these.front.client.delete(f"/jobs/{job_id}")
+            stack.front.client.delete(f"/jobs/{job_id}")
 
 
 @pytest.mark.parametrize("how", ["queue", "predictor"])
-def test_a_predictor_goes_on_when_redis_was_away(these: System, poison: str, how: str) -> None:
-    with Link(these.port("redis")).running() as link:
+def test_a_predictor_goes_on_when_redis_was_away(stack: Stack, poison: str, how: str) -> None:
+    with Link(stack.port("redis")).running() as link:
         settings: dict[str, Any] = {
             "redis_url": f"redis://127.0.0.1:{link.port}/0",
             "retry": how,
             "model_uri": poison,
-            **QUICK,
+            **SHORT_LEASE,
         }
-        with predictors(these, 1, **settings):
-            bad = hand_in(these.front, poisoned())
+        with predictors(stack, 1, **settings):
+            bad = hand_in(stack.front, poisoned())
             sleep(0.15)
             link.set(faults.REFUSE)
-            ids = hand_in_all(these.front, [SEVEN] * 5)
+            ids = hand_in_all(stack.front, [SEVEN_JSON] * 5)
             sleep(1)
             link.set(faults.PASS)
-            done(these.front, *ids)
-            assert ended(these.front, bad)["status"] == "failed"
-            assert bad in dead_letters(these.front)
+            done(stack.front, *ids)
+            assert ended(stack.front, bad)["status"] == "failed"
+            assert bad in dead_letters(stack.front)
 
 
-def test_a_predictor_that_is_told_to_end_finishes_what_it_has_begun(these: System, slow: str, tmp_path: Path) -> None:
-    with predictors(these, 1, model_uri=slow, **QUICK) as (server,):
-        job_id = hand_in(these.front, slow_pixels(1.5))
-        becomes(these.front, job_id, "running")
+def test_a_predictor_that_is_told_to_end_finishes_what_it_has_begun(stack: Stack, slow: str, tmp_path: Path) -> None:
+    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (server,):
+        job_id = hand_in(stack.front, slow_pixels(1.5))
+        becomes(stack.front, job_id, "running")
         server.process.terminate()
         server.process.wait(20)
-        job = look(these.front, job_id)
+        job = look(stack.front, job_id)
         assert (job["status"], job["attempts"]) == ("done", 1)
 
 
-def test_a_dead_predictors_job_is_found_behind_many_that_others_hold(these: System) -> None:
+def test_a_dead_predictors_job_is_found_behind_many_that_others_hold(stack: Stack) -> None:
     """The broker's own functions: 30 jobs are held by one that lives, the 31st by one that is dead."""
 
     async def go() -> None:
-        async with Redis(port=these.port("redis"), db=1) as redis:  # the scripts' keys, where no predictor looks
+        async with Redis(port=stack.port("redis"), db=1) as redis:  # the scripts' keys, where no predictor looks
             broker = Broker(redis, 100, 100)
             await broker.open()
             for number in range(31):

@@ -12,9 +12,10 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.support.asynchronous_jobs import (
-    QUICK,
-    SEVEN,
+from tests.support.onnx_models import poison_reader, poisoned, slow_pixels, slow_reader
+from tests.support.processes import free_port, wait_until
+from tests.support.queue.jobs import (
+    SHORT_LEASE,
     becomes,
     done,
     ended,
@@ -26,9 +27,9 @@ from tests.support.asynchronous_jobs import (
     predictors,
     submit,
 )
-from tests.support.processes import free_port, wait_until
-from tests.support.service_process import Server, is_ready, poison_reader, poisoned, slow_pixels, slow_reader
-from tests.support.stack import System, system
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import Stack, stack_of
 
 TRIGGERS = ("queue", "cache", "pubsub")
 OTHERS = ("cache", "pubsub")
@@ -37,10 +38,10 @@ FEW = 20
 pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
 
 
-class Office(NamedTuple):
+class Deployment(NamedTuple):
     """A proxy for each trigger, on the same Redis; models to start predictors with."""
 
-    these: System
+    stack: Stack
     fronts: dict[str, Server]
     poison: str
     slow: str
@@ -48,7 +49,7 @@ class Office(NamedTuple):
 
     @contextmanager
     def predictors(self, trigger: str, model: str, count: int = 1) -> Iterator[list[Server]]:
-        with predictors(self.these, count, trigger=trigger, model_uri=model, **QUICK) as servers:
+        with predictors(self.stack, count, trigger=trigger, model_uri=model, **SHORT_LEASE) as servers:
             if trigger == "pubsub":
                 wait_until(lambda: self.listeners() >= count)
             yield servers
@@ -59,51 +60,51 @@ class Office(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     folder = tmp_path_factory.mktemp("models")
     models = poison_reader(folder / "mlp.onnx"), slow_reader(folder / "slow.onnx")
-    with system("asynchronous") as these:
-        these.start("redis")
+    with stack_of("asynchronous") as stack:
+        stack.start("redis")
         fronts = {}
         for trigger in TRIGGERS:
             port = free_port()
             ports = {"asynchronous_port": port, "asynchronous_asynchronous_port": port}
-            fronts[trigger] = these.launch("asynchronous", trigger=trigger, max_queued_jobs=FEW, **ports)
+            fronts[trigger] = stack.launch("asynchronous", trigger=trigger, max_queued_jobs=FEW, **ports)
         wait_until(lambda: all(map(is_ready, fronts.values())))
-        yield Office(these, fronts, *models, these.store())
+        yield Deployment(stack, fronts, *models, stack.store())
         for front in fronts.values():
             front.process.terminate()
 
 
-def test_each_trigger_says_what_it_promises(office: Office) -> None:
-    for trigger, front in office.fronts.items():
+def test_each_trigger_says_what_it_promises(deployment: Deployment) -> None:
+    for trigger, front in deployment.fronts.items():
         answer = submit(front)
         assert (answer.status_code, answer.json()["delivery"]) == (202, DELIVERY[trigger])
         assert answer.headers["location"] == f"/jobs/{answer.json()['job_id']}"
 
 
 @pytest.mark.parametrize("trigger", OTHERS)
-def test_what_a_trigger_does_not_promise_is_a_422(office: Office, trigger: str) -> None:
-    front = office.fronts[trigger]
+def test_what_a_trigger_does_not_promise_is_a_422(deployment: Deployment, trigger: str) -> None:
+    front = deployment.fronts[trigger]
     for headers, query in (({"Idempotency-Key": str(uuid4())}, {}), ({}, {"ordering_key": "a"})):
-        answer = submit(front, SEVEN, headers, **query)
+        answer = submit(front, SEVEN_JSON, headers, **query)
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
         assert "TRIGGER=queue" in answer.json()["detail"]
 
 
-def test_what_waits_in_the_cache_is_bounded(office: Office) -> None:
-    front = office.fronts["cache"]
+def test_what_waits_in_the_cache_is_bounded(deployment: Deployment) -> None:
+    front = deployment.fronts["cache"]
     while (answer := submit(front)).status_code == 202:
-        assert int(office.redis.scard("asynchronous:cache:open")) <= FEW
+        assert int(deployment.redis.scard("asynchronous:cache:open")) <= FEW
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 
 
 @pytest.mark.parametrize("trigger", OTHERS)
-def test_jobs_are_done_and_one_that_fails_fails_alone(office: Office, trigger: str) -> None:
-    front = office.fronts[trigger]
-    with office.predictors(trigger, office.poison):
-        wait_until(lambda: office.redis.scard("asynchronous:cache:open") == 0 or trigger != "cache")
-        ids = hand_in_all(front, [SEVEN] * 10)
+def test_jobs_are_done_and_one_that_fails_fails_alone(deployment: Deployment, trigger: str) -> None:
+    front = deployment.fronts[trigger]
+    with deployment.predictors(trigger, deployment.poison):
+        wait_until(lambda: deployment.redis.scard("asynchronous:cache:open") == 0 or trigger != "cache")
+        ids = hand_in_all(front, [SEVEN_JSON] * 10)
         bad = hand_in(front, poisoned())
         done(front, *ids)
         job = ended(front, bad)
@@ -116,11 +117,11 @@ def test_jobs_are_done_and_one_that_fails_fails_alone(office: Office, trigger: s
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsub_alone(
-    office: Office, trigger: str
+    deployment: Deployment, trigger: str
 ) -> None:
-    front = office.fronts[trigger]
+    front = deployment.fronts[trigger]
     unheard = hand_in(front, slow_pixels(0))
-    with office.predictors(trigger, office.slow) as (server,):
+    with deployment.predictors(trigger, deployment.slow) as (server,):
         done(front, hand_in(front, slow_pixels(0)))
         begun = hand_in(front, slow_pixels(1.5))
         if trigger == "cache":  # nobody holds a job, so nothing tells of it
@@ -128,7 +129,7 @@ def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsu
         else:
             becomes(front, begun, "running")
         killed(server)
-    with office.predictors(trigger, office.slow):
+    with deployment.predictors(trigger, deployment.slow):
         done(front, hand_in(front, slow_pixels(0)))
         if trigger == "pubsub":
             sleep(1)
@@ -139,15 +140,15 @@ def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsu
 
 @pytest.mark.parametrize(("trigger", "times"), [("cache", 2), ("pubsub", 1)])
 def test_by_two_predictors_a_job_is_done_twice_from_the_cache_and_once_by_pubsub(
-    office: Office, trigger: str, times: int
+    deployment: Deployment, trigger: str, times: int
 ) -> None:
-    front = office.fronts[trigger]
-    with office.predictors(trigger, office.slow, 2) as servers:
+    front = deployment.fronts[trigger]
+    with deployment.predictors(trigger, deployment.slow, 2) as servers:
 
         def inferences() -> float:
             return sum(server.metric("batch_rows_sum") for server in servers)
 
-        wait_until(lambda: office.redis.scard("asynchronous:cache:open") == 0)
+        wait_until(lambda: deployment.redis.scard("asynchronous:cache:open") == 0)
         sleep(0.3)
         before = inferences()
         (job,) = done(front, hand_in(front, slow_pixels(1)))
@@ -157,14 +158,16 @@ def test_by_two_predictors_a_job_is_done_twice_from_the_cache_and_once_by_pubsub
         assert look(front, job["job_id"])["prediction"] == job["prediction"]
 
 
-def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(office: Office) -> None:
+def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(deployment: Deployment) -> None:
     """One of the two that do the job loses patience with it, and the other does not."""
-    front = office.fronts["cache"]
+    front = deployment.fronts["cache"]
     with (
-        office.predictors("cache", office.slow) as (patient,),
-        predictors(office.these, 1, trigger="cache", model_uri=office.slow, job_timeout_seconds=0.4, **QUICK),
+        deployment.predictors("cache", deployment.slow) as (patient,),
+        predictors(
+            deployment.stack, 1, trigger="cache", model_uri=deployment.slow, job_timeout_seconds=0.4, **SHORT_LEASE
+        ),
     ):
-        wait_until(lambda: office.redis.scard("asynchronous:cache:open") == 0)
+        wait_until(lambda: deployment.redis.scard("asynchronous:cache:open") == 0)
         before = patient.metric("batch_rows_sum")
         failed = ended(front, hand_in(front, slow_pixels(2)))
         assert (failed["status"], failed["prediction"]) == ("failed", None)
@@ -174,8 +177,8 @@ def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(office: O
 
 
 @pytest.mark.parametrize("trigger", OTHERS)
-def test_only_the_queue_can_call_a_job_off(office: Office, trigger: str) -> None:
-    front = office.fronts[trigger]
+def test_only_the_queue_can_call_a_job_off(deployment: Deployment, trigger: str) -> None:
+    front = deployment.fronts[trigger]
     job_id = hand_in(front)
     answer = front.client.delete(f"/jobs/{job_id}")
     assert answer.status_code == 409, answer.text

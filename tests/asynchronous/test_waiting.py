@@ -9,11 +9,12 @@ from time import monotonic
 
 import pytest
 
-from tests.support.asynchronous_jobs import (
-    SEVEN,
-    Office,
+from tests.support.processes import wait_until
+from tests.support.queue.jobs import (
+    Deployment,
     another_proxy,
     becomes,
+    deployment_with,
     done,
     ended,
     events,
@@ -22,9 +23,8 @@ from tests.support.asynchronous_jobs import (
     hung,
     look,
     looks,
-    office_with,
 )
-from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import is_ready
 
 SLACK_SECONDS = 1.0
@@ -32,70 +32,70 @@ full = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def office() -> Iterator[Office]:
-    with office_with() as office:
-        yield office
+def deployment() -> Iterator[Deployment]:
+    with deployment_with() as deployment:
+        yield deployment
 
 
-def test_who_waits_has_the_job_as_soon_as_it_is_done_and_not_before(office: Office) -> None:
+def test_who_waits_has_the_job_as_soon_as_it_is_done_and_not_before(deployment: Deployment) -> None:
     with ThreadPoolExecutor(30) as threads:
-        with hung(office.predictor):
-            ids, before = hand_in_all(office.front, [SEVEN] * 10), looks(office.redis)
-            waiting = [threads.submit(ended, office.front, job_id) for job_id in ids * 3]
-            wait_until(lambda: looks(office.redis) >= before + len(waiting))
+        with hung(deployment.predictor):
+            ids, before = hand_in_all(deployment.front, [SEVEN_JSON] * 10), looks(deployment.redis)
+            waiting = [threads.submit(ended, deployment.front, job_id) for job_id in ids * 3]
+            wait_until(lambda: looks(deployment.redis) >= before + len(waiting))
             assert not any(one.done() for one in waiting)
             resumed = monotonic()
         assert {one.result()["status"] for one in waiting} == {"done"}
         assert monotonic() - resumed < SLACK_SECONDS + 2
 
 
-def test_a_wait_that_is_over_gives_the_job_as_it_is(office: Office) -> None:
-    with hung(office.predictor):
-        job_id, began = hand_in(office.front), monotonic()
-        answer = office.front.get(f"/jobs/{job_id}?wait=0.3")
+def test_a_wait_that_is_over_gives_the_job_as_it_is(deployment: Deployment) -> None:
+    with hung(deployment.predictor):
+        job_id, began = hand_in(deployment.front), monotonic()
+        answer = deployment.front.get(f"/jobs/{job_id}?wait=0.3")
         assert 0.3 <= monotonic() - began < 0.3 + SLACK_SECONDS
         assert answer.json()["status"] == "queued"
         assert int(answer.headers["retry-after"]) > 0
-    done(office.front, job_id)
+    done(deployment.front, job_id)
 
 
 @full
-def test_who_waits_does_not_keep_redis_busy(office: Office) -> None:
+def test_who_waits_does_not_keep_redis_busy(deployment: Deployment) -> None:
     waiters, seconds = 50, 3
-    with hung(office.predictor), ThreadPoolExecutor(waiters) as threads:
-        job_id = hand_in(office.front)
-        office.redis.config_resetstat()
-        wait = lambda _: office.front.get(f"/jobs/{job_id}?wait={seconds}").json()["status"]  # noqa: E731
+    with hung(deployment.predictor), ThreadPoolExecutor(waiters) as threads:
+        job_id = hand_in(deployment.front)
+        deployment.redis.config_resetstat()
+        wait = lambda _: deployment.front.get(f"/jobs/{job_id}?wait={seconds}").json()["status"]  # noqa: E731
         assert set(threads.map(wait, range(waiters))) == {"queued"}
-        assert looks(office.redis) < waiters * (seconds + 4)
-    done(office.front, job_id)
+        assert looks(deployment.redis) < waiters * (seconds + 4)
+    done(deployment.front, job_id)
 
 
-def test_events_tell_the_states_in_order_and_end_with_the_job(office: Office) -> None:
-    with hung(office.predictor):
-        job_id = hand_in(office.front)
-        told = events(office.front, job_id)
+def test_events_tell_the_states_in_order_and_end_with_the_job(deployment: Deployment) -> None:
+    with hung(deployment.predictor):
+        job_id = hand_in(deployment.front)
+        told = events(deployment.front, job_id)
         seen = [next(told)]
         assert seen[0][0] == "queued"
     seen += told
     names = [name for name, _ in seen]
     assert names in (["queued", "running", "done"], ["queued", "done"])  # quick as it is, nobody may see it run
     assert [job["status"] for _, job in seen] == names
-    assert seen[-1][1] == look(office.front, job_id)
-    assert [name for name, _ in events(office.front, job_id)] == ["done"]
+    assert seen[-1][1] == look(deployment.front, job_id)
+    assert [name for name, _ in events(deployment.front, job_id)] == ["done"]
 
 
 @full
-def test_a_proxy_that_is_told_to_end_lets_go_of_those_who_wait(office: Office) -> None:
-    other = another_proxy(office.these)
+def test_a_proxy_that_is_told_to_end_lets_go_of_those_who_wait(deployment: Deployment) -> None:
+    other = another_proxy(deployment.stack)
     wait_until(lambda: is_ready(other))
-    with hung(office.predictor), ThreadPoolExecutor(2) as threads:
-        job_id, before = hand_in(other), looks(office.redis)
+    with hung(deployment.predictor), ThreadPoolExecutor(2) as threads:
+        job_id, before = hand_in(other), looks(deployment.redis)
         waiting = threads.submit(other.get, f"/jobs/{job_id}?wait=20")
         listening = threads.submit(lambda: [name for name, _ in events(other, job_id)])
-        wait_until(lambda: looks(office.redis) >= before + 2)
+        wait_until(lambda: looks(deployment.redis) >= before + 2)
         other.process.terminate()
         assert waiting.result(10).json()["status"] == "queued"
         assert listening.result(10) == ["queued"]
         other.process.wait(10)
-    becomes(office.front, job_id, "done")
+    becomes(deployment.front, job_id, "done")

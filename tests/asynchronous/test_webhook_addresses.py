@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from asynchronous.delivery.webhook_sender import Webhooks, is_public
-from tests.support.asynchronous_jobs import another_proxy, submit
 from tests.support.processes import free_port, wait_until
+from tests.support.queue.jobs import another_proxy, submit
+from tests.support.queue.webhook_receiver import SECRET, SIGNING
 from tests.support.service_process import Server, is_ready
-from tests.support.stack import System, system
-from tests.support.webhook_receiver import SECRET, SIGNING
+from tests.support.stack import Stack, stack_of
 
 SHORT = "whsec_" + base64.b64encode(b"short").decode()
 
@@ -44,29 +44,29 @@ INSIDE = [
 ]
 
 
-class Office(NamedTuple):
+class DeliveryDeployment(NamedTuple):
     """The proxies."""
 
-    these: System
+    stack: Stack
     front: Server
     public: Server
     unsigned: Server
 
 
 @pytest.fixture(scope="module")
-def office() -> Iterator[Office]:
-    with system("asynchronous") as these:
-        these.start("redis")
-        proxies = [another_proxy(these, **settings) for settings in (SIGNING, {"webhook_secret": SECRET}, {})]
+def deployment() -> Iterator[DeliveryDeployment]:
+    with stack_of("asynchronous") as stack:
+        stack.start("redis")
+        proxies = [another_proxy(stack, **settings) for settings in (SIGNING, {"webhook_secret": SECRET}, {})]
         wait_until(lambda: all(map(is_ready, proxies)))
-        yield Office(these, *proxies)
+        yield DeliveryDeployment(stack, *proxies)
         for proxy in proxies:
             proxy.process.terminate()
 
 
 @pytest.mark.parametrize("url", INSIDE)
-def test_an_address_inside_the_network_is_a_422(office: Office, url: str) -> None:
-    answer = submit(office.public, callback_url=url)
+def test_an_address_inside_the_network_is_a_422(deployment: DeliveryDeployment, url: str) -> None:
+    answer = submit(deployment.public, callback_url=url)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert "callback_url" in answer.json()["detail"]
 
@@ -100,26 +100,26 @@ def test_only_the_internets_addresses_are_public(address: str, public: bool) -> 
         "http://8.8.8.8/" + "a" * 2_000,
     ],
 )
-def test_what_is_no_address_for_webhooks_is_a_422(office: Office, url: str) -> None:
-    for front in (office.front, office.public):
+def test_what_is_no_address_for_webhooks_is_a_422(deployment: DeliveryDeployment, url: str) -> None:
+    for front in (deployment.front, deployment.public):
         assert submit(front, callback_url=url).status_code == 422
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b", "xn--a.com", "-.com", "%00.com", "a b.com", "\u2024"])
-def test_no_name_of_a_host_makes_the_proxy_fail(office: Office, host: str) -> None:
-    assert submit(office.public, callback_url=f"http://{host}/").status_code in (202, 422)
+def test_no_name_of_a_host_makes_the_proxy_fail(deployment: DeliveryDeployment, host: str) -> None:
+    assert submit(deployment.public, callback_url=f"http://{host}/").status_code in (202, 422)
 
 
-def test_without_a_secret_no_callback_url_is_taken(office: Office) -> None:
-    answer = submit(office.unsigned, callback_url="http://8.8.8.8/hook")
+def test_without_a_secret_no_callback_url_is_taken(deployment: DeliveryDeployment) -> None:
+    answer = submit(deployment.unsigned, callback_url="http://8.8.8.8/hook")
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert "WEBHOOK_SECRET" in answer.json()["detail"]
 
 
 @pytest.mark.full
-def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(office: Office) -> None:
+def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(deployment: DeliveryDeployment) -> None:
     servers = [
-        office.these.launch(name, asynchronous_port=free_port(), webhook_secret=secret)
+        deployment.stack.launch(name, asynchronous_port=free_port(), webhook_secret=secret)
         for name, secret in (("asynchronous", "hunter2-hunter2"), ("delivery", "whsec_hunter2"), ("delivery", SHORT))
     ]
     for server in servers:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from batch.dataset.columns import from_images, from_pixels, picture_column, read_rows
-from tests.support.pictures import SEVEN, encoded
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 
 ROW = [1.0] * 64
 KINDS = [
@@ -101,8 +101,8 @@ def test_each_row_of_any_column_is_judged_by_itself(rows: list[Any], of: Any, ki
 
 
 def test_pictures_as_bytes_are_read_and_each_that_is_none_has_a_reason() -> None:
-    png, blank = encoded(SEVEN), encoded(SEVEN.point(lambda _: 255))
-    features, reasons = from_images(pa.array([png, None, b"", png[:60], blank, encoded(SEVEN, "JPEG")]))
+    png, blank = encoded(SEVEN_IMAGE), encoded(SEVEN_IMAGE.point(lambda _: 255))
+    features, reasons = from_images(pa.array([png, None, b"", png[:60], blank, encoded(SEVEN_IMAGE, "JPEG")]))
     assert features[0].any()
     assert features[5].any()
     assert reasons[0] is None is reasons[5]

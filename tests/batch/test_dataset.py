@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batch.dataset.dataset import DataError, plan
-from tests.support.parquet_data import pictures, ran, rows_of, write
+from tests.support.batch.parquet_data import pictures, ran, rows_of, write
 
 
 def test_chunks_are_row_groups_and_named_after_their_file(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.batch_manager import Manager, ids, manager
-from tests.support.digit_datasets import write_data
+from tests.support.batch.digit_datasets import write_data
+from tests.support.batch.manager import Manager, ids, manager
 from tests.support.processes import ROOT, output_of, wait_until
 
 ROWS = 40

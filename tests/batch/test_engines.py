@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.parquet_data import (
+from tests.support.batch.parquet_data import (
     LIST,
     contents,
     job,
@@ -26,8 +26,8 @@ from tests.support.parquet_data import (
     write,
     write_slow,
 )
+from tests.support.onnx_models import slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import slow_reader
 
 ENGINES = ("local", "dask", "spark")
 SETTINGS = {"chunk_rows": 20_000}

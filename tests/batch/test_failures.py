@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import helper
 
-from tests.support.parquet_data import (
+from tests.support.batch.parquet_data import (
     LIST,
     contents,
     leftovers,
@@ -26,8 +26,8 @@ from tests.support.parquet_data import (
     state,
     write,
 )
-from tests.support.pictures import SEVEN, encoded
-from tests.support.service_process import MLP
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
+from tests.support.samples import MLP
 
 GOOD = [1.0] * 64
 BAD: dict[str, Any] = {
@@ -47,7 +47,7 @@ def test_each_bad_file_and_row_is_told_and_the_good_ones_are_done(tmp_path: Path
     data, out = tmp_path / "data", tmp_path / "out"
     write(data / "good.parquet", pictures(10))
     write(data / "rows.parquet", [GOOD, *BAD.values()], pa.list_(pa.float32()))
-    pngs = [encoded(SEVEN), b"no picture", encoded(SEVEN)[:80], None]
+    pngs = [encoded(SEVEN_IMAGE), b"no picture", encoded(SEVEN_IMAGE)[:80], None]
     pq.write_table(table(id=["png-good", "png-1", "png-2", "png-3"], image=pngs), data / "pngs.parquet")
     (data / "corrupt.parquet").write_bytes(bytes(range(256)) * 10)
     (data / "empty.parquet").write_bytes(b"")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batch.dataset.dataset import plan
-from tests.support.parquet_data import (
+from tests.support.batch.parquet_data import (
     Job,
     contents,
     job,
@@ -21,8 +21,8 @@ from tests.support.parquet_data import (
     state,
     write_slow,
 )
+from tests.support.onnx_models import slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import slow_reader
 
 KILLS = 20
 CHUNKS = 16

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.support.batch_manager import CHUNKS, ROWS, Manager, assert_whole, filled
+from tests.support.batch.digit_datasets import write_data
+from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_whole, filled
 from tests.support.browsers import ARGUMENTS
-from tests.support.digit_datasets import write_data
 from tests.support.processes import wait_until
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.batch_manager import Manager, assert_whole, filled
-from tests.support.parquet_data import kill, members, stamps
+from tests.support.batch.manager import Manager, assert_whole, filled
+from tests.support.batch.parquet_data import kill, members, stamps
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.full

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.batch_manager import CHUNKS, ROWS, Manager, assert_whole, filled, ids, manager
-from tests.support.digit_datasets import write_damaged, write_data
-from tests.support.parquet_data import members, stamps
+from tests.support.batch.digit_datasets import write_damaged, write_data
+from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_whole, filled, ids, manager
+from tests.support.batch.parquet_data import members, stamps
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.full

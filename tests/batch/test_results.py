@@ -9,8 +9,8 @@ import pytest
 
 from batch.dataset.dataset import plan
 from common.domain.digits import from_image
-from tests.support.digit_datasets import real_digits
-from tests.support.parquet_data import (
+from tests.support.batch.digit_datasets import real_digits
+from tests.support.batch.parquet_data import (
     LIST,
     answers_of,
     everything,
@@ -23,7 +23,7 @@ from tests.support.parquet_data import (
     state,
     write,
 )
-from tests.support.pictures import INVERTED, SEVEN, encoded
+from tests.support.inputs.pictures import INVERTED, SEVEN_IMAGE, encoded
 
 
 def test_every_row_gets_the_models_own_answer_whatever_its_column_is(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_every_row_gets_the_models_own_answer_whatever_its_column_is(tmp_path: P
         write(tmp_path / "data" / f"{number}.parquet", features, kind, row_group_size=100)
         for row, (digit, confidence) in enumerate(zip(*answers_of(features), strict=True)):
             expected[f"{number}-{row}"] = (digit, confidence)
-    pngs = [encoded(SEVEN), encoded(INVERTED), encoded(SEVEN, "JPEG")]
+    pngs = [encoded(SEVEN_IMAGE), encoded(INVERTED), encoded(SEVEN_IMAGE, "JPEG")]
     read = answers_of(np.stack([from_image(png, 10**6) for png in pngs]))
     expected |= {f"p{row}": answer for row, answer in enumerate(zip(*read, strict=True))}
     pq.write_table(pa.table({"image": pngs, "id": ["p0", "p1", "p2"], "more": [1, 2, 3]}), tmp_path / "png.parquet")

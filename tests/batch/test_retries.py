@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.digit_datasets import write_damaged
-from tests.support.parquet_data import contents, parts, pictures, ran, rows_of, stamps, state, write
-from tests.support.service_process import MLP
+from tests.support.batch.digit_datasets import write_damaged
+from tests.support.batch.parquet_data import contents, parts, pictures, ran, rows_of, stamps, state, write
+from tests.support.samples import MLP
 
 pytestmark = pytest.mark.full
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batch.output.progress_bar import LINE_SECONDS
-from tests.support.parquet_data import (
+from tests.support.batch.parquet_data import (
     JOB,
     everything,
     job,
@@ -25,8 +25,8 @@ from tests.support.parquet_data import (
     write,
     write_slow,
 )
+from tests.support.onnx_models import slow_reader
 from tests.support.processes import ROOT, wait_until
-from tests.support.service_process import slow_reader
 
 pytestmark = pytest.mark.full
 

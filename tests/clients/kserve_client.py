@@ -13,7 +13,7 @@ import pytest
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferOutput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 
-from tests.support.tensors import datatype_of, values
+from tests.support.open_inference.tensors import datatype_of, values
 
 MODEL = "every_type"
 

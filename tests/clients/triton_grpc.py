@@ -15,7 +15,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.support.tensors import values
+from tests.support.open_inference.tensors import values
 
 
 def tensor(name: str, array: Any) -> Any:

@@ -7,45 +7,54 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.horizontal_stack import SEVEN, Office, ask, kept, office, picture, slow_svm, unanimous
+from tests.support.horizontal.deployment import (
+    LinkedDeployment,
+    ask,
+    kept,
+    linked_deployment,
+    picture,
+    slow_svm,
+    unanimous,
+)
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
-from tests.support.stack import MEMBERS, System
+from tests.support.stack import MEMBERS, Stack
 
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_svm(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def proxies(these: Office) -> Iterator[dict[str, Server]]:
+def proxies(deployment: LinkedDeployment) -> Iterator[dict[str, Server]]:
     """By their RETRIEVAL."""
-    with these.another_proxy(retrieval="predictor") as other:
-        yield {"proxy": these.front, "predictor": other}
+    with deployment.another_proxy(retrieval="predictor") as other:
+        yield {"proxy": deployment.front, "predictor": other}
 
 
-def retrievals(these: System) -> int:
+def retrievals(deployment: Stack) -> int:
     """How often any command has looked an image up to read it."""
-    with these.store() as store:
+    with deployment.store() as store:
         calls = store.info("commandstats").get("cmdstat_getrange", {"calls": 0})["calls"]
     return int(calls)
 
 
 def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
-    these: Office, proxies: dict[str, Server]
+    deployment: LinkedDeployment, proxies: dict[str, Server]
 ) -> None:
     """H4: counted by the store itself; the answers are the same."""
     scans, labels = unanimous()
     for scan, label in zip(scans[:20], labels[:20], strict=True):
-        image_id, answers = kept(these.front, picture(scan)), []
+        image_id, answers = kept(deployment.front, picture(scan)), []
         for retrieval, wanted in {"proxy": 1, "predictor": 3}.items():
-            before = retrievals(these.these)
+            before = retrievals(deployment.stack)
             answers.append(ask(proxies[retrieval], image_id))
-            assert retrievals(these.these) - before == wanted
+            assert retrievals(deployment.stack) - before == wanted
         by_proxy, by_predictor = (answer.json() for answer in answers)
         assert by_proxy["digit"] == by_predictor["digit"] == label
         assert by_proxy["missing"] == by_predictor["missing"] == []
@@ -58,11 +67,11 @@ def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
 def test_a_store_that_does_not_answer_makes_each_member_missing_where_they_retrieve(
-    these: Office, proxies: dict[str, Server], kind: str
+    deployment: LinkedDeployment, proxies: dict[str, Server], kind: str
 ) -> None:
     """The members are well, so a picture that is sent along is read as before."""
-    image_id = kept(these.front, SEVEN)
-    with store_away(these, kind):
+    image_id = kept(deployment.front, SEVEN_JSON)
+    with store_away(deployment, kind):
         for _ in range(6):  # more than open a breaker
             by_proxy, by_members = (ask(proxies[who], image_id, 500) for who in ("proxy", "predictor"))
             assert (by_proxy.status_code, by_proxy.json()["detail"][:9]) == (503, "the store")
@@ -75,15 +84,15 @@ def test_a_store_that_does_not_answer_makes_each_member_missing_where_they_retri
 
 
 @contextmanager
-def store_away(these: Office, kind: str) -> Iterator[None]:
+def store_away(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
     """Nobody listens there, or whoever does never answers."""
     if kind == "hung":
-        with these.hung("redis"):
+        with deployment.hung("redis"):
             yield
         return
-    these.kill("redis")
+    deployment.kill("redis")
     yield
-    these.these.start("redis")
+    deployment.stack.start("redis")
 
 
 def test_an_id_that_was_never_given_is_a_404_whoever_retrieves_it(proxies: dict[str, Server]) -> None:

@@ -12,19 +12,19 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.support.horizontal_jobs import all_answered, look, submit
-from tests.support.horizontal_stack import (
-    SEVEN,
-    Office,
+from tests.support.horizontal.deployment import (
+    LinkedDeployment,
     kept,
+    linked_deployment,
     no_error_is_logged,
-    office,
     picture,
     slow_members,
     svm_with,
     unanimous,
 )
+from tests.support.horizontal.jobs import all_answered, look, submit
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.stack import MEMBERS
 
 pytestmark = pytest.mark.full
@@ -35,36 +35,36 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_members(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
-def test_so_many_jobs_may_be_open_and_one_more_is_a_429(these: Office) -> None:
-    these.these.stop("postprocessor")
-    with these.another_proxy(max_open_jobs=3) as proxy:
+def test_so_many_jobs_may_be_open_and_one_more_is_a_429(deployment: LinkedDeployment) -> None:
+    deployment.stack.stop("postprocessor")
+    with deployment.another_proxy(max_open_jobs=3) as proxy:
         jobs = [submit(proxy) for _ in range(3)]
-        answer = proxy.client.post("/jobs", json=SEVEN)
-        these.start("postprocessor")
+        answer = proxy.client.post("/jobs", json=SEVEN_JSON)
+        deployment.start("postprocessor")
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         assert "3 jobs" in answer.json()["detail"]
         assert [look(proxy, job, wait=10)["status"] for job in jobs] == ["done"] * 3
         submit(proxy)
 
 
-def test_of_jobs_that_come_at_the_same_time_no_more_are_taken_than_may_be_open(these: Office) -> None:
+def test_of_jobs_that_come_at_the_same_time_no_more_are_taken_than_may_be_open(deployment: LinkedDeployment) -> None:
     """The store has all of them before it, when it comes to the first."""
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         wait_until(lambda: store.zcard(DEADLINES) == 0)
-        these.these.stop("postprocessor")
-        with these.another_proxy(max_open_jobs=3) as proxy, ThreadPoolExecutor(16) as threads:
-            with these.hung("redis"):
-                calls = [threads.submit(proxy.client.post, "/jobs", json=SEVEN, headers=LONG) for _ in range(16)]
+        deployment.stack.stop("postprocessor")
+        with deployment.another_proxy(max_open_jobs=3) as proxy, ThreadPoolExecutor(16) as threads:
+            with deployment.hung("redis"):
+                calls = [threads.submit(proxy.client.post, "/jobs", json=SEVEN_JSON, headers=LONG) for _ in range(16)]
                 time.sleep(0.5)
             answers = [call.result() for call in calls]
         assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 13
         assert store.zcard(DEADLINES) == 3
-        these.start("postprocessor")
+        deployment.start("postprocessor")
         wait_until(lambda: store.zcard(DEADLINES) == 0)
 
 
@@ -72,33 +72,33 @@ def test_of_jobs_that_come_at_the_same_time_no_more_are_taken_than_may_be_open(t
     ("body", "status"),
     [
         ({"pixels": [0] * 64}, 422),
-        ([SEVEN], 422),
+        ([SEVEN_JSON], 422),
         ({}, 422),
         ({"image_id": "7"}, 422),
         ({"image_id": str(uuid4())}, 404),
     ],
     ids=["blank", "a_list", "nothing", "no_id", "unknown_id"],
 )
-def test_what_cannot_be_read_is_no_job(these: Office, body: object, status: int) -> None:
-    with these.these.store() as store:
+def test_what_cannot_be_read_is_no_job(deployment: LinkedDeployment, body: object, status: int) -> None:
+    with deployment.stack.store() as store:
         before = store.zcard(DEADLINES)
-        assert these.front.client.post("/jobs", json=body).status_code == status
+        assert deployment.front.client.post("/jobs", json=body).status_code == status
         assert store.zcard(DEADLINES) == before
 
 
 @pytest.mark.parametrize("path", ["", "/events"])
-def test_a_job_that_there_is_not_is_a_404_and_what_is_no_id_a_422(these: Office, path: str) -> None:
-    assert these.front.get(f"/jobs/{uuid4()}{path}").status_code == 404
-    assert these.front.get(f"/jobs/seven{path}").status_code == 422
-    assert these.front.client.post(f"/jobs/{uuid4()}{path}").status_code == 405
+def test_a_job_that_there_is_not_is_a_404_and_what_is_no_id_a_422(deployment: LinkedDeployment, path: str) -> None:
+    assert deployment.front.get(f"/jobs/{uuid4()}{path}").status_code == 404
+    assert deployment.front.get(f"/jobs/seven{path}").status_code == 422
+    assert deployment.front.client.post(f"/jobs/{uuid4()}{path}").status_code == 405
 
 
-def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry(these: Office) -> None:
+def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry(deployment: LinkedDeployment) -> None:
     scans, labels = (part[unanimous().features[:, 0] == 0][:200] for part in unanimous())
-    with ThreadPoolExecutor(8) as threads, these.these.store() as store:
-        jobs = list(threads.map(lambda scan: submit(these.front, picture(scan)), scans))
-        closed = list(threads.map(lambda job: look(these.front, job, wait=10), jobs))
-        complete = list(threads.map(lambda job: all_answered(these.front, job), jobs))
+    with ThreadPoolExecutor(8) as threads, deployment.stack.store() as store:
+        jobs = list(threads.map(lambda scan: submit(deployment.front, picture(scan)), scans))
+        closed = list(threads.map(lambda job: look(deployment.front, job, wait=10), jobs))
+        complete = list(threads.map(lambda job: all_answered(deployment.front, job), jobs))
         assert [job["prediction"]["digit"] for job in closed] == labels.tolist()
         assert [job["early"]["digit"] for job in complete] == [j["predictions"]["linear"]["digit"] for j in complete]
         wait_until(lambda: store.xlen(JOBS) == store.xlen(ANSWERS) == store.zcard(DEADLINES) == 0)
@@ -110,29 +110,29 @@ def test_nothing_is_left_of_jobs_when_their_time_is_over() -> None:
     """But two streams that are empty; jobs that one member never answered are forgotten too."""
     short: dict[str, object] = {"job_ttl_seconds": 4}
     services = dict.fromkeys((*MEMBERS, "postprocessor"), short)
-    with office(services, **short, image_ttl_seconds=4) as these, these.these.store() as store:
-        jobs = [submit(these.front, kept(these.front, SEVEN)) for _ in range(5)]
+    with linked_deployment(services, **short, image_ttl_seconds=4) as deployment, deployment.stack.store() as store:
+        jobs = [submit(deployment.front, kept(deployment.front, SEVEN_JSON)) for _ in range(5)]
         for job in jobs:
-            all_answered(these.front, job)
-        these.kill("svm")
-        jobs += [submit(these.front) for _ in range(5)]
-        assert [look(these.front, job, wait=10)["status"] for job in jobs] == ["done"] * 10
+            all_answered(deployment.front, job)
+        deployment.kill("svm")
+        jobs += [submit(deployment.front) for _ in range(5)]
+        assert [look(deployment.front, job, wait=10)["status"] for job in jobs] == ["done"] * 10
         streams = {JOBS.encode(), ANSWERS.encode()}
         wait_until(lambda: set(store.keys("*")) <= streams, 20)
-        assert {these.front.get(job).status_code for job in jobs} == {404}
-        submit(these.front)
-        these.start("svm")
+        assert {deployment.front.get(job).status_code for job in jobs} == {404}
+        submit(deployment.front)
+        deployment.start("svm")
         wait_until(lambda: store.xlen(JOBS) == store.xlen(ANSWERS) == 0, 20)
         wait_until(lambda: set(store.keys("*")) <= streams, 20)
 
 
-def test_processes_that_are_no_more_are_struck_off_the_lists_of_those_who_read(these: Office) -> None:
+def test_processes_that_are_no_more_are_struck_off_the_lists_of_those_who_read(deployment: LinkedDeployment) -> None:
     """Else each start of a member or a post-processor would leave an entry for good."""
-    with these.these.store() as store, svm_with(these, lease_seconds=0.1):
-        for name, settings in (("svm", these.settings["svm"] | {"lease_seconds": 0.1}), ("postprocessor", {})):
+    with deployment.stack.store() as store, svm_with(deployment, lease_seconds=0.1):
+        for name, settings in (("svm", deployment.settings["svm"] | {"lease_seconds": 0.1}), ("postprocessor", {})):
             for _ in range(2):
-                these.these.stop(name)
-                these.these.start(name, **settings)
+                deployment.stack.stop(name)
+                deployment.stack.start(name, **settings)
         for stream, group in ((JOBS, "svm"), (ANSWERS, "post-processors")):
             wait_until(partial(reads_alone, store, stream, group))
 
@@ -142,5 +142,5 @@ def reads_alone(store: Redis, stream: str, group: str) -> bool:
     return len(store.xinfo_consumers(stream, group)) == 1
 
 
-def test_after_all_that_no_service_has_logged_an_error(these: Office) -> None:
-    no_error_is_logged(these)
+def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+    no_error_is_logged(deployment)

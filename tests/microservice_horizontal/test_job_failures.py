@@ -13,64 +13,65 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.support.horizontal_jobs import all_answered, has_answers, look, rows, submit
-from tests.support.horizontal_stack import (
-    SEVEN,
+from tests.support.horizontal.deployment import (
     Answer,
-    Office,
+    LinkedDeployment,
+    linked_deployment,
     no_error_is_logged,
-    office,
     slow_members,
     svm_with,
 )
+from tests.support.horizontal.jobs import all_answered, has_answers, look, rows, submit
+from tests.support.onnx_models import slow_pixels
 from tests.support.processes import wait_until
-from tests.support.service_process import MLP, SEVEN_PIXELS, is_ready, slow_pixels
+from tests.support.samples import MLP, SEVEN_JSON, SEVEN_PIXELS
+from tests.support.service_process import is_ready
 
 pytestmark = pytest.mark.full
 LONG = {"X-Request-Timeout-Ms": "20000"}
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_members(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
 def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of_that_job(
-    these: Office, tmp_path: Path
+    deployment: LinkedDeployment, tmp_path: Path
 ) -> None:
     """H8: though others share its batch."""
-    system = these.these
+    system = deployment.stack
     system.stop("mlp")
-    jobs = [submit(these.front) for _ in range(12)]
-    poisoned = submit(these.front, failing())
+    jobs = [submit(deployment.front) for _ in range(12)]
+    poisoned = submit(deployment.front, failing())
     system.start("mlp", mlp_model_uri=fails_on_ink_in_the_corner(tmp_path / "mlp.onnx"))
-    assert all(all_answered(these.front, job)["predictions"]["mlp"]["digit"] == 7 for job in jobs)
-    said = wait_until(lambda: answered(these, poisoned, "mlp"), 4)  # by the first process that tries it
+    assert all(all_answered(deployment.front, job)["predictions"]["mlp"]["digit"] == 7 for job in jobs)
+    said = wait_until(lambda: answered(deployment, poisoned, "mlp"), 4)  # by the first process that tries it
     system.stop("mlp")
-    these.start("mlp")
+    deployment.start("mlp")
     assert said.startswith(b'{"error":'), said
-    has_answers(these.front, poisoned, 2)
-    job = look(these.front, poisoned, wait=10)
+    has_answers(deployment.front, poisoned, 2)
+    job = look(deployment.front, poisoned, wait=10)
     assert (job["status"], job["prediction"]["digit"], job["predictions"].keys()) == ("done", 7, {"linear", "svm"})
     wait_until(lambda: is_ready(system.servers["mlp"]))
 
 
 @pytest.mark.parametrize("factor", [float("nan"), 2.0], ids=["NaN", "a sum of two"])
 def test_what_are_no_probabilities_is_an_error_of_that_member_and_the_job_is_read_by_the_others(
-    these: Office, tmp_path: Path, factor: float
+    deployment: LinkedDeployment, tmp_path: Path, factor: float
 ) -> None:
     """H8."""
-    system = these.these
+    system = deployment.stack
     system.stop("mlp")
     system.start("mlp", mlp_model_uri=gives_no_probabilities(tmp_path / "mlp.onnx", factor))
-    job = submit(these.front)
-    said = wait_until(lambda: answered(these, job, "mlp"))
+    job = submit(deployment.front)
+    said = wait_until(lambda: answered(deployment, job, "mlp"))
     system.stop("mlp")
-    these.start("mlp")
+    deployment.start("mlp")
     assert said.startswith(b'{"error":'), said
-    has_answers(these.front, job, 2)
-    closed = look(these.front, job, wait=10)
+    has_answers(deployment.front, job, 2)
+    closed = look(deployment.front, job, wait=10)
     assert (closed["status"], closed["prediction"]["digit"], closed["predictions"].keys()) == (
         "done",
         7,
@@ -79,20 +80,20 @@ def test_what_are_no_probabilities_is_an_error_of_that_member_and_the_job_is_rea
     wait_until(lambda: is_ready(system.servers["mlp"]))
 
 
-def test_a_job_may_take_longer_than_any_caller_may_wait(these: Office) -> None:
-    with svm_with(these, request_timeout_ms=300, max_request_timeout_ms=300):
-        job = submit(these.front, slow_pixels(0.8))
-        said = wait_until(lambda: answered(these, job, "svm"))
+def test_a_job_may_take_longer_than_any_caller_may_wait(deployment: LinkedDeployment) -> None:
+    with svm_with(deployment, request_timeout_ms=300, max_request_timeout_ms=300):
+        job = submit(deployment.front, slow_pixels(0.8))
+        said = wait_until(lambda: answered(deployment, job, "svm"))
     assert b'"digit":7' in said, said
 
 
-def test_a_job_for_which_one_process_had_no_time_is_left_to_the_next(these: Office) -> None:
+def test_a_job_for_which_one_process_had_no_time_is_left_to_the_next(deployment: LinkedDeployment) -> None:
     """No error stands for its answer: nothing is wrong with it."""
-    with svm_with(these, job_ttl_seconds=1, lease_seconds=60) as svm:
-        job = submit(these.front, slow_pixels(1.5))
+    with svm_with(deployment, job_ttl_seconds=1, lease_seconds=60) as svm:
+        job = submit(deployment.front, slow_pixels(1.5))
         wait_until(lambda: rows(svm) == 1)
-        assert answered(these, job, "svm") is None
-    assert all_answered(these.front, job)["predictions"]["svm"]["digit"] == 7
+        assert answered(deployment, job, "svm") is None
+    assert all_answered(deployment.front, job)["predictions"]["svm"]["digit"] == 7
 
 
 def failing() -> Answer:
@@ -100,9 +101,9 @@ def failing() -> Answer:
     return {"pixels": [2, *SEVEN_PIXELS[1:]]}
 
 
-def answered(these: Office, job: str, name: str) -> Any:
+def answered(deployment: LinkedDeployment, job: str, name: str) -> Any:
     """What a member has said of a job, as it is kept."""
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         return store.hget(f"microservice_horizontal:job:{job.rpartition('/')[2]}", f"answer:{name}")
 
 
@@ -139,19 +140,19 @@ def with_another_end(*nodes: onnx.NodeProto) -> onnx.ModelProto:
     return model
 
 
-def test_callers_of_predict_cost_no_job_its_answer(these: Office) -> None:
+def test_callers_of_predict_cost_no_job_its_answer(deployment: LinkedDeployment) -> None:
     """They fill the queue before the model: that passes, and is no fault of the job."""
-    svm = these.these.servers["svm"]
+    svm = deployment.stack.servers["svm"]
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(svm.read, slow_pixels(0.8), **LONG)
-        wait_until(lambda: svm.read(SEVEN, **{"X-Request-Timeout-Ms": "30"}).status_code == 504)
+        wait_until(lambda: svm.read(SEVEN_JSON, **{"X-Request-Timeout-Ms": "30"}).status_code == 504)
         second = threads.submit(svm.read, slow_pixels(0.3), **LONG)
         wait_until(lambda: svm.metric("queue_rows") == 1)
-        job = submit(these.front)
+        job = submit(deployment.front)
         assert [call.result().status_code for call in (first, second)] == [200, 200]
-    said = wait_until(lambda: answered(these, job, "svm"), 20)
+    said = wait_until(lambda: answered(deployment, job, "svm"), 20)
     assert b'"digit":7' in said, said
 
 
-def test_after_all_that_no_service_has_logged_an_error(these: Office) -> None:
-    no_error_is_logged(these)
+def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+    no_error_is_logged(deployment)

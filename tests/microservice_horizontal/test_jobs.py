@@ -12,36 +12,37 @@ import numpy as np
 import pytest
 
 from common.training.data import held_out
-from tests.support.horizontal_jobs import all_answered, events, look, rows, submit
-from tests.support.horizontal_stack import (
+from tests.support.horizontal.deployment import (
     RUN,
-    SEVEN,
     Answer,
-    Office,
+    LinkedDeployment,
     kept,
+    linked_deployment,
     missing,
     no_error_is_logged,
-    office,
     picture,
     slow_members,
 )
+from tests.support.horizontal.jobs import all_answered, events, look, rows, submit
+from tests.support.onnx_models import slow_pixels
 from tests.support.processes import free_port, wait_until
-from tests.support.service_process import Server, is_ready, slow_pixels
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server, is_ready
 from tests.support.stack import MEMBERS
 
 pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_members(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def hasty(these: Office) -> Iterator[Server]:
+def hasty(deployment: LinkedDeployment) -> Iterator[Server]:
     """A proxy whose jobs have a second."""
-    with these.another_proxy(job_deadline_seconds=1) as proxy:
+    with deployment.another_proxy(job_deadline_seconds=1) as proxy:
         yield proxy
 
 
@@ -53,14 +54,14 @@ def differ() -> tuple[Answer, Any]:
     return picture(scans[row]), (sure[row] + surer[row]) / 2
 
 
-def test_a_job_is_accepted_and_every_member_answers_it_once(these: Office) -> None:
+def test_a_job_is_accepted_and_every_member_answers_it_once(deployment: LinkedDeployment) -> None:
     """A picture, or one that is kept."""
-    system = these.these
+    system = deployment.stack
     before = {name: rows(system.servers[name]) for name in MEMBERS}
-    answer = these.front.client.post("/jobs", json=SEVEN)
+    answer = deployment.front.client.post("/jobs", json=SEVEN_JSON)
     assert (answer.status_code, answer.headers["retry-after"]) == (202, "1")
-    for job in (answer.headers["location"], submit(these.front, kept(these.front, SEVEN))):
-        closed, complete = look(these.front, job, wait=10), all_answered(these.front, job)
+    for job in (answer.headers["location"], submit(deployment.front, kept(deployment.front, SEVEN_JSON))):
+        closed, complete = look(deployment.front, job, wait=10), all_answered(deployment.front, job)
         assert (closed["status"], closed["prediction"]["digit"], closed["error"]) == ("done", 7, None)
         assert closed["prediction"]["model"]["name"] == "mean"
         assert {name: digit["digit"] for name, digit in complete["predictions"].items()} == dict.fromkeys(MEMBERS, 7)
@@ -68,27 +69,27 @@ def test_a_job_is_accepted_and_every_member_answers_it_once(these: Office) -> No
     assert {name: rows(system.servers[name]) - before[name] for name in MEMBERS} == dict.fromkeys(MEMBERS, 2)
 
 
-def test_each_answer_is_told_the_moment_it_is_there(these: Office) -> None:
+def test_each_answer_is_told_the_moment_it_is_there(deployment: LinkedDeployment) -> None:
     """H5: linear's long before the others'; with it the next action begins, while they are still at work."""
-    job = submit(these.front, slow_pixels(0.7))
+    job = submit(deployment.front, slow_pixels(0.7))
     began = monotonic()
-    linear, early, slow, *_, aggregate = told = list(events(these.front, job))
+    linear, early, slow, *_, aggregate = told = list(events(deployment.front, job))
     assert linear.data["model"]["name"] == "linear"
     assert (early.name, early.data["model"], early.data["digit"]) == ("early", "linear", 7)
     assert early.at - began < 0.6
     assert slow.at - linear.at > 0.4
     assert {event.name for event in told[2:-1]} == {"prediction"}
     assert (aggregate.name, aggregate.data["status"]) == ("aggregate", "done")
-    all_answered(these.front, job)
+    all_answered(deployment.front, job)
 
 
-def test_when_the_next_action_begins_and_how_many_must_agree_are_settings(these: Office) -> None:
+def test_when_the_next_action_begins_and_how_many_must_agree_are_settings(deployment: LinkedDeployment) -> None:
     """H5, H7."""
-    these.these.stop("postprocessor")
-    these.these.start("postprocessor", early_model="svm", quorum=3)
-    told = list(events(these.front, submit(these.front, slow_pixels(0.3))))
-    these.these.stop("postprocessor")
-    these.start("postprocessor")
+    deployment.stack.stop("postprocessor")
+    deployment.stack.start("postprocessor", early_model="svm", quorum=3)
+    told = list(events(deployment.front, submit(deployment.front, slow_pixels(0.3))))
+    deployment.stack.stop("postprocessor")
+    deployment.start("postprocessor")
     names = [event.name for event in told]
     assert sorted(names[:-1]) == ["early", *["prediction"] * 3]
     assert told[0].data["model"]["name"] == "linear"
@@ -97,18 +98,18 @@ def test_when_the_next_action_begins_and_how_many_must_agree_are_settings(these:
     assert (names[-1], told[-1].data["missing"]) == ("aggregate", [])
 
 
-def test_who_comes_to_listen_when_all_is_over_is_told_all(these: Office) -> None:
-    job = submit(these.front)
-    all_answered(these.front, job)
-    look(these.front, job, wait=10)
-    wait_until(lambda: look(these.front, job)["early"])
-    assert [event.name for event in events(these.front, job)] == [*["prediction"] * 3, "early", "aggregate"]
+def test_who_comes_to_listen_when_all_is_over_is_told_all(deployment: LinkedDeployment) -> None:
+    job = submit(deployment.front)
+    all_answered(deployment.front, job)
+    look(deployment.front, job, wait=10)
+    wait_until(lambda: look(deployment.front, job)["early"])
+    assert [event.name for event in events(deployment.front, job)] == [*["prediction"] * 3, "early", "aggregate"]
 
 
-def test_a_job_is_closed_at_its_deadline_with_what_there_is(these: Office, hasty: Server) -> None:
+def test_a_job_is_closed_at_its_deadline_with_what_there_is(deployment: LinkedDeployment, hasty: Server) -> None:
     """H7: the two who answered do not agree, and svm stands still; its late answer changes nothing."""
     body, mean = differ()
-    with these.hung("svm"):
+    with deployment.hung("svm"):
         began = monotonic()
         job = submit(hasty, body)
         told = list(events(hasty, job))
@@ -121,8 +122,8 @@ def test_a_job_is_closed_at_its_deadline_with_what_there_is(these: Office, hasty
     assert complete | {"predictions": None} == closed | {"predictions": None}
 
 
-def test_with_less_than_a_quorum_at_its_deadline_a_job_has_failed(these: Office, hasty: Server) -> None:
-    with these.hung("svm", "mlp"):
+def test_with_less_than_a_quorum_at_its_deadline_a_job_has_failed(deployment: LinkedDeployment, hasty: Server) -> None:
+    with deployment.hung("svm", "mlp"):
         job = submit(hasty)
         told = list(events(hasty, job))
     failed = told[-1].data
@@ -134,39 +135,39 @@ def test_with_less_than_a_quorum_at_its_deadline_a_job_has_failed(these: Office,
     assert complete | {"predictions": None} == failed | {"predictions": None}
 
 
-def test_what_came_while_a_member_was_down_two_processes_of_it_share(these: Office) -> None:
+def test_what_came_while_a_member_was_down_two_processes_of_it_share(deployment: LinkedDeployment) -> None:
     """H8: nobody waited for it; each job is read by one of the two, which begin at the same time."""
-    system, settings, count = these.these, these.settings["svm"] | {"lease_seconds": 10}, 30
+    system, settings, count = deployment.stack, deployment.settings["svm"] | {"lease_seconds": 10}, 30
     system.stop("svm")
-    jobs = [submit(these.front, slow_pixels(0.1)) for _ in range(count)]
-    closed = [look(these.front, job, wait=10) for job in jobs]
+    jobs = [submit(deployment.front, slow_pixels(0.1)) for _ in range(count)]
+    closed = [look(deployment.front, job, wait=10) for job in jobs]
     assert {(job["status"], job["prediction"]["digit"]) for job in closed} == {("done", 7)}
     assert all("svm" not in job["predictions"] and missing(job)["svm"] == "late" for job in closed)
-    with these.hung("redis"):
+    with deployment.hung("redis"):
         second = system.launch("svm", **settings | {"microservice_horizontal_svm_port": free_port()})
         first = system.launch("svm", **settings)
         wait_until(lambda: is_ready(first) and is_ready(second))
     for job in jobs:
-        assert all_answered(these.front, job)["predictions"]["svm"]["digit"] == 7
+        assert all_answered(deployment.front, job)["predictions"]["svm"]["digit"] == 7
     read = {name: rows(server) for name, server in (("first", first), ("second", second))}
     for server in (first, second):
         server.process.terminate()
         server.process.wait(20)
-    these.start("svm")
+    deployment.start("svm")
     wait_until(lambda: is_ready(system.servers["svm"]))
     print(read)
     assert sum(read.values()) == count
     assert min(read.values()) > 0
 
 
-def test_a_callers_trace_stands_in_what_each_member_logs_of_the_job(these: Office) -> None:
+def test_a_callers_trace_stands_in_what_each_member_logs_of_the_job(deployment: LinkedDeployment) -> None:
     trace = uuid4().hex
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    answer = these.front.client.post("/jobs", json=SEVEN, headers=headers)
+    answer = deployment.front.client.post("/jobs", json=SEVEN_JSON, headers=headers)
     for name in MEMBERS:
-        (line,) = these.these.servers[name].logged(message=f"job {answer.json()['job_id']}: answered")
+        (line,) = deployment.stack.servers[name].logged(message=f"job {answer.json()['job_id']}: answered")
         assert line["trace_id"] == trace
 
 
-def test_after_all_that_no_service_has_logged_an_error(these: Office) -> None:
-    no_error_is_logged(these)
+def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+    no_error_is_logged(deployment)

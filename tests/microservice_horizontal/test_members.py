@@ -17,7 +17,7 @@ from microservice_horizontal.voting import Verdict, Votes, majority, mean, weigh
 from tests.support.patterns import copied, free_ports, started
 from tests.support.processes import ROOT, free_port, wait_until
 from tests.support.readmes import rows
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.samples import SEVEN_PIXELS
 
 PATTERN = "microservice_horizontal"
 README = ROOT / PATTERN / "README.md"

@@ -8,29 +8,29 @@ import pytest
 from redis.asyncio import Redis
 
 from microservice_horizontal.jobs.stream import JobStream
-from tests.support.failing_action import ALWAYS, ONCE
-from tests.support.horizontal_jobs import all_answered, has_answers, look, submit
-from tests.support.horizontal_stack import Office, office, picture, unanimous
+from tests.support.horizontal.deployment import LinkedDeployment, linked_deployment, picture, unanimous
+from tests.support.horizontal.failing_action import ALWAYS, ONCE
+from tests.support.horizontal.jobs import all_answered, has_answers, look, submit
 from tests.support.processes import wait_until
 from tests.support.redis_servers import RedisServer
 from tests.support.service_process import Server, starting
 
 pytestmark = pytest.mark.full
 POST_PROCESSOR = "microservice_horizontal.postprocessor:create_app"
-FAILING = "tests.support.failing_action:create_app"
+FAILING = "tests.support.horizontal.failing_action:create_app"
 DEADLINE_SECONDS = 6.0
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[Office]:
-    with office() as these:
-        yield these
+def deployment() -> Iterator[LinkedDeployment]:
+    with linked_deployment() as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def hasty(these: Office) -> Iterator[Server]:
+def hasty(deployment: LinkedDeployment) -> Iterator[Server]:
     """A proxy whose jobs have a few seconds."""
-    with these.another_proxy(job_deadline_seconds=DEADLINE_SECONDS) as proxy:
+    with deployment.another_proxy(job_deadline_seconds=DEADLINE_SECONDS) as proxy:
         yield proxy
 
 
@@ -40,26 +40,28 @@ def scan_of(digit: int) -> dict[str, list[float]]:
     return picture(scans[labels == digit][0])
 
 
-def test_it_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(these: Office, hasty: Server) -> None:
+def test_it_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(
+    deployment: LinkedDeployment, hasty: Server
+) -> None:
     """Of so many that the post-processor comes to the deadlines before it has heard all answers."""
-    these.these.stop("postprocessor")
+    deployment.stack.stop("postprocessor")
     jobs = [submit(hasty, scan_of(7)) for _ in range(120)]
     for job in jobs:
         has_answers(hasty, job, 3)
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         over = float(store.zrange("microservice_horizontal:deadlines", -1, -1, withscores=True)[0][1])
         wait_until(lambda: float(store.time()[0]) > over)
-    these.start("postprocessor")
+    deployment.start("postprocessor")
     closed = [look(hasty, job, wait=10) for job in jobs]
     assert {(job["status"], job["prediction"]["digit"], job["early"]["digit"]) for job in closed} == {("done", 7, 7)}
 
 
 def test_one_that_fails_is_tried_again_until_the_deadline_and_holds_up_no_other_job(
-    these: Office, hasty: Server
+    deployment: LinkedDeployment, hasty: Server
 ) -> None:
     """What it raises is no fault of Redis, and the log says whose it is."""
-    these.these.stop("postprocessor")
-    failing = these.these.start("postprocessor", app=FAILING)
+    deployment.stack.stop("postprocessor")
+    failing = deployment.stack.start("postprocessor", app=FAILING)
     began = monotonic()
     always, once = submit(hasty, scan_of(ALWAYS)), submit(hasty, scan_of(ONCE))
     others = [submit(hasty, scan_of(7)) for _ in range(20)]
@@ -72,11 +74,11 @@ def test_one_that_fails_is_tried_again_until_the_deadline_and_holds_up_no_other_
     assert DEADLINE_SECONDS - 0.2 < monotonic() - began < DEADLINE_SECONDS + 2
     assert (never["status"], never["prediction"]["digit"], never["early"]) == ("done", ALWAYS, None)
     all_answered(hasty, always)
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         wait_until(lambda: store.xlen("microservice_horizontal:answers") == 0)
         wait_until(lambda: store.xlen("microservice_horizontal:jobs") == 0)
-    these.these.stop("postprocessor")
-    these.start("postprocessor")
+    deployment.stack.stop("postprocessor")
+    deployment.start("postprocessor")
     errors = [line for line in failing.log_lines() if line["level"] == "ERROR"]
     of_jobs = {f"job {job.rpartition('/')[2]}: the next action failed" for job in (always, once)}
     assert {line["message"] for line in errors} == of_jobs

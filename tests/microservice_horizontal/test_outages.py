@@ -15,21 +15,21 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.support.fault_proxy import PASS, SWALLOW, Link
-from tests.support.horizontal_jobs import all_answered, look, submit
-from tests.support.horizontal_stack import (
-    SEVEN,
+from tests.support.horizontal.deployment import (
     SLACK_SECONDS,
     Answer,
-    Office,
+    LinkedDeployment,
     all_vote,
     ask,
+    linked_deployment,
     missing,
-    office,
     picture,
     unanimous,
 )
+from tests.support.horizontal.jobs import all_answered, look, submit
+from tests.support.http.fault_proxy import PASS, SWALLOW, Link
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server, is_ready
 from tests.support.stack import MEMBERS
 
@@ -40,10 +40,10 @@ PROXY = "microservice_horizontal"
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[Office]:
+def deployment() -> Iterator[LinkedDeployment]:
     members: dict[str, dict[str, object]] = {name: {"lease_seconds": 1} for name in MEMBERS}
-    with office(members, job_deadline_seconds=60) as these:
-        yield these
+    with linked_deployment(members, job_deadline_seconds=60) as deployment:
+        yield deployment
 
 
 class Accepted(NamedTuple):
@@ -81,7 +81,7 @@ def asks_for_ever(client: httpx.Client, path: str, body: object = None) -> Any:
 
 
 def test_whoever_is_killed_at_whatever_moment_every_accepted_job_is_closed_once_with_the_right_digit(
-    these: Office,
+    deployment: LinkedDeployment,
 ) -> None:
     """Members, post-processor, proxy and Redis, one after another and again, while jobs come in."""
     seed = random.randrange(10_000)
@@ -106,151 +106,151 @@ def test_whoever_is_killed_at_whatever_moment_every_accepted_job_is_closed_once_
             assert closed_as(seen.setdefault(job, found)) == closed_as(found)
 
     killed: list[str] = []
-    with httpx.Client(base_url=these.front.url, timeout=3) as client, ThreadPoolExecutor(1) as threads:
+    with httpx.Client(base_url=deployment.front.url, timeout=3) as client, ThreadPoolExecutor(1) as threads:
         sending = threads.submit(send)
         end = time.monotonic() + KILL_SECONDS
         while time.monotonic() < end:
             name = rng.choice(["redis", "postprocessor", PROXY, *MEMBERS])
             time.sleep(rng.uniform(0, 0.5))
-            these.kill(name)
+            deployment.kill(name)
             killed.append(name)
             time.sleep(rng.uniform(0, 0.5))
-            these.start(name)
+            deployment.start(name)
             if name != "redis" and rng.random() < 0.5:
-                wait_until(partial(is_ready, these.these.servers[name]))
+                wait_until(partial(is_ready, deployment.stack.servers[name]))
         over.set()
         accepted = sending.result()
     print(f"killed: {', '.join(killed)}")
-    wait_until(lambda: all(is_ready(server) for name, server in these.these.servers.items() if name != "redis"))
+    wait_until(lambda: all(is_ready(server) for name, server in deployment.stack.servers.items() if name != "redis"))
     for job, digit in accepted:
-        found = look(these.front, job, wait=20)
+        found = look(deployment.front, job, wait=20)
         assert (found["status"], found["prediction"]["digit"]) == ("done", digit), found
         assert early_as_it_should(found), found
         assert closed_as(seen.get(job, found)) == closed_as(found)
-        complete = all_answered(these.front, job)
+        complete = all_answered(deployment.front, job)
         assert closed_as(complete) == closed_as(found)
         assert {one["digit"] for one in complete["predictions"].values()} == {digit}
     assert len({job for job, _ in accepted}) == JOBS
-    nothing_is_open(these)
+    nothing_is_open(deployment)
 
 
-def nothing_is_open(these: Office) -> None:
+def nothing_is_open(deployment: LinkedDeployment) -> None:
     """No job, and no entry that somebody would still have to read (but of jobs whose acceptance was never told)."""
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         wait_until(lambda: store.zcard(f"{PROXY}:deadlines") == 0)
         wait_until(lambda: store.xlen(f"{PROXY}:jobs") == store.xlen(f"{PROXY}:answers") == 0)
 
 
 @pytest.mark.parametrize("name", ["redis", PROXY])
-def test_what_was_accepted_before_a_kill_is_done_after_it(these: Office, name: str) -> None:
+def test_what_was_accepted_before_a_kill_is_done_after_it(deployment: LinkedDeployment, name: str) -> None:
     """Nobody reads while the jobs come in, so all of them are open when it happens."""
     scans, labels = (part[:20] for part in unanimous())
-    with these.hung(*MEMBERS):
-        jobs = [submit(these.front, picture(scan)) for scan in scans]
-        these.kill(name)
-    these.these.start(name, **these.settings.get(name, {}))
-    found = [look(these.front, job, wait=20) for job in jobs]
+    with deployment.hung(*MEMBERS):
+        jobs = [submit(deployment.front, picture(scan)) for scan in scans]
+        deployment.kill(name)
+    deployment.stack.start(name, **deployment.settings.get(name, {}))
+    found = [look(deployment.front, job, wait=20) for job in jobs]
     assert [(job["status"], job["prediction"]["digit"]) for job in found] == [("done", label) for label in labels]
     assert all(map(early_as_it_should, found))
     for job in jobs:
-        all_answered(these.front, job)
-    nothing_is_open(these)
+        all_answered(deployment.front, job)
+    nothing_is_open(deployment)
 
 
 # Redis is away
 
 
 @contextmanager
-def without_redis(these: Office, kind: str) -> Iterator[None]:
+def without_redis(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
     """Nobody listens, or whoever does never answers; afterwards it has the data that it had."""
     if kind == "hung":
-        with these.hung("redis"):
+        with deployment.hung("redis"):
             yield
         return
-    these.kill("redis")
+    deployment.kill("redis")
     try:
         yield
     finally:
-        these.these.start("redis")
+        deployment.stack.start("redis")
 
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
 def test_without_redis_pictures_are_read_and_jobs_refused_in_time_and_all_is_well_afterwards(
-    these: Office, kind: str
+    deployment: LinkedDeployment, kind: str
 ) -> None:
-    job = submit(these.front)
-    all_answered(these.front, job)
-    before = look(these.front, job, wait=10)
-    with without_redis(these, kind):
+    job = submit(deployment.front)
+    all_answered(deployment.front, job)
+    before = look(deployment.front, job, wait=10)
+    with without_redis(deployment, kind):
         for _ in range(3):
-            assert ask(these.front, deadline_ms=500).json()["missing"] == []
+            assert ask(deployment.front, deadline_ms=500).json()["missing"] == []
             for method, path in (("POST", "/jobs"), ("POST", "/images"), ("GET", job), ("GET", f"{job}/events")):
-                answer, seconds = within(these.front, method, path)
+                answer, seconds = within(deployment.front, method, path)
                 assert seconds < 0.5 + SLACK_SECONDS, path
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1"), path
                 assert answer.headers["content-type"] == "application/problem+json"
-        assert these.front.get("/health/ready").status_code == 200
-    wait_until(lambda: within(these.front, "POST", "/jobs")[0].status_code == 202, 10)
-    assert closed_as(look(these.front, job)) == closed_as(before)
-    assert all_answered(these.front, submit(these.front))["status"] in ("running", "done")
+        assert deployment.front.get("/health/ready").status_code == 200
+    wait_until(lambda: within(deployment.front, "POST", "/jobs")[0].status_code == 202, 10)
+    assert closed_as(look(deployment.front, job)) == closed_as(before)
+    assert all_answered(deployment.front, submit(deployment.front))["status"] in ("running", "done")
 
 
 def within(proxy: Server, method: str, path: str) -> tuple[httpx.Response, float]:
     """An answer for which there is half a second, and how long it took."""
     began = time.monotonic()
-    body = SEVEN if method == "POST" else None
+    body = SEVEN_JSON if method == "POST" else None
     answer = proxy.client.request(method, path, json=body, headers={"X-Request-Timeout-Ms": "500"})
     return answer, time.monotonic() - began
 
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
 def test_who_waits_for_a_job_while_redis_goes_away_gets_it_as_it_was_and_is_no_failure(
-    these: Office, kind: str
+    deployment: LinkedDeployment, kind: str
 ) -> None:
     """Once the wait is over; a stream of events goes on, to its end when Redis is back."""
     with ThreadPoolExecutor(2) as threads:
-        with these.hung(*MEMBERS):
-            job = submit(these.front)
-            wait = threads.submit(httpx.get, f"{these.front.url}{job}?wait=2", timeout=8)
-            stream = threads.submit(httpx.get, f"{these.front.url}{job}/events", timeout=30)
+        with deployment.hung(*MEMBERS):
+            job = submit(deployment.front)
+            wait = threads.submit(httpx.get, f"{deployment.front.url}{job}?wait=2", timeout=8)
+            stream = threads.submit(httpx.get, f"{deployment.front.url}{job}/events", timeout=30)
             time.sleep(0.3)
-            with without_redis(these, kind):
+            with without_redis(deployment, kind):
                 answer = wait.result()
         told = stream.result().text
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
     assert told.count("event: aggregate") == 1
-    assert look_again(these, job)["status"] == "done"
-    lines = these.front.log_lines()
+    assert look_again(deployment, job)["status"] == "done"
+    lines = deployment.front.log_lines()
     assert [line for line in lines if line["level"] == "ERROR" or line.get("status") == 500] == []
 
 
-def look_again(these: Office, job: str) -> Any:
+def look_again(deployment: LinkedDeployment, job: str) -> Any:
     """The job once it is closed, however often one must ask."""
 
     def closed() -> Any:
-        found = asks_for_ever(these.front.client, job).json()
+        found = asks_for_ever(deployment.front.client, job).json()
         return found if found["finished_at"] else None
 
     return wait_until(closed)
 
 
 @pytest.mark.parametrize("name", ["mlp", "postprocessor"])
-def test_a_connection_to_redis_that_fell_silent_is_given_up(these: Office, name: str) -> None:
+def test_a_connection_to_redis_that_fell_silent_is_given_up(deployment: LinkedDeployment, name: str) -> None:
     """Half-open, as after a power cut: nothing ever comes on it, not even its end."""
-    with Link(these.these.port("redis")).running() as link:
-        these.these.stop(name)
-        server = these.these.launch(name, redis_url=f"redis://127.0.0.1:{link.port}/0")
+    with Link(deployment.stack.port("redis")).running() as link:
+        deployment.stack.stop(name)
+        server = deployment.stack.launch(name, redis_url=f"redis://127.0.0.1:{link.port}/0")
         wait_until(partial(is_ready, server))
         try:
-            assert all_answered(these.front, submit(these.front))
+            assert all_answered(deployment.front, submit(deployment.front))
             link.set(SWALLOW)
             wait_until(lambda: link.has_silenced)
             link.set(PASS)
-            job = submit(these.front)
-            all_answered(these.front, job)
-            assert look(these.front, job, wait=10)["status"] == "done"
+            job = submit(deployment.front)
+            all_answered(deployment.front, job)
+            assert look(deployment.front, job, wait=10)["status"] == "done"
         finally:
-            these.kill(name)
-            these.start(name)
-            wait_until(partial(is_ready, these.these.servers[name]))
-    all_vote(these.front)
+            deployment.kill(name)
+            deployment.start(name)
+            wait_until(partial(is_ready, deployment.stack.servers[name]))
+    all_vote(deployment.front)

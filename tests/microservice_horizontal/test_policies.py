@@ -14,12 +14,22 @@ import httpx
 import pytest
 
 from microservice_horizontal.settings import Policy
-from tests.support import fault_proxy as faults
-from tests.support.fault_proxy import REFUSE, SWALLOW, Fault, probabilities
-from tests.support.horizontal_stack import SEVEN, Office, all_vote, ask, missing, office, slow_svm, spent_ms
+from tests.support.horizontal.deployment import (
+    LinkedDeployment,
+    all_vote,
+    ask,
+    linked_deployment,
+    missing,
+    slow_svm,
+    spent_ms,
+)
+from tests.support.http import fault_proxy as faults
+from tests.support.http.fault_proxy import REFUSE, SWALLOW, Fault, probabilities
+from tests.support.http.raw_http import raw_post
+from tests.support.onnx_models import slow_pixels
 from tests.support.processes import wait_until
-from tests.support.raw_http import raw_post
-from tests.support.service_process import Server, slow_pixels
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server
 from tests.support.stack import MEMBERS
 
 pytestmark = pytest.mark.full
@@ -41,17 +51,17 @@ STATUS = {"hung": 504, "dead": 503, "rubbish": 502}
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_svm(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
 @pytest.fixture(scope="module")
-def proxies(these: Office) -> Iterator[dict[str, Server]]:
+def proxies(deployment: LinkedDeployment) -> Iterator[dict[str, Server]]:
     """By their POLICY."""
-    with ExitStack() as stack:
+    with ExitStack() as exit_stack:
         yield {
-            policy: stack.enter_context(these.another_proxy(policy=policy, breaker_open_seconds=0.3))
+            policy: exit_stack.enter_context(deployment.another_proxy(policy=policy, breaker_open_seconds=0.3))
             for policy in POLICIES
         }
 
@@ -59,11 +69,11 @@ def proxies(these: Office) -> Iterator[dict[str, Server]]:
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(("way", "kind"), [*(("query", kind) for kind in KINDS), ("setting", "hung")])
 def test_one_member_fails_and_the_answer_is_what_the_policy_says(
-    these: Office, proxies: dict[str, Server], policy: str, kind: str, way: str
+    deployment: LinkedDeployment, proxies: dict[str, Server], policy: str, kind: str, way: str
 ) -> None:
-    proxy, query = (proxies[policy], {}) if way == "setting" else (these.front, {"policy": policy})
-    with these.during(KINDS[kind], "mlp", proxy=proxy):
-        answer = ask(proxy, SEVEN, 5_000 if kind == "slow" else DEADLINE_MS, **query)
+    proxy, query = (proxies[policy], {}) if way == "setting" else (deployment.front, {"policy": policy})
+    with deployment.during(KINDS[kind], "mlp", proxy=proxy):
+        answer = ask(proxy, SEVEN_JSON, 5_000 if kind == "slow" else DEADLINE_MS, **query)
     if policy == "wait" and kind in STATUS:
         names_mlp(answer, STATUS[kind], REASONS[kind])
         return
@@ -95,91 +105,95 @@ def names_mlp(answer: httpx.Response, status: int, reason: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hung", "dead", "rubbish"])
-def test_under_the_quorum_the_answer_is_a_503_that_says_when_to_come_back(these: Office, kind: str) -> None:
-    with these.during(KINDS[kind], "mlp"):
-        answer = ask(these.front, SEVEN, DEADLINE_MS, quorum=3)
+def test_under_the_quorum_the_answer_is_a_503_that_says_when_to_come_back(
+    deployment: LinkedDeployment, kind: str
+) -> None:
+    with deployment.during(KINDS[kind], "mlp"):
+        answer = ask(deployment.front, SEVEN_JSON, DEADLINE_MS, quorum=3)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert f"2 of 3 models answered, expected at least 3: mlp: {REASONS[kind]}" in answer.json()["detail"]
 
 
-def test_the_quorum_is_a_setting_too(these: Office) -> None:
-    with these.another_proxy(quorum=3) as proxy, these.during(REFUSE, "mlp", proxy=proxy):
+def test_the_quorum_is_a_setting_too(deployment: LinkedDeployment) -> None:
+    with deployment.another_proxy(quorum=3) as proxy, deployment.during(REFUSE, "mlp", proxy=proxy):
         assert ask(proxy).status_code == 503
         assert missing(ask(proxy, quorum=2).json()) == {"mlp": "refused"}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_with_all_members_hung_every_policy_ends_by_the_deadline(these: Office, policy: str) -> None:
-    with these.during(SWALLOW, *MEMBERS):
-        answer = ask(these.front, SEVEN, 300, policy=policy)
+def test_with_all_members_hung_every_policy_ends_by_the_deadline(deployment: LinkedDeployment, policy: str) -> None:
+    with deployment.during(SWALLOW, *MEMBERS):
+        answer = ask(deployment.front, SEVEN_JSON, 300, policy=policy)
         assert answer.status_code == (504 if policy == "wait" else 503)
         if policy != "wait":
             assert all(f"{name}: timeout" in answer.json()["detail"] for name in MEMBERS)
 
 
-def test_who_failed_again_and_again_is_not_asked_for_a_while_and_the_answer_says_so(these: Office) -> None:
-    with these.another_proxy(breaker_failures=3, breaker_open_seconds=0.5) as proxy:
-        with these.during(SWALLOW, "mlp", proxy=proxy):
-            reasons = [missing(ask(proxy, SEVEN, 400).json())["mlp"] for _ in range(4)]
+def test_who_failed_again_and_again_is_not_asked_for_a_while_and_the_answer_says_so(
+    deployment: LinkedDeployment,
+) -> None:
+    with deployment.another_proxy(breaker_failures=3, breaker_open_seconds=0.5) as proxy:
+        with deployment.during(SWALLOW, "mlp", proxy=proxy):
+            reasons = [missing(ask(proxy, SEVEN_JSON, 400).json())["mlp"] for _ in range(4)]
             assert reasons == ["timeout"] * 3 + ["breaker open"]
-            answer = ask(proxy, SEVEN, 400, policy="wait")
+            answer = ask(proxy, SEVEN_JSON, 400, policy="wait")
             names_mlp(answer, 503, "breaker open")
         assert ask(proxy).json()["missing"] == []
 
 
-def test_a_model_asked_alone_fails_alone(these: Office) -> None:
+def test_a_model_asked_alone_fails_alone(deployment: LinkedDeployment) -> None:
     """H8."""
-    with these.during(SWALLOW, "mlp"):
-        names_mlp(ask(these.front, SEVEN, 300, path="/predict/mlp"), 504, "timeout")
+    with deployment.during(SWALLOW, "mlp"):
+        names_mlp(ask(deployment.front, SEVEN_JSON, 300, path="/predict/mlp"), 504, "timeout")
         for name in sorted(OTHERS):
-            assert ask(these.front, SEVEN, 300, path=f"/predict/{name}").json()["digit"] == 7
+            assert ask(deployment.front, SEVEN_JSON, 300, path=f"/predict/{name}").json()["digit"] == 7
 
 
-def test_a_quorum_is_of_those_who_agree(these: Office) -> None:
+def test_a_quorum_is_of_those_who_agree(deployment: LinkedDeployment) -> None:
     """One says another digit, and at once: the two who agree are awaited."""
-    with these.during(NINE, "mlp"):
-        these.links["linear"].set(Fault(delay_seconds=0.1))
-        these.links["svm"].set(Fault(delay_seconds=0.1))
+    with deployment.during(NINE, "mlp"):
+        deployment.links["linear"].set(Fault(delay_seconds=0.1))
+        deployment.links["svm"].set(Fault(delay_seconds=0.1))
         try:
-            answer = ask(these.front, policy="quorum").json()
-            majority = ask(these.front, policy="quorum", aggregation="majority").json()
+            answer = ask(deployment.front, policy="quorum").json()
+            majority = ask(deployment.front, policy="quorum", aggregation="majority").json()
         finally:
-            these.links["linear"].set(faults.PASS)
-            these.links["svm"].set(faults.PASS)
+            deployment.links["linear"].set(faults.PASS)
+            deployment.links["svm"].set(faults.PASS)
     assert {name: digit["digit"] for name, digit in answer["predictions"].items()} == {"linear": 7, "svm": 7, "mlp": 9}
     assert majority["digit"] == 7
     assert (majority["probabilities"][7], majority["probabilities"][9]) == pytest.approx((2 / 3, 1 / 3), abs=1e-5)
 
 
-def test_if_no_so_many_agree_all_are_heard(these: Office) -> None:
-    with these.during(NINE, "mlp"):
-        answer = ask(these.front, policy="quorum", quorum=3)
+def test_if_no_so_many_agree_all_are_heard(deployment: LinkedDeployment) -> None:
+    with deployment.during(NINE, "mlp"):
+        answer = ask(deployment.front, policy="quorum", quorum=3)
     assert (answer.status_code, answer.json()["missing"]) == (200, [])
 
 
-def test_a_slow_member_is_waited_for_no_longer_than_the_deadline(these: Office) -> None:
+def test_a_slow_member_is_waited_for_no_longer_than_the_deadline(deployment: LinkedDeployment) -> None:
     """H3: however long that is; each caller says."""
     for deadline_ms, absent in ((300, {"svm": "timeout"}), (5_000, {})):
-        assert missing(ask(these.front, slow_pixels(0.5), deadline_ms).json()) == absent
-        wait_until(lambda: ask(these.front, policy="wait").status_code == 200)
+        assert missing(ask(deployment.front, slow_pixels(0.5), deadline_ms).json()) == absent
+        wait_until(lambda: ask(deployment.front, policy="wait").status_code == 200)
 
 
 @pytest.mark.parametrize("hung", [("mlp",), ("svm", "mlp")], ids=["one", "two"])
 def test_as_many_callers_as_the_proxy_takes_get_the_others_votes_while_members_hang(
-    these: Office, hung: tuple[str, ...]
+    deployment: LinkedDeployment, hung: tuple[str, ...]
 ) -> None:
     """The calls that hang take nothing from the others: no connection is waited for."""
     at_once = 24
     with (
-        these.another_proxy(max_concurrent_requests=at_once, breaker_failures=10_000, quorum=1) as proxy,
+        deployment.another_proxy(max_concurrent_requests=at_once, breaker_failures=10_000, quorum=1) as proxy,
         httpx.Client(base_url=proxy.url, timeout=10, limits=httpx.Limits(max_connections=at_once)) as client,
         ThreadPoolExecutor(at_once) as threads,
     ):
 
         def call(_: int) -> Any:
-            return client.post("/predict", json=SEVEN, headers={"X-Request-Timeout-Ms": "2000"})
+            return client.post("/predict", json=SEVEN_JSON, headers={"X-Request-Timeout-Ms": "2000"})
 
-        with these.during(SWALLOW, *hung, proxy=proxy):
+        with deployment.during(SWALLOW, *hung, proxy=proxy):
             answers = list(threads.map(call, range(at_once)))
     assert [answer.status_code for answer in answers] == [200] * at_once, {answer.text for answer in answers}
     assert all(missing(answer.json()) == dict.fromkeys(hung, "timeout") for answer in answers)
@@ -190,50 +204,52 @@ def test_as_many_callers_as_the_proxy_takes_get_the_others_votes_while_members_h
 
 
 @contextmanager
-def svm_busy(these: Office) -> Iterator[None]:
+def svm_busy(deployment: LinkedDeployment) -> Iterator[None]:
     """svm looks at a picture as long as the block (and a second), so that others wait in its queue."""
-    svm = these.these.servers["svm"]
+    svm = deployment.stack.servers["svm"]
     with ThreadPoolExecutor(1) as thread:
         seconds = 1.2
         busy = thread.submit(svm.read, slow_pixels(seconds), **LONG)
-        wait_until(lambda: svm.read(SEVEN, **{"X-Request-Timeout-Ms": "30"}).status_code == 504)
+        wait_until(lambda: svm.read(SEVEN_JSON, **{"X-Request-Timeout-Ms": "30"}).status_code == 504)
         yield
         assert busy.result().json()["digit"] == 7
 
 
-def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(these: Office) -> None:
-    svm, trace = these.these.servers["svm"], uuid4().hex
-    left = these.front.metric("backend_calls_total", backend="svm", outcome="abandoned")
-    with svm_busy(these):
-        question = raw_post("/predict", SEVEN, **LONG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(deployment: LinkedDeployment) -> None:
+    svm, trace = deployment.stack.servers["svm"], uuid4().hex
+    left = deployment.front.metric("backend_calls_total", backend="svm", outcome="abandoned")
+    with svm_busy(deployment):
+        question = raw_post("/predict", SEVEN_JSON, **LONG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
         question = question.replace(b"/predict", b"/predict")
-        with socket.create_connection(("127.0.0.1", these.front.port)) as connection:
+        with socket.create_connection(("127.0.0.1", deployment.front.port)) as connection:
             connection.sendall(question)
             wait_until(lambda: svm.metric("queue_rows") >= 1)
-        (line,) = these.front.logged(trace_id=trace)
+        (line,) = deployment.front.logged(trace_id=trace)
         assert line["status"] == 499
         (line,) = svm.logged(trace_id=trace)
         assert line["status"] == 499
-    all_vote(these.front)
-    assert these.front.metric("backend_calls_total", backend="svm", outcome="abandoned") == left + 1
+    all_vote(deployment.front)
+    assert deployment.front.metric("backend_calls_total", backend="svm", outcome="abandoned") == left + 1
 
 
 @pytest.mark.parametrize("policy", ["quorum", "first"])
-def test_who_is_not_awaited_is_not_left_to_work(these: Office, policy: str) -> None:
-    svm, trace = these.these.servers["svm"], uuid4().hex
-    with svm_busy(these):
-        answer = these.front.client.post(
+def test_who_is_not_awaited_is_not_left_to_work(deployment: LinkedDeployment, policy: str) -> None:
+    svm, trace = deployment.stack.servers["svm"], uuid4().hex
+    with svm_busy(deployment):
+        answer = deployment.front.client.post(
             "/predict",
             params={"policy": policy},
-            json=SEVEN,
+            json=SEVEN_JSON,
             headers=LONG | {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
         )
         assert missing(answer.json())["svm"] == "not awaited"
         (line,) = svm.logged(trace_id=trace)
         assert line["status"] == 499
-    all_vote(these.front)
+    all_vote(deployment.front)
 
 
-def test_after_all_that_no_service_has_logged_an_error(these: Office, proxies: dict[str, Server]) -> None:
-    for server in (these.front, *proxies.values(), *[these.these.servers[name] for name in MEMBERS]):
+def test_after_all_that_no_service_has_logged_an_error(
+    deployment: LinkedDeployment, proxies: dict[str, Server]
+) -> None:
+    for server in (deployment.front, *proxies.values(), *[deployment.stack.servers[name] for name in MEMBERS]):
         assert [line for line in server.log_lines() if line["level"] == "ERROR" or line.get("status") == 500] == []

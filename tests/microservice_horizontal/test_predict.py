@@ -12,41 +12,41 @@ import numpy as np
 import pytest
 
 from common.training.data import held_out
-from tests.support.fault_proxy import SWALLOW, Fault
-from tests.support.horizontal_jobs import all_answered, events, look, submit
-from tests.support.horizontal_stack import (
+from tests.support.horizontal.deployment import (
     RUN,
-    SEVEN,
-    Office,
+    LinkedDeployment,
     all_vote,
     ask,
     kept,
+    linked_deployment,
     missing,
-    office,
     picture,
     slow_svm,
     spent_ms,
     unanimous,
 )
+from tests.support.horizontal.jobs import all_answered, events, look, submit
+from tests.support.http.fault_proxy import SWALLOW, Fault
+from tests.support.onnx_models import slow_pixels
 from tests.support.processes import wait_until
-from tests.support.service_process import SAMPLES, slow_pixels
+from tests.support.samples import SAMPLES, SEVEN_JSON
 from tests.support.stack import MEMBERS
 
 full = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def these(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    with office(slow_svm(tmp_path_factory.mktemp("slow"))) as these:
-        yield these
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
+    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
+        yield deployment
 
 
 # One request
 
 
-def test_the_answer_is_the_digit_the_votes_and_who_is_missing(these: Office) -> None:
+def test_the_answer_is_the_digit_the_votes_and_who_is_missing(deployment: LinkedDeployment) -> None:
     """H1, H2."""
-    answer = ask(these.front).json()
+    answer = ask(deployment.front).json()
     assert answer.keys() == {"digit", "confidence", "probabilities", "model", "predictions", "missing"}
     assert (answer["digit"], answer["missing"], answer["model"]["name"]) == (7, [], "mean")
     assert answer["confidence"] == max(answer["probabilities"]) == answer["probabilities"][7]
@@ -57,30 +57,30 @@ def test_the_answer_is_the_digit_the_votes_and_who_is_missing(these: Office) -> 
     np.testing.assert_allclose(answer["probabilities"], np.mean(votes, axis=0), atol=2e-6)
 
 
-def test_a_png_is_read_as_well(these: Office) -> None:
-    assert these.front.read((SAMPLES / "two.png").read_bytes()).json()["digit"] == 2
+def test_a_png_is_read_as_well(deployment: LinkedDeployment) -> None:
+    assert deployment.front.read((SAMPLES / "two.png").read_bytes()).json()["digit"] == 2
 
 
-def test_all_members_are_asked_at_the_same_time(these: Office) -> None:
+def test_all_members_are_asked_at_the_same_time(deployment: LinkedDeployment) -> None:
     """H1: each answer takes 0.3 s on its way; the whole takes less than two of them."""
-    with these.during(Fault(delay_seconds=0.15), *MEMBERS):
+    with deployment.during(Fault(delay_seconds=0.15), *MEMBERS):
         began = monotonic()
-        answer = ask(these.front)
+        answer = ask(deployment.front)
         assert monotonic() - began < 0.6
     assert all(300 < spent_ms(answer)[name] < 600 for name in (*MEMBERS, "total"))
     assert not answer.json()["missing"]
 
 
-def test_one_models_answer_alone_is_its_own(these: Office) -> None:
+def test_one_models_answer_alone_is_its_own(deployment: LinkedDeployment) -> None:
     """H2."""
-    together = ask(these.front).json()["predictions"]
+    together = ask(deployment.front).json()["predictions"]
     for name in MEMBERS:
-        alone = ask(these.front, path=f"/predict/{name}").json()
-        assert alone == these.these.servers[name].read(SEVEN).json() == together[name]
+        alone = ask(deployment.front, path=f"/predict/{name}").json()
+        assert alone == deployment.stack.servers[name].read(SEVEN_JSON).json() == together[name]
 
 
-def test_a_model_that_there_is_not_is_a_404_that_names_those_that_there_are(these: Office) -> None:
-    answer = ask(these.front, path="/predict/specialist")
+def test_a_model_that_there_is_not_is_a_404_that_names_those_that_there_are(deployment: LinkedDeployment) -> None:
+    answer = ask(deployment.front, path="/predict/specialist")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     assert "one of linear, svm, mlp" in answer.json()["detail"]
@@ -91,33 +91,33 @@ def test_a_model_that_there_is_not_is_a_404_that_names_those_that_there_are(thes
     [{"policy": "hope"}, {"quorum": 0}, {"quorum": 4}, {"quorum": "two"}, {"aggregation": "median"}, {"more": 1}],
     ids=repr,
 )
-def test_a_query_that_makes_no_sense_is_a_422(these: Office, query: dict[str, object]) -> None:
-    answer = ask(these.front, **query)  # type: ignore[arg-type]
+def test_a_query_that_makes_no_sense_is_a_422(deployment: LinkedDeployment, query: dict[str, object]) -> None:
+    answer = ask(deployment.front, **query)  # type: ignore[arg-type]
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(f"query {next(iter(query))}: ")
 
 
-def test_what_the_votes_become_can_be_asked_for(these: Office) -> None:
+def test_what_the_votes_become_can_be_asked_for(deployment: LinkedDeployment) -> None:
     """H2."""
     for how in ("majority", "mean", "weighted"):
-        answer = ask(these.front, aggregation=how).json()
+        answer = ask(deployment.front, aggregation=how).json()
         assert (answer["digit"], answer["model"]["name"]) == (7, how)
-    answer = ask(these.front, aggregation="none").json()
+    answer = ask(deployment.front, aggregation="none").json()
     assert [answer[name] for name in ("digit", "confidence", "probabilities", "model")] == [None] * 4
     assert len(answer["predictions"]) == 3
 
 
-def test_an_id_is_read_like_the_picture_and_an_unknown_one_is_a_404(these: Office) -> None:
+def test_an_id_is_read_like_the_picture_and_an_unknown_one_is_a_404(deployment: LinkedDeployment) -> None:
     """H4."""
-    assert ask(these.front, kept(these.front, SEVEN)).json() == ask(these.front).json()
-    assert ask(these.front, {"image_id": str(uuid4())}).status_code == 404
+    assert ask(deployment.front, kept(deployment.front, SEVEN_JSON)).json() == ask(deployment.front).json()
+    assert ask(deployment.front, {"image_id": str(uuid4())}).status_code == 404
 
 
 @full
-def test_hundreds_of_scans_are_answered_as_the_models_say(these: Office) -> None:
+def test_hundreds_of_scans_are_answered_as_the_models_say(deployment: LinkedDeployment) -> None:
     """From many connections: each caller gets the votes on its own picture."""
     scans = held_out().features[held_out().features[:, 0] == 0]  # on others svm would take its time
-    answers = [response.json() for response in these.front.read_all([picture(scan) for scan in scans], 16)]
+    answers = [response.json() for response in deployment.front.read_all([picture(scan) for scan in scans], 16)]
     for name, run in (RUN | {"svm": RUN["mlp"]}).items():
         votes = np.array([answer["predictions"][name]["probabilities"] for answer in answers])
         np.testing.assert_allclose(votes, run(scans)[1], atol=2e-5)
@@ -125,14 +125,14 @@ def test_hundreds_of_scans_are_answered_as_the_models_say(these: Office) -> None
 
 
 @full
-def test_one_trace_runs_through_the_logs_of_all_services(these: Office) -> None:
+def test_one_trace_runs_through_the_logs_of_all_services(deployment: LinkedDeployment) -> None:
     trace = uuid4().hex
-    answer = these.front.read(SEVEN, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    answer = deployment.front.read(SEVEN_JSON, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
     assert answer.headers["traceparent"].split("-")[1] == trace
     for name in MEMBERS:
-        (line,) = these.these.servers[name].logged(trace_id=trace)
+        (line,) = deployment.stack.servers[name].logged(trace_id=trace)
         assert line["path"] == f"/v2/models/{name}/infer"
-    assert len(these.front.logged(trace_id=trace)) == 1
+    assert len(deployment.front.logged(trace_id=trace)) == 1
 
 
 # One member hangs
@@ -140,15 +140,15 @@ def test_one_trace_runs_through_the_logs_of_all_services(these: Office) -> None:
 
 @pytest.mark.parametrize("requests", [pytest.param(40, id="quick"), pytest.param(500, id="full", marks=full)])
 def test_with_one_of_three_hung_every_request_is_answered_by_its_deadline_with_two_votes(
-    these: Office, requests: int
+    deployment: LinkedDeployment, requests: int
 ) -> None:
     """H6, H8: and after its return three vote within seconds."""
     with ThreadPoolExecutor(16) as threads:
-        with these.during(SWALLOW, "mlp"):
-            calls = [threads.submit(ask, these.front, SEVEN, 400) for _ in range(requests)]
+        with deployment.during(SWALLOW, "mlp"):
+            calls = [threads.submit(ask, deployment.front, SEVEN_JSON, 400) for _ in range(requests)]
             answers = [call.result() for call in calls]
         back = monotonic()
-        all_vote(these.front)
+        all_vote(deployment.front)
     assert {answer.status_code for answer in answers} == {200}
     reasons = [missing(answer.json()) for answer in answers]
     assert all(reason.keys() == {"mlp"} for reason in reasons)
@@ -161,10 +161,12 @@ def test_with_one_of_three_hung_every_request_is_answered_by_its_deadline_with_t
     ("policy", "status", "reason"),
     [("wait", 504, ""), ("deadline", 200, "timeout"), ("quorum", 200, "not awaited"), ("first", 200, "not awaited")],
 )
-def test_what_a_hung_member_costs_is_the_policys_to_say(these: Office, policy: str, status: int, reason: str) -> None:
+def test_what_a_hung_member_costs_is_the_policys_to_say(
+    deployment: LinkedDeployment, policy: str, status: int, reason: str
+) -> None:
     """H6; more in test_horizontal_policies.py."""
-    with these.during(SWALLOW, "mlp"):
-        answer = ask(these.front, deadline_ms=300, policy=policy)
+    with deployment.during(SWALLOW, "mlp"):
+        answer = ask(deployment.front, deadline_ms=300, policy=policy)
     assert answer.status_code == status
     if status == 200:
         assert missing(answer.json())["mlp"] == reason
@@ -175,11 +177,11 @@ def test_what_a_hung_member_costs_is_the_policys_to_say(these: Office, policy: s
 # Jobs
 
 
-def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(these: Office) -> None:
+def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(deployment: LinkedDeployment) -> None:
     """H5, H7: the next action begins on linear's answer; two agree, and svm is late, which changes nothing."""
-    job = submit(these.front, slow_pixels(0.6))
+    job = submit(deployment.front, slow_pixels(0.6))
     began = monotonic()
-    told = list(events(these.front, job))
+    told = list(events(deployment.front, job))
     names = [event.name for event in told]
     assert sorted(names[:-1]) == ["early", "prediction", "prediction"]
     assert names[-1] == "aggregate"
@@ -191,30 +193,30 @@ def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(these: Offic
     assert told[-1].at - began < 0.6
     assert (closed["status"], closed["prediction"]["digit"]) == ("done", 7)
     assert (closed["predictions"].keys(), missing(closed)) == ({"linear", "mlp"}, {"svm": "late"})
-    complete = all_answered(these.front, job)
+    complete = all_answered(deployment.front, job)
     assert complete["predictions"]["svm"]["digit"] == 7
     assert complete | {"predictions": None} == closed | {"predictions": None}
 
 
 def test_what_a_killed_member_and_a_killed_post_processor_had_in_hand_is_done_when_they_are_back(
-    these: Office,
+    deployment: LinkedDeployment,
 ) -> None:
     """H7, H8: each job is closed once, with the right digit, and has one answer of each member."""
-    front = these.front
+    front = deployment.front
     slow = submit(front, slow_pixels(0.5))
     wait_until(lambda: len(look(front, slow)["predictions"]) == 2)
-    these.kill("svm", "postprocessor")
+    deployment.kill("svm", "postprocessor")
     scans, labels = unanimous()
     scans, labels = scans[scans[:, 0] == 0][:10], labels[scans[:, 0] == 0][:10]
     jobs = [submit(front, picture(scan)) for scan in scans]
     wait_until(lambda: all(len(look(front, job)["predictions"]) == 2 for job in jobs))
     assert look(front, jobs[0])["status"] == "running"
-    these.start("postprocessor", "svm")
+    deployment.start("postprocessor", "svm")
     closed = [look(front, job, wait=15) for job in jobs]
     assert [(job["status"], job["prediction"]["digit"]) for job in closed] == [("done", label) for label in labels]
     complete = [all_answered(front, job) for job in (slow, *jobs)]
     assert [job["early"]["digit"] for job in complete] == [7, *labels]
     assert [job["finished_at"] for job in complete[1:]] == [job["finished_at"] for job in closed]
-    with these.these.store() as store:
+    with deployment.stack.store() as store:
         wait_until(lambda: store.xlen("microservice_horizontal:jobs") == 0)
         assert store.zcard("microservice_horizontal:deadlines") == 0

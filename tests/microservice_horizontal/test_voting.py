@@ -14,7 +14,7 @@ from common.training.data import SEED, held_out
 from common.training.measure import DAMAGED_COPIES, runner
 from microservice_horizontal.settings import Aggregation, VoteSettings
 from microservice_horizontal.voting import Verdict, Votes, aggregate, agreed, majority, mean, weighted
-from tests.support.service_process import MLP
+from tests.support.samples import MLP
 from tests.support.stack import MEMBERS
 
 Table = dict[str, NDArray[np.float32]]

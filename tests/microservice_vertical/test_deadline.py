@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
-from tests.support.stack import System, vertical
-from tests.support.vertical_letters import STAGES, names
-from tests.support.vertical_stack import CLEAR, ask_in_time, degraded, doubtful_scan, failed, hung, well_again
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.letters import STAGES, names
+from tests.support.vertical.services import ask_in_time, degraded, doubtful_scan, failed, hung, well_again
 
 pytestmark = pytest.mark.full
 
@@ -24,28 +25,28 @@ STAGE_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
-    with vertical() as these:
-        yield these
+def stack() -> Iterator[Stack]:
+    with vertical_stack() as stack:
+        yield stack
 
 
 @contextmanager
-def slow(these: System) -> Iterator[None]:
+def slow(stack: Stack) -> Iterator[None]:
     """Each stage takes its time, for the one request of this block."""
-    with ExitStack() as stack:
+    with ExitStack() as exit_stack:
         for number, stage in enumerate(STAGES, 1):
-            stack.enter_context(hung(these, stage))
-            goes_on = partial(these.servers[stage].process.send_signal, signal.SIGCONT)
+            exit_stack.enter_context(hung(stack, stage))
+            goes_on = partial(stack.servers[stage].process.send_signal, signal.SIGCONT)
             timer = Timer(number * STAGE_SECONDS, goes_on)
-            stack.callback(timer.cancel)
+            exit_stack.callback(timer.cancel)
             timer.start()
         yield
 
 
-def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_time(these: System) -> None:
+def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_time(stack: Stack) -> None:
     """V7: latency adds up, and the answer tells where it comes from."""
-    with slow(these):
-        answer = ask_in_time(these.front, doubtful_scan(), 10_000)
+    with slow(stack):
+        answer = ask_in_time(stack.front, doubtful_scan(), 10_000)
     stages = answer.json()["stages"]
     assert names(answer.json()) == STAGES
     assert all(stage["milliseconds"] > 0.5 * STAGE_SECONDS * 1e3 for stage in stages)
@@ -56,45 +57,45 @@ def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_tim
 
 
 @pytest.mark.parametrize("turn", range(3), ids=STAGES)
-def test_three_slow_stages_together_do_not_exceed_one_deadline(these: System, turn: int) -> None:
+def test_three_slow_stages_together_do_not_exceed_one_deadline(stack: Stack, turn: int) -> None:
     """Whose turn it is when the time is up has failed: quality and the reader are hard, the specialist is soft."""
-    with slow(these):
-        answer = ask_in_time(these.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
+    with slow(stack):
+        answer = ask_in_time(stack.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
     if STAGES[turn] == "specialist":
         degraded(answer.json(), "specialist")
     else:
         failed(answer, STAGES[turn], 504)
-    well_again(these.front)
+    well_again(stack.front)
 
 
-def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader_has_the_word(these: System) -> None:
-    with hung(these, "specialist"):
-        answer = ask_in_time(these.front, doubtful_scan(), 500).json()
+def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader_has_the_word(stack: Stack) -> None:
+    with hung(stack, "specialist"):
+        answer = ask_in_time(stack.front, doubtful_scan(), 500).json()
     degraded(answer, "specialist")
     assert "timeout" in answer["stages"][2]["error"]
-    well_again(these.front)
+    well_again(stack.front)
 
 
-def test_a_quality_that_hangs_is_a_504_by_the_deadline(these: System) -> None:
-    with hung(these, "quality"):
-        failed(ask_in_time(these.front, CLEAR, 500), "quality", 504)
-    well_again(these.front)
+def test_a_quality_that_hangs_is_a_504_by_the_deadline(stack: Stack) -> None:
+    with hung(stack, "quality"):
+        failed(ask_in_time(stack.front, SEVEN_JSON, 500), "quality", 504)
+    well_again(stack.front)
 
 
-def test_a_specialist_that_hangs_holds_up_no_clear_picture_and_is_soon_left_alone(these: System) -> None:
+def test_a_specialist_that_hangs_holds_up_no_clear_picture_and_is_soon_left_alone(stack: Stack) -> None:
     """V6: who waits for it waits beside the others; and after a few who did, nobody waits for it any more."""
-    with hung(these, "specialist"), ThreadPoolExecutor(12) as threads:
-        waiting = [threads.submit(ask_in_time, these.front, doubtful_scan(), 1_500) for _ in range(12)]
-        answers = [timed(these.front, CLEAR) for _ in range(20)]
+    with hung(stack, "specialist"), ThreadPoolExecutor(12) as threads:
+        waiting = [threads.submit(ask_in_time, stack.front, doubtful_scan(), 1_500) for _ in range(12)]
+        answers = [timed(stack.front, SEVEN_JSON) for _ in range(20)]
         assert not any(future.done() for future in waiting)
         assert all(answer["digit"] == 7 and seconds < 0.5 for answer, seconds in answers)
         for future in waiting:
             degraded(future.result().json(), "specialist")
-        answer, seconds = timed(these.front, doubtful_scan())
+        answer, seconds = timed(stack.front, doubtful_scan())
         degraded(answer, "specialist")
         assert "breaker open" in answer["stages"][2]["error"]
         assert seconds < 0.5
-    print(f"the breaker lets it back in after {well_again(these.front):.2f} s")
+    print(f"the breaker lets it back in after {well_again(stack.front):.2f} s")
 
 
 def timed(proxy: Server, body: object) -> tuple[dict[str, Any], float]:
@@ -104,20 +105,20 @@ def timed(proxy: Server, body: object) -> tuple[dict[str, Any], float]:
     return answer, time.monotonic() - began
 
 
-def test_for_a_caller_who_has_left_nobody_waits_any_more(these: System) -> None:
+def test_for_a_caller_who_has_left_nobody_waits_any_more(stack: Stack) -> None:
     """The proxy stops asking long before the deadline, and notes that nobody was answered."""
     trace = "5a" * 16
-    with hung(these, "specialist"):
+    with hung(stack, "specialist"):
         began = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(
-                f"{these.front.url}/predict",
+                f"{stack.front.url}/predict",
                 json=doubtful_scan(),
                 headers={"X-Request-Timeout-Ms": "20000", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
                 timeout=0.3,
             )
-        (line,) = these.front.logged(trace_id=trace)
+        (line,) = stack.front.logged(trace_id=trace)
         assert time.monotonic() - began < 5
     assert line["status"] == 499
-    assert wait_until(lambda: these.front.metric("backend_calls_total", backend="specialist", outcome="abandoned")) == 1
-    well_again(these.front)
+    assert wait_until(lambda: stack.front.metric("backend_calls_total", backend="specialist", outcome="abandoned")) == 1
+    well_again(stack.front)

@@ -9,30 +9,19 @@ import pytest
 
 from common.training.damage import noise
 from common.training.data import held_out
-from tests.support.service_process import MLP, SEVEN_PIXELS, Server
-from tests.support.stack import System, vertical
-from tests.support.vertical_letters import (
-    MODELS,
-    RUN,
-    SEVEN,
-    SMUDGE,
-    STAGES,
-    agrees,
-    doubtful,
-    illegible,
-    letters,
-    names,
-    picture,
-)
-from tests.support.vertical_stack import another_proxy, asks
+from tests.support.samples import MLP, SEVEN_PIXELS, SEVEN_PNG, SMUDGE_PNG
+from tests.support.service_process import Server
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.letters import MODELS, RUN, STAGES, agrees, doubtful, illegible, letters, names, picture
+from tests.support.vertical.services import another_proxy, asks
 
 SPAN = "00f067aa0ba902b7"
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
-    with vertical() as these:
-        yield these
+def stack() -> Iterator[Stack]:
+    with vertical_stack() as stack:
+        yield stack
 
 
 # Letters, and what the models themselves say of them
@@ -44,9 +33,9 @@ def these() -> Iterator[System]:
 # Order
 
 
-def test_a_clear_picture_is_read_by_the_reader_and_tells_the_way_to_the_answer(these: System) -> None:
-    with asks(these, quality=1, reader=1):
-        answer = these.front.read(SEVEN).json()
+def test_a_clear_picture_is_read_by_the_reader_and_tells_the_way_to_the_answer(stack: Stack) -> None:
+    with asks(stack, quality=1, reader=1):
+        answer = stack.front.read(SEVEN_PNG).json()
     assert answer.keys() == {"digit", "confidence", "probabilities", "model", "legible", "degraded", "stages"}
     assert (answer["digit"], answer["legible"], answer["degraded"]) == (7, True, False)
     assert answer["confidence"] == answer["probabilities"][7]
@@ -64,27 +53,27 @@ def version(stage: str) -> str:
     return str(json.loads(MLP.with_name(f"{MODELS[stage]}.json").read_text())["version"])
 
 
-def test_an_illegible_picture_has_no_digit_and_nobody_else_is_asked(these: System) -> None:
-    with asks(these, quality=1):
-        answer = these.front.read(SMUDGE)
+def test_an_illegible_picture_has_no_digit_and_nobody_else_is_asked(stack: Stack) -> None:
+    with asks(stack, quality=1):
+        answer = stack.front.read(SMUDGE_PNG)
     assert answer.status_code == 200
     illegible(answer.json())
 
 
-def test_noise_goes_no_further_than_quality(these: System) -> None:
+def test_noise_goes_no_further_than_quality(stack: Stack) -> None:
     scans = noise(held_out().features[:60], np.random.default_rng(1))
     scans = scans[RUN["quality"](scans)[0] == 0]
     assert len(scans) > 50
-    with asks(these, quality=len(scans)):
+    with asks(stack, quality=len(scans)):
         for scan in scans:
-            illegible(these.front.read(picture(scan)).json())
+            illegible(stack.front.read(picture(scan)).json())
 
 
-def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(these: System) -> None:
+def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(stack: Stack) -> None:
     """V2, V5: the next service is chosen by the answer of the one before."""
     scans = doubtful().features[:, 0]
-    with asks(these, quality=len(scans), reader=len(scans), specialist=len(scans)):
-        answers = [these.front.read(picture(scan)).json() for scan in scans]
+    with asks(stack, quality=len(scans), reader=len(scans), specialist=len(scans)):
+        answers = [stack.front.read(picture(scan)).json() for scan in scans]
     for answer in answers:
         _, reading, last = answer["stages"]
         assert names(answer) == STAGES
@@ -95,19 +84,19 @@ def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(these
 
 
 @pytest.mark.parametrize(("doubt_up_to", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
-def test_how_much_doubt_calls_the_specialist_is_a_setting(these: System, doubt_up_to: int, specialists: int) -> None:
-    scans = [SEVEN, *map(picture, doubtful().features[:5, 0])]
-    with another_proxy(these, doubt_up_to=doubt_up_to) as proxy:
+def test_how_much_doubt_calls_the_specialist_is_a_setting(stack: Stack, doubt_up_to: int, specialists: int) -> None:
+    scans = [SEVEN_PNG, *map(picture, doubtful().features[:5, 0])]
+    with another_proxy(stack, doubt_up_to=doubt_up_to) as proxy:
         answers = [proxy.read(scan).json() for scan in scans]
     assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
 
 
-def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the_reader_alone(these: System) -> None:
+def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the_reader_alone(stack: Stack) -> None:
     """Clean and damaged ones, from many connections: each caller gets the answer to its own."""
     clean, damaged = held_out(), letters()
     scans = np.concatenate([clean.features, damaged.features[:, 0]])[::2]
     labels = np.concatenate([clean.labels, damaged.labels])[::2]
-    answers = [response.json() for response in these.front.read_all([picture(scan) for scan in scans], 16)]
+    answers = [response.json() for response in stack.front.read_all([picture(scan) for scan in scans], 16)]
     for answer, scan in zip(answers, scans, strict=True):
         agrees(answer, scan[np.newaxis])
     right = np.array([answer["digit"] for answer in answers]) == labels
@@ -121,9 +110,9 @@ def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the
 # One transaction
 
 
-def test_server_timing_tells_of_each_stage_that_was_asked(these: System) -> None:
-    for scan, stages in [(SMUDGE, 1), (SEVEN, 2), (picture(doubtful().features[0, 0]), 3)]:
-        response = these.front.read(scan)
+def test_server_timing_tells_of_each_stage_that_was_asked(stack: Stack) -> None:
+    for scan, stages in [(SMUDGE_PNG, 1), (SEVEN_PNG, 2), (picture(doubtful().features[0, 0]), 3)]:
+        response = stack.front.read(scan)
         entries = dict(entry.split(";dur=") for entry in response.headers["server-timing"].split(", "))
         told = {stage["name"]: stage["milliseconds"] for stage in response.json()["stages"]}
         assert len(told) == stages
@@ -134,30 +123,30 @@ def test_server_timing_tells_of_each_stage_that_was_asked(these: System) -> None
         assert sum(told.values()) < float(entries["total"])
 
 
-def test_one_trace_runs_through_the_logs_of_all_services(these: System) -> None:
+def test_one_trace_runs_through_the_logs_of_all_services(stack: Stack) -> None:
     """V1: each model is a service of its own, and one transaction can be followed through all."""
     trace = f"{random.getrandbits(128) | 1:032x}"
     scan = picture(doubtful().features[0, 0])
-    answer = these.front.read(scan, traceparent=f"00-{trace}-{SPAN}-01")
+    answer = stack.front.read(scan, traceparent=f"00-{trace}-{SPAN}-01")
     assert answer.headers["traceparent"].split("-")[1] == trace
-    lines = [line for name in (these.front_name, *STAGES) for line in these.servers[name].logged(trace_id=trace)]
+    lines = [line for name in (stack.front_name, *STAGES) for line in stack.servers[name].logged(trace_id=trace)]
     assert [line["path"] for line in lines] == ["/predict", *(f"/v2/models/{m}/infer" for m in MODELS.values())]
     assert len({line["span_id"] for line in lines} | {SPAN}) == 5
-    assert len({these.servers[name].process.pid for name in (these.front_name, *STAGES)}) == 4
+    assert len({stack.servers[name].process.pid for name in (stack.front_name, *STAGES)}) == 4
 
 
 # Common interfaces
 
 
-def test_the_three_services_answer_the_same_paths(these: System) -> None:
+def test_the_three_services_answer_the_same_paths(stack: Stack) -> None:
     """V8: but for the model's name and version, one OpenAPI document describes all three."""
-    documents = {interface(these.servers[stage], stage) for stage in STAGES}
+    documents = {interface(stack.servers[stage], stage) for stage in STAGES}
     assert len(documents) == 1
     paths = ["/health/live", "/health/ready", "/metrics", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/M"]
     for stage, model in MODELS.items():
         for path in paths:
-            assert these.servers[stage].get(path.replace("M", model)).status_code == 200
-        assert f'"{paths[-1]}"' in interface(these.servers[stage], stage)
+            assert stack.servers[stage].get(path.replace("M", model)).status_code == 200
+        assert f'"{paths[-1]}"' in interface(stack.servers[stage], stage)
 
 
 def interface(server: Server, stage: str) -> str:
@@ -168,23 +157,23 @@ def interface(server: Server, stage: str) -> str:
     return document.replace(version(stage), "V")
 
 
-def test_one_question_serves_all_three_models(these: System) -> None:
+def test_one_question_serves_all_three_models(stack: Stack) -> None:
     """V8: the body names no model, and each answers in the same form."""
     question = {
         "inputs": [{"name": "features", "shape": [1, 64], "datatype": "FP32", "data": SEVEN_PIXELS}],
         "outputs": [{"name": "probabilities"}],
     }
     for stage, model in MODELS.items():
-        answer = these.servers[stage].client.post(f"/v2/models/{model}/infer", json=question).json()
+        answer = stack.servers[stage].client.post(f"/v2/models/{model}/infer", json=question).json()
         (output,) = answer["outputs"]
         row = np.array([SEVEN_PIXELS], dtype=np.float32)
         np.testing.assert_allclose(output["data"], RUN[stage](row)[1][0], atol=1e-5)
         assert (answer["model_name"], answer["model_version"]) == (model, version(stage))
 
 
-def test_quality_reads_no_digits_and_says_so(these: System) -> None:
-    refused = these.servers["quality"].read(SEVEN)
+def test_quality_reads_no_digits_and_says_so(stack: Stack) -> None:
+    refused = stack.servers["quality"].read(SEVEN_PNG)
     assert refused.status_code == 409
     assert "quality reads no digits" in refused.json()["detail"]
-    assert these.servers["reader"].read(SEVEN).json()["digit"] == 7
-    assert these.servers["specialist"].read(SEVEN).json()["digit"] == 7
+    assert stack.servers["reader"].read(SEVEN_PNG).json()["digit"] == 7
+    assert stack.servers["specialist"].read(SEVEN_PNG).json()["digit"] == 7

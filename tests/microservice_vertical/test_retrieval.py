@@ -12,37 +12,27 @@ import pytest
 
 from common.training.data import Features
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
-from tests.support.stack import System, vertical
-from tests.support.vertical_letters import (
-    RUN,
-    SEVEN,
-    SMUDGE,
-    STAGES,
-    agrees,
-    doubtful,
-    expected,
-    letters,
-    names,
-    picture,
-)
-from tests.support.vertical_stack import another_proxy, asks, keep, kept
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.letters import RUN, STAGES, agrees, doubtful, expected, letters, names, picture
+from tests.support.vertical.services import another_proxy, asks, keep, kept
 
 BLANK = {"pixels": [0] * 64}
 SCANS = 3
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
-    with vertical() as these:
-        yield these
+def stack() -> Iterator[Stack]:
+    with vertical_stack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def proxies(these: System) -> Iterator[dict[str, Server]]:
+def proxies(stack: Stack) -> Iterator[dict[str, Server]]:
     """By their RETRIEVAL."""
-    with another_proxy(these, retrieval="predictor") as other:
-        yield {"proxy": these.front, "predictor": other}
+    with another_proxy(stack, retrieval="predictor") as other:
+        yield {"proxy": stack.front, "predictor": other}
 
 
 @pytest.fixture(params=["proxy", "predictor"])
@@ -66,7 +56,7 @@ def one_of_each() -> dict[int, Features]:
 
 def test_a_picture_or_several_scans_of_a_letter_are_kept_under_an_id(proxy: Server) -> None:
     scans = letters(16).features[0]
-    bodies: list[Any] = [SEVEN, picture(scans[0]), letter(scans[:1]), letter(scans), SMUDGE]
+    bodies: list[Any] = [SEVEN_PNG, picture(scans[0]), letter(scans[:1]), letter(scans), SMUDGE_PNG]
     ids = [kept(proxy, body) for body in bodies]
     assert len({answer["image_id"] for answer in ids}) == len(bodies)
     assert proxy.read(ids[0]).json()["digit"] == 7
@@ -91,7 +81,7 @@ def test_what_is_no_id_is_a_422(proxy: Server, image_id: object) -> None:
 
 
 def test_predict_takes_one_picture_or_one_id_and_nothing_beside_it(proxy: Server) -> None:
-    image_id = kept(proxy, SEVEN)
+    image_id = kept(proxy, SEVEN_PNG)
     seven = picture(letters().features[0, 0])
     for body in (
         image_id | seven,
@@ -119,23 +109,23 @@ def test_predict_takes_one_picture_or_one_id_and_nothing_beside_it(proxy: Server
     ],
     ids=["nothing", "blank", "one_blank", "one_short", "an_id", "too_many", "no_picture"],
 )
-def test_what_is_no_letter_is_refused_and_not_kept(these: System, body: object, status: int) -> None:
-    before = these.store().dbsize()
-    assert keep(these.front, body).status_code == status
-    assert these.store().dbsize() == before
+def test_what_is_no_letter_is_refused_and_not_kept(stack: Stack, body: object, status: int) -> None:
+    before = stack.store().dbsize()
+    assert keep(stack.front, body).status_code == status
+    assert stack.store().dbsize() == before
 
 
 @pytest.mark.full
-def test_a_letter_is_kept_as_long_as_the_setting_says_and_no_longer(these: System, proxies: dict[str, Server]) -> None:
-    with another_proxy(these, image_ttl_seconds=1) as forgetful:
-        image_id = kept(forgetful, SEVEN)
+def test_a_letter_is_kept_as_long_as_the_setting_says_and_no_longer(stack: Stack, proxies: dict[str, Server]) -> None:
+    with another_proxy(stack, image_ttl_seconds=1) as forgetful:
+        image_id = kept(forgetful, SEVEN_PNG)
         assert forgetful.read(image_id).json()["digit"] == 7
         wait_until(lambda: forgetful.read(image_id).status_code == 404, 10)
     assert [proxy.read(image_id).status_code for proxy in proxies.values()] == [404, 404]
 
 
 def test_a_refusal_stays_short_however_long_is_what_is_wrong(proxy: Server) -> None:
-    image_id = kept(proxy, SEVEN)
+    image_id = kept(proxy, SEVEN_PNG)
     for wrong in ({"image_id": "7" * 100_000}, image_id | {"m" * 100_000: 1}, image_id | {"more": "m" * 100_000}):
         answer = proxy.read(wrong)
         assert answer.status_code == 422
@@ -147,40 +137,40 @@ def test_a_refusal_stays_short_however_long_is_what_is_wrong(proxy: Server) -> N
 
 @pytest.mark.parametrize("stages", [1, 2, 3])
 def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_stage(
-    these: System, proxies: dict[str, Server], stages: int
+    stack: Stack, proxies: dict[str, Server], stages: int
 ) -> None:
     """V4: counted by the store itself."""
-    image_id = kept(these.front, letter(one_of_each()[stages]))
+    image_id = kept(stack.front, letter(one_of_each()[stages]))
     for retrieval, wanted in {"proxy": 1, "predictor": stages}.items():
-        before = retrievals(these)
+        before = retrievals(stack)
         response = proxies[retrieval].read(image_id)
         assert len(response.json()["stages"]) == stages
-        assert retrievals(these) - before == wanted
+        assert retrievals(stack) - before == wanted
         told = {entry.split(";")[0] for entry in response.headers["server-timing"].split(", ")}
         by = {"store"} if retrieval == "proxy" else {f"{stage}.store" for stage in STAGES[:stages]}
         assert {name for name in told if name.endswith("store")} == by
 
 
-def retrievals(these: System) -> int:
+def retrievals(stack: Stack) -> int:
     """How often any command has looked a key up to read it."""
-    told: dict[str, int] = these.store().info("stats")
+    told: dict[str, int] = stack.store().info("stats")
     return told["keyspace_hits"] + told["keyspace_misses"]
 
 
 def test_each_model_looks_at_what_it_wants_the_reader_at_one_scan_the_specialist_at_all(
-    these: System, proxy: Server
+    stack: Stack, proxy: Server
 ) -> None:
     """V4: each model has a data structure of its own."""
     image_id = kept(proxy, letter(one_of_each()[3]))
-    with asks(these, "batch_rows_sum", quality=1, reader=1, specialist=SCANS):
+    with asks(stack, "batch_rows_sum", quality=1, reader=1, specialist=SCANS):
         assert names(proxy.read(image_id).json()) == STAGES
 
 
 def test_a_predictor_takes_no_more_from_the_store_than_its_model_looks_at(
-    these: System, proxies: dict[str, Server]
+    stack: Stack, proxies: dict[str, Server]
 ) -> None:
-    image_id = kept(these.front, letter(one_of_each()[3]))
-    with these.store().monitor() as monitor:  # type: ignore[no-untyped-call]
+    image_id = kept(stack.front, letter(one_of_each()[3]))
+    with stack.store().monitor() as monitor:  # type: ignore[no-untyped-call]
         proxies["predictor"].read(image_id)
         commands = [monitor.next_command()["command"] for _ in STAGES]
     assert [command.split()[0] for command in commands] == ["GETRANGE"] * 3

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from tests.support.processes import running, wait_until
+from tests.support.samples import SEVEN_JSON, SMUDGE_PNG
 from tests.support.service_process import Server
-from tests.support.stack import System, vertical
-from tests.support.vertical_letters import SMUDGE, STAGES, illegible
-from tests.support.vertical_stack import (
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.letters import STAGES, illegible
+from tests.support.vertical.services import (
     BACK_SECONDS,
-    CLEAR,
     another_proxy,
     ask_in_time,
     degraded,
@@ -36,43 +36,43 @@ STEPS = [f"{stage}_step" for stage in STAGES]
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
+def stack() -> Iterator[Stack]:
     """All steps are soft."""
-    with vertical(quality_step="soft", reader_step="soft", specialist_step="soft") as these:
-        yield these
+    with vertical_stack(quality_step="soft", reader_step="soft", specialist_step="soft") as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def hard(these: System) -> Iterator[Server]:
+def hard(stack: Stack) -> Iterator[Server]:
     """A proxy whose steps are all hard."""
-    with another_proxy(these, **dict.fromkeys(STEPS, "hard")) as proxy:
+    with another_proxy(stack, **dict.fromkeys(STEPS, "hard")) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
-def soft(these: System) -> Server:
+def soft(stack: Stack) -> Server:
     """A proxy whose steps are all soft."""
-    return these.front
+    return stack.front
 
 
 # What becomes of a service
 
 
 @contextmanager
-def another_model(these: System, name: str) -> Iterator[None]:
+def another_model(stack: Stack, name: str) -> Iterator[None]:
     """In its place is a model of that name with other classes."""
     other = "mlp" if name == "quality" else "quality"
-    with killed(these, name):
-        these.start(name, **{f"{name}_model_uri": f"common/models/{other}.onnx"})
+    with killed(stack, name):
+        stack.start(name, **{f"{name}_model_uri": f"common/models/{other}.onnx"})
         yield
-        these.stop(name)
+        stack.stop(name)
 
 
 @contextmanager
-def stranger(module: str, these: System, name: str) -> Iterator[None]:
+def stranger(module: str, stack: Stack, name: str) -> Iterator[None]:
     """In its place is what knows nothing of models."""
-    port = these.port(name)
-    with killed(these, name), TemporaryDirectory() as folder:
+    port = stack.port(name)
+    with killed(stack, name), TemporaryDirectory() as folder:
         command = module.format(port=port, folder=folder).split()
         with running(sys.executable, "-m", *command):
             wait_until(lambda: listens(port))
@@ -87,7 +87,7 @@ def listens(port: int) -> bool:
     return True
 
 
-Fault = Callable[[System, str], AbstractContextManager[None]]
+Fault = Callable[[Stack, str], AbstractContextManager[None]]
 FAULTS: dict[str, tuple[Fault, int]] = {
     "killed": (killed, 503),
     "hung": (hung, 504),
@@ -101,12 +101,12 @@ FAULTS: dict[str, tuple[Fault, int]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_hard_step_that_fails_is_a_problem_and_a_soft_one_leaves_the_best_answer_there_is(
-    these: System, hard: Server, soft: Server, stage: str, fault: str
+    stack: Stack, hard: Server, soft: Server, stage: str, fault: str
 ) -> None:
     """Asked for what depends on it: a clear picture, or of the specialist a doubtful one."""
     happens, status = FAULTS[fault]
-    body = doubtful_scan() if stage == "specialist" else CLEAR
-    with happens(these, stage):
+    body = doubtful_scan() if stage == "specialist" else SEVEN_JSON
+    with happens(stack, stage):
         failed(ask_in_time(hard, body), stage, status)
         degraded(answer_without(soft, body), stage)
     print(f"{stage}, {fault}: well again after {well_again(hard, soft):.2f} s")
@@ -124,45 +124,45 @@ def answer_without(proxy: Server, body: object) -> dict[str, Any]:
     return answer
 
 
-def test_without_any_reading_there_is_a_problem_and_never_a_digit(these: System, soft: Server) -> None:
+def test_without_any_reading_there_is_a_problem_and_never_a_digit(stack: Stack, soft: Server) -> None:
     """All steps are soft, and who could read is gone; what is illegible needs no reading."""
-    with killed(these, "reader"), killed(these, "specialist"):
-        for body in (CLEAR, doubtful_scan()):
+    with killed(stack, "reader"), killed(stack, "specialist"):
+        for body in (SEVEN_JSON, doubtful_scan()):
             failed(ask_in_time(soft, body), "specialist", 503)
-        illegible(soft.read(SMUDGE).json())
-        with hung(these, "quality"):
-            assert ask_in_time(soft, CLEAR).status_code in (503, 504)
+        illegible(soft.read(SMUDGE_PNG).json())
+        with hung(stack, "quality"):
+            assert ask_in_time(soft, SEVEN_JSON).status_code in (503, 504)
     well_again(soft)
 
 
-def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(these: System, hard: Server, soft: Server) -> None:
+def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(stack: Stack, hard: Server, soft: Server) -> None:
     """V6: one that fails does not take the others down."""
-    with killed(these, "specialist"):
-        answers = [proxy.read(CLEAR) for _ in range(100) for proxy in (hard, soft)]
+    with killed(stack, "specialist"):
+        answers = [proxy.read(SEVEN_JSON) for _ in range(100) for proxy in (hard, soft)]
         degraded(ask_in_time(soft, doubtful_scan()).json(), "specialist")
     assert [answer.status_code for answer in answers] == [200] * 200
     assert all(answer.json()["digit"] == 7 and not answer.json()["degraded"] for answer in answers)
     well_again(hard, soft)
 
 
-def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(these: System) -> None:
+def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(stack: Stack) -> None:
     """At its start it waits for all of them. The specialist is soft, and so is the store."""
-    with another_proxy(these) as proxy:
+    with another_proxy(stack) as proxy:
         for name in ("specialist", "redis"):
-            with killed(these, name):
+            with killed(stack, name):
                 assert proxy.get("/health/ready").status_code == 200, name
         for name in ("quality", "reader"):
-            with killed(these, name):
+            with killed(stack, name):
                 assert proxy.get("/health/ready").status_code == 503, name
                 assert proxy.get("/health/live").status_code == 200, name
             wait_until(lambda: proxy.get("/health/ready").status_code == 200, BACK_SECONDS)
 
 
 @pytest.mark.parametrize("name", [*STAGES, "redis"])
-def test_at_its_start_a_proxy_is_not_ready_before_everyone_is_there(these: System, name: str) -> None:
-    these.stop(these.front_name)
-    with killed(these, name):
-        proxy = these.launch(these.front_name)
+def test_at_its_start_a_proxy_is_not_ready_before_everyone_is_there(stack: Stack, name: str) -> None:
+    stack.stop(stack.front_name)
+    with killed(stack, name):
+        proxy = stack.launch(stack.front_name)
         wait_until(lambda: listens(proxy.port))
         assert {proxy.get("/health/ready").status_code for _ in range(20)} == {503}
     wait_until(lambda: proxy.get("/health/ready").status_code == 200, BACK_SECONDS)

@@ -18,7 +18,7 @@ from common.store.image_store import ImageStore, Scans
 from common.training.data import Features
 from microservice_vertical.settings import ProxySettings
 from tests.support.processes import wait_until
-from tests.support.stack import System, system
+from tests.support.stack import Stack, stack_of
 
 Scenario = Callable[[ImageStore], Coroutine[Any, Any, None]]
 
@@ -36,11 +36,11 @@ class Caller:
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
+def stack() -> Iterator[Stack]:
     """Of the pattern, only the store runs."""
-    with system("microservice_vertical") as these:
-        these.start("redis")
-        yield these
+    with stack_of("microservice_vertical") as stack:
+        stack.start("redis")
+        yield stack
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +49,19 @@ def _own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.service.service.configure_logging", lambda _: None)
 
 
-def run(these: System, scenario: Scenario, **settings: Any) -> None:
+def run(stack: Stack, scenario: Scenario, **settings: Any) -> None:
     """A scenario with a store that is opened and closed as a service does it."""
 
     async def go() -> None:
-        async with opened(these, **settings) as store:
+        async with opened(stack, **settings) as store:
             await scenario(store)
 
     asyncio.run(go())
 
 
 @asynccontextmanager
-async def opened(these: System, **settings: Any) -> AsyncIterator[ImageStore]:
-    url = f"redis://127.0.0.1:{these.port('redis')}/0"
+async def opened(stack: Stack, **settings: Any) -> AsyncIterator[ImageStore]:
+    url = f"redis://127.0.0.1:{stack.port('redis')}/0"
     proxy = ProxySettings(**({"redis_url": url} | settings))
     app = Service("test", proxy)
     store = ImageStore(app, "microservice_vertical", proxy)
@@ -89,7 +89,7 @@ async def status_of(asked: Coroutine[Any, Any, object]) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 16])
-def test_what_is_kept_comes_back_to_the_last_bit(these: System, count: int) -> None:
+def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> None:
     async def scenario(store: ImageStore) -> None:
         scans = some_scans(count)
         caller = Caller()
@@ -100,139 +100,137 @@ def test_what_is_kept_comes_back_to_the_last_bit(these: System, count: int) -> N
         assert first.tobytes() == scans[:1].tobytes()
         assert 0 < caller.timings["store"] < 5
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
-def test_scans_that_lie_scattered_in_memory_are_kept_as_well(these: System) -> None:
+def test_scans_that_lie_scattered_in_memory_are_kept_as_well(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         scans = np.asfortranarray(some_scans(9))[::-2]
         np.testing.assert_array_equal(await store.get(await store.put(scans, Caller()), "all", Caller()), scans)
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
-def test_every_letter_has_a_key_of_its_own_that_expires(these: System) -> None:
+def test_every_letter_has_a_key_of_its_own_that_expires(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
-        these.store().flushdb()
+        stack.store().flushdb()
         ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(20)])
         keys = {key(image_id) for image_id in ids}
-        assert {found.decode() for found in these.store().scan_iter()} == keys
+        assert {found.decode() for found in stack.store().scan_iter()} == keys
         assert len(keys) == 20
-        assert all(90 < these.store().ttl(found) <= 100 for found in keys)
+        assert all(90 < stack.store().ttl(found) <= 100 for found in keys)
 
-    run(these, scenario, image_ttl_seconds=100)
+    run(stack, scenario, image_ttl_seconds=100)
 
 
 def key(image_id: UUID) -> str:
     return f"microservice_vertical:image:{image_id}"
 
 
-def test_an_expired_letter_is_a_404(these: System) -> None:
+def test_an_expired_letter_is_a_404(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = await store.put(some_scans(1), Caller())
         assert len(await store.get(image_id, "all", Caller())) == 1
-        await asyncio.to_thread(wait_until, lambda: not these.store().exists(key(image_id)), 10)
+        await asyncio.to_thread(wait_until, lambda: not stack.store().exists(key(image_id)), 10)
         assert await status_of(store.get(image_id, "all", Caller())) == 404
         assert await status_of(store.get(image_id, "first", Caller())) == 404
 
-    run(these, scenario, image_ttl_seconds=1)
+    run(stack, scenario, image_ttl_seconds=1)
 
 
 @pytest.mark.parametrize("scans", ["first", "all"])
-def test_a_letter_that_was_never_kept_is_a_404(these: System, scans: Scans) -> None:
+def test_a_letter_that_was_never_kept_is_a_404(stack: Stack, scans: Scans) -> None:
     async def scenario(store: ImageStore) -> None:
         assert await status_of(store.get(uuid4(), scans, Caller())) == 404
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
 @pytest.mark.parametrize(
     ("scans", "size"),
     [*[("first", size) for size in (1, 252, 255)], *[("all", size) for size in (1, 252, 255, 257, 260, 3 * 256 - 4)]],
 )
-def test_what_is_no_whole_number_of_scans_is_a_problem_and_no_scan(these: System, scans: Scans, size: int) -> None:
+def test_what_is_no_whole_number_of_scans_is_a_problem_and_no_scan(stack: Stack, scans: Scans, size: int) -> None:
     """Something else has written there: another version, say, whose models look at more."""
 
     async def scenario(store: ImageStore) -> None:
         image_id = uuid4()
-        these.store().set(key(image_id), b"x" * size)
+        stack.store().set(key(image_id), b"x" * size)
         assert await status_of(store.get(image_id, scans, Caller())) in (404, 503)
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
-def test_a_key_of_another_kind_is_a_503(these: System) -> None:
+def test_a_key_of_another_kind_is_a_503(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = uuid4()
-        these.store().rpush(key(image_id), "no", "letter")
+        stack.store().rpush(key(image_id), "no", "letter")
         assert await status_of(store.get(image_id, "all", Caller())) == 503
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
 # When it cannot be had
 
 
-def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothing(these: System) -> None:
+def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothing(stack: Stack) -> None:
     """It never evicts (noeviction), so what was acknowledged can still be read."""
 
     async def scenario(store: ImageStore) -> None:
         ids = [await store.put(some_scans(3), Caller()) for _ in range(5)]
-        keys = these.store().dbsize()
-        assert these.store().config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
-        these.store().config_set("maxmemory", 1)
+        keys = stack.store().dbsize()
+        assert stack.store().config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        stack.store().config_set("maxmemory", 1)
         try:
             for _ in range(5):
                 assert await status_of(store.put(some_scans(16), Caller())) == 503
-            assert these.store().dbsize() == keys
+            assert stack.store().dbsize() == keys
             for image_id in ids:
                 assert (await store.get(image_id, "all", Caller())).tobytes() == some_scans(3).tobytes()
         finally:
-            these.store().config_set("maxmemory", 256 * 2**20)
+            stack.store().config_set("maxmemory", 256 * 2**20)
         await store.put(some_scans(16), Caller())
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
-def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_second_request(these: System) -> None:
+def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_second_request(stack: Stack) -> None:
     """The connections to the old one are dead, and nobody else notices."""
 
     async def scenario(store: ImageStore) -> None:
         ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
-        these.stop("redis")
+        stack.stop("redis")
         began = monotonic()
         assert await status_of(store.get(ids[0], "all", Caller())) == 503
         assert await status_of(store.put(some_scans(1), Caller())) == 503
         assert not await store.is_ready()
         assert monotonic() - began < 1
-        await asyncio.to_thread(these.start, "redis")
+        await asyncio.to_thread(stack.start, "redis")
         letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
         assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
         assert await store.is_ready()
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
-def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(these: System) -> None:
+def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
-        these.stop("redis")
-        await asyncio.to_thread(these.start, "redis")
+        stack.stop("redis")
+        await asyncio.to_thread(stack.start, "redis")
         letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
         assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["late", "cancelled"])
-def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question(
-    these: System, cancelled: bool
-) -> None:
+def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question(stack: Stack, cancelled: bool) -> None:
     """Neither where the deadline has ended the wait, nor where the caller has left."""
 
     async def scenario(store: ImageStore) -> None:
         ids = [await store.put(some_scans(count), Caller()) for count in range(1, 9)]
-        these.servers["redis"].process.send_signal(signal.SIGSTOP)
+        stack.servers["redis"].process.send_signal(signal.SIGSTOP)
         try:
             began = monotonic()
             asked = [asyncio.ensure_future(store.get(ids[0], "all", Caller(0.3))) for _ in range(8)]
@@ -244,22 +242,22 @@ def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question
                 assert [await status_of(settled(task)) for task in asked] == [503] * 8
             assert monotonic() - began < 0.6
         finally:
-            these.servers["redis"].process.send_signal(signal.SIGCONT)
+            stack.servers["redis"].process.send_signal(signal.SIGCONT)
         for _ in range(3):
             letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
             assert [len(letter) for letter in letters] == list(range(1, 9))
 
-    run(these, scenario)
+    run(stack, scenario)
 
 
 async def settled(task: asyncio.Future[Features]) -> Features:
     return await task
 
 
-def test_whoever_has_no_time_left_is_refused_at_once(these: System) -> None:
+def test_whoever_has_no_time_left_is_refused_at_once(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = await store.put(some_scans(1), Caller())
         assert await status_of(store.get(image_id, "all", Caller(-1))) == 503
         assert len(await store.get(image_id, "all", Caller())) == 1
 
-    run(these, scenario)
+    run(stack, scenario)

@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from common.training.data import held_out
+from tests.support.open_inference.tensors import every_type
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON, SEVEN_PNG
 from tests.support.service_process import Server, serving
-from tests.support.stack import System, vertical
-from tests.support.tensors import every_type
-from tests.support.vertical_letters import SEVEN, picture
-from tests.support.vertical_stack import BACK_SECONDS, CLEAR, SLACK_SECONDS, TIMEOUT_MS, another_proxy, hung, keep, kept
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.letters import picture
+from tests.support.vertical.services import BACK_SECONDS, SLACK_SECONDS, TIMEOUT_MS, another_proxy, hung, keep, kept
 
 pytestmark = pytest.mark.full
 
@@ -24,16 +25,16 @@ IN_TIME = TIMEOUT_MS / 1e3 + SLACK_SECONDS
 
 
 @pytest.fixture(scope="module")
-def these() -> Iterator[System]:
-    with vertical() as these:
-        yield these
+def stack() -> Iterator[Stack]:
+    with vertical_stack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def proxies(these: System) -> Iterator[dict[str, Server]]:
+def proxies(stack: Stack) -> Iterator[dict[str, Server]]:
     """By their RETRIEVAL; neither is told of the deadline, so each request says it."""
-    with another_proxy(these, retrieval="predictor") as other:
-        yield {"proxy": these.front, "predictor": other}
+    with another_proxy(stack, retrieval="predictor") as other:
+        yield {"proxy": stack.front, "predictor": other}
 
 
 @pytest.fixture(params=["proxy", "predictor"])
@@ -43,19 +44,19 @@ def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
 
 
 @contextmanager
-def down(these: System) -> Iterator[None]:
+def down(stack: Stack) -> Iterator[None]:
     """Nobody listens; afterwards a new process has the data of the old one."""
-    these.stop("redis")
+    stack.stop("redis")
     try:
         yield
     finally:
-        these.start("redis")
+        stack.start("redis")
 
 
 @contextmanager
-def without_store(these: System, kind: str) -> Iterator[None]:
+def without_store(stack: Stack, kind: str) -> Iterator[None]:
     """Either of them."""
-    with down(these) if kind == "down" else hung(these, "redis"):
+    with down(stack) if kind == "down" else hung(stack, "redis"):
         yield
 
 
@@ -64,18 +65,18 @@ faults = pytest.mark.parametrize("kind", ["down", "hung"])
 
 @faults
 def test_without_its_store_the_pattern_reads_what_it_is_sent_and_refuses_the_rest_in_time(
-    these: System, proxy: Server, kind: str
+    stack: Stack, proxy: Server, kind: str
 ) -> None:
-    image_id = kept(proxy, SEVEN)
-    with without_store(these, kind):
-        for body in (image_id, CLEAR):
+    image_id = kept(proxy, SEVEN_PNG)
+    with without_store(stack, kind):
+        for body in (image_id, SEVEN_JSON):
             answer, seconds = timed(partial(ask, proxy, "/predict", body))
             assert seconds < IN_TIME
-            if body is CLEAR:
+            if body is SEVEN_JSON:
                 assert answer.json()["digit"] == 7, answer.text
             else:
                 refused(answer, timeouts=kind == "hung")
-        answer, seconds = timed(partial(ask, proxy, "/images", CLEAR))
+        answer, seconds = timed(partial(ask, proxy, "/images", SEVEN_JSON))
         assert seconds < IN_TIME
         refused(answer)
         assert "the store does not answer" in answer.json()["detail"]
@@ -111,81 +112,79 @@ def back(call: Callable[[], httpx.Response]) -> float:
 
 @faults
 def test_pictures_are_read_however_many_letters_cannot_be_had_from_the_store(
-    these: System, proxy: Server, kind: str
+    stack: Stack, proxy: Server, kind: str
 ) -> None:
     """The services are well, so nothing that the store does may close the way to them."""
-    image_id = kept(proxy, SEVEN)
-    with without_store(these, kind):
+    image_id = kept(proxy, SEVEN_PNG)
+    with without_store(stack, kind):
         with ThreadPoolExecutor(10) as threads:
             for answer in threads.map(lambda _: ask(proxy, "/predict", image_id), range(10)):
                 refused(answer, timeouts=kind == "hung")
-        answer = proxy.read(SEVEN)
+        answer = proxy.read(SEVEN_PNG)
     back(lambda: proxy.read(image_id))
     assert (answer.status_code, answer.json().get("digit")) == (200, 7), answer.text
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.5])
-def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(
-    these: System, proxy: Server, seconds: float
-) -> None:
+def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(stack: Stack, proxy: Server, seconds: float) -> None:
     """A late answer of the store belongs to a request that is over."""
     scans = held_out()
     clear = [int((scans.labels == digit).argmax()) for digit in range(10)]
     bodies = [kept(proxy, picture(scans.features[number])) for number in clear]
     assert [proxy.read(body).json()["digit"] for body in bodies] == list(range(10))
-    with ThreadPoolExecutor(20) as threads, hung(these, "redis"):
+    with ThreadPoolExecutor(20) as threads, hung(stack, "redis"):
         late = [threads.submit(ask, proxy, "/predict", bodies[number % 10]) for number in range(20)]
-        kept_late = [threads.submit(ask, proxy, "/images", CLEAR) for _ in range(5)]
+        kept_late = [threads.submit(ask, proxy, "/images", SEVEN_JSON) for _ in range(5)]
         time.sleep(seconds)
     for number, future in enumerate(late):
         if (answer := future.result()).status_code == 200:
             assert answer.json()["digit"] == number % 10
     assert all(future.result().status_code in (201, 503) for future in kept_late)
-    back(lambda: proxy.read(kept(proxy, CLEAR)))
+    back(lambda: proxy.read(kept(proxy, SEVEN_JSON)))
     for _ in range(3):
         answers = proxy.read_all(bodies, 10)
         assert [answer.json().get("digit") for answer in answers] == list(range(10))
 
 
-def test_a_letter_that_was_kept_outlives_the_store_that_is_killed(these: System, proxy: Server) -> None:
+def test_a_letter_that_was_kept_outlives_the_store_that_is_killed(stack: Stack, proxy: Server) -> None:
     """Whoever was given an id may count on it, since the store answers once it is on its disk."""
-    image_id = kept(proxy, SEVEN)
-    these.servers["redis"].process.kill()
-    these.servers["redis"].process.wait()
-    these.start("redis")
+    image_id = kept(proxy, SEVEN_PNG)
+    stack.servers["redis"].process.kill()
+    stack.servers["redis"].process.wait()
+    stack.start("redis")
     print(f"killed: back after {back(lambda: proxy.read(image_id)):.2f} s")
 
 
-def test_a_full_store_is_a_503_and_what_it_holds_can_still_be_read(these: System, proxy: Server) -> None:
-    image_id = kept(proxy, SEVEN)
-    these.store().config_set("maxmemory", 1)
+def test_a_full_store_is_a_503_and_what_it_holds_can_still_be_read(stack: Stack, proxy: Server) -> None:
+    image_id = kept(proxy, SEVEN_PNG)
+    stack.store().config_set("maxmemory", 1)
     try:
-        refused(keep(proxy, SEVEN))
+        refused(keep(proxy, SEVEN_PNG))
         assert proxy.read(image_id).json()["digit"] == 7
     finally:
-        these.store().config_set("maxmemory", 256 * 2**20)
-    assert keep(proxy, SEVEN).status_code == 201
+        stack.store().config_set("maxmemory", 256 * 2**20)
+    assert keep(proxy, SEVEN_PNG).status_code == 201
 
 
 # Who has no way to the store
 
 
-def test_a_service_that_cannot_retrieve_is_not_taken_for_a_letter_that_is_gone(these: System) -> None:
+def test_a_service_that_cannot_retrieve_is_not_taken_for_a_letter_that_is_gone(stack: Stack) -> None:
     """Its 404 says that it has no such path; a caller who is told of a lost letter would give up."""
-    image_id = kept(these.front, SEVEN)
+    image_id = kept(stack.front, SEVEN_PNG)
     settings = {"retrieval": "predictor"}
     with (
         serving(model_name="mlp") as other,
-        another_proxy(these, reader_url=f"{other.url}/v2/models/mlp", **settings) as proxy,
+        another_proxy(stack, reader_url=f"{other.url}/v2/models/mlp", **settings) as proxy,
     ):
         answer = proxy.read(image_id)
     assert (answer.status_code, answer.json().get("backend")) == (502, "reader"), answer.text
 
 
-def test_a_model_whose_graph_has_other_names_cannot_retrieve_and_says_so(these: System, tmp_path: Path) -> None:
+def test_a_model_whose_graph_has_other_names_cannot_retrieve_and_says_so(stack: Stack, tmp_path: Path) -> None:
     """As at `/predict`: the caller is told what does not fit, and the log has no error."""
-    image_id = kept(these.front, SEVEN)
-    url = f"redis://127.0.0.1:{these.port('redis')}/0"
+    image_id = kept(stack.front, SEVEN_PNG)
+    url = f"redis://127.0.0.1:{stack.port('redis')}/0"
     model = every_type(tmp_path / "other.onnx")
     with serving("microservice_vertical.predictor:create_app", redis_url=url, model_uri=model) as other:
         assert other.client.post("/retrieve", json=image_id).status_code == 409

@@ -5,21 +5,22 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.calls import Load, load, rest_calls
-from tests.support.fault_proxy import Link
+from tests.support.http.fault_proxy import Link
+from tests.support.load.grpc_and_rest import Load, load, rest_calls
 from tests.support.processes import free_port
-from tests.support.service_process import MLP, Server
-from tests.support.stack import System, vertical
-from tests.support.vertical_stack import another_proxy
+from tests.support.samples import MLP
+from tests.support.service_process import Server
+from tests.support.stack import Stack, vertical_stack
+from tests.support.vertical.services import another_proxy
 
 LINEAR = MLP.with_name("linear.onnx")
 
 
 @contextmanager
-def behind_a_link(these: System) -> Iterator[tuple[Server, Link]]:
+def behind_a_link(stack: Stack) -> Iterator[tuple[Server, Link]]:
     """A proxy to which the reader is whatever the link leads to, as a Kubernetes service or a container's name is."""
-    link = Link(these.port("reader"))
-    with link.running(), another_proxy(these, reader_url=f"http://127.0.0.1:{link.port}/v2/models/mlp") as proxy:
+    link = Link(stack.port("reader"))
+    with link.running(), another_proxy(stack, reader_url=f"http://127.0.0.1:{link.port}/v2/models/mlp") as proxy:
         yield proxy, link
 
 
@@ -35,12 +36,12 @@ def steady_load(proxy: Server) -> Iterator[Load]:
 @pytest.mark.full
 def test_the_reader_is_replaced_by_another_version_and_no_request_fails() -> None:
     """The other is started, gets the new connections, and the first one is told to end; nothing else is touched."""
-    with vertical({"reader": {"drain_seconds": 5}}) as these, behind_a_link(these) as (proxy, link):
-        first = these.servers["reader"]
+    with vertical_stack({"reader": {"drain_seconds": 5}}) as stack, behind_a_link(stack) as (proxy, link):
+        first = stack.servers["reader"]
         with steady_load(proxy) as requests:
             (old,) = requests.answers
             elsewhere = {"microservice_vertical_reader_port": free_port()}
-            second = these.start("reader", reader_model_uri=LINEAR, **elsewhere)
+            second = stack.start("reader", reader_model_uri=LINEAR, **elsewhere)
             link.to = second.port
             first.process.terminate()
             requests.goes_on(100)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.docker import composed
-from tests.support.patterns import FRONTS, commands, copied, started
+from tests.support.patterns import FRONT_SERVICES, commands, copied, started
 from tests.support.processes import PATTERNS, ROOT, listens, output_of
 
 
@@ -43,7 +43,7 @@ def test_common_knows_no_pattern() -> None:
 @pytest.mark.full
 def test_a_copy_runs_by_its_procfile(pattern: str, copy: Path) -> None:
     with started(pattern, copy) as (processes, ports):
-        assert FRONTS[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
+        assert FRONT_SERVICES[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
         processes.send_signal(signal.SIGINT)
         assert processes.wait(20) == 130  # what a shell gives for Ctrl-C
         assert not any(map(listens, ports.values()))
@@ -61,7 +61,7 @@ def test_the_lock_of_a_copy_is_all_it_needs(pattern: str, copy: Path) -> None:
     for lock in locks:
         output_of(uv, "pip", "install", "--quiet", "--python", ".venv", "--require-hashes", "-r", lock, folder=copy)
     with started(pattern, copy, PATH=f"{copy}/.venv/bin:{os.environ['PATH']}") as (_, ports):
-        assert FRONTS[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
+        assert FRONT_SERVICES[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
 
 
 @pytest.mark.docker
@@ -69,4 +69,4 @@ def test_the_lock_of_a_copy_is_all_it_needs(pattern: str, copy: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_copy_is_built_and_served_by_docker_compose(pattern: str, copy: Path) -> None:
     with composed(copy, f"{pattern}/docker-compose.yml", service=pattern) as project:
-        assert FRONTS[pattern].read(project.port)["digit"] == 7
+        assert FRONT_SERVICES[pattern].read(project.port)["digit"] == 7

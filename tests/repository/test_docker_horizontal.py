@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.support.docker import Composed, composed, inspect
-from tests.support.patterns import FRONTS
+from tests.support.patterns import FRONT_SERVICES
 from tests.support.processes import ROOT, wait_until
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -84,7 +84,7 @@ def test_a_fourth_member_is_one_service_block_and_one_setting(project: Composed)
     members = {service: project.container(service) for service in (LINEAR, SVM, MLP)}
     urls = [f"http://{service}:8000/v2/models/{service.partition('-')[2]}" for service in (*members, SPECIALIST)]
     project.compose("up", "--detach", "--wait", SPECIALIST, FRONT, MEMBERS=",".join(urls))
-    assert FRONTS[FRONT].read(project.port)["digit"] == 7
+    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7
     assert predict(project) == (["linear", "svm", "mlp", "specialist"], {})
     url = job(project)["url"]
     wait_until(lambda: set(httpx.get(url).json()["predictions"]) == {"linear", "svm", "mlp", "specialist"})

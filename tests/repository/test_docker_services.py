@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.support.docker import NOT_INSIDE, Composed, composed, inside, inspect
-from tests.support.patterns import FRONTS, commands
+from tests.support.patterns import FRONT_SERVICES, commands
 from tests.support.processes import ROOT, output_of, wait_until
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -45,7 +45,7 @@ def ours(pattern: str, project: Composed) -> dict[str, str]:
 
 
 def test_the_front_reads_a_digit(pattern: str, project: Composed) -> None:
-    assert FRONTS[pattern].read(project.port)["digit"] == 7
+    assert FRONT_SERVICES[pattern].read(project.port)["digit"] == 7
 
 
 def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: Composed) -> None:
@@ -80,7 +80,7 @@ def test_only_the_front_is_published_and_only_on_this_host(pattern: str, project
 
 def test_the_front_is_published_on_its_own_port(pattern: str) -> None:
     (port,) = json.loads(output_of("docker", "compose", "config", "--format=json"))["services"][pattern]["ports"]
-    assert (port["host_ip"], port["published"]) == ("127.0.0.1", str(FRONTS[pattern].port))
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", str(FRONT_SERVICES[pattern].port))
 
 
 def test_its_models_and_only_what_serves_are_in_the_image(pattern: str, ours: dict[str, str]) -> None:
@@ -146,5 +146,5 @@ def stored(project: Composed, ids: list[str]) -> dict[str, list[int]]:
 
 def test_one_setting_makes_the_flow_ask_over_grpc() -> None:
     with composed(ROOT, "synchronous/docker-compose.yml", "synchronous", PREDICTOR_URL=GRPC) as project:
-        assert FRONTS["synchronous"].read(project.port)["digit"] == 7
+        assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7
         assert "ModelInfer" in project.compose("logs", "synchronous-predictor")

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from common.backends.http_client import IDLE_SECONDS
-from tests.support.calls import load, rest_calls
 from tests.support.docker import Composed, composed, inside, inspect
-from tests.support.patterns import FRONTS
+from tests.support.load.grpc_and_rest import load, rest_calls
+from tests.support.patterns import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, wait_until
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -53,7 +53,7 @@ def test_a_killed_specialist_leaves_the_readers_answer_marked_degraded(project: 
     answer = post(project, "/predict", DOUBTFUL)
     assert (answer["degraded"], answer["model"]["name"]) == (True, "mlp")
     assert "specialist" in answer["stages"][-1]["error"]
-    assert FRONTS[FRONT].read(project.port)["digit"] == 7  # nobody is in doubt
+    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7  # nobody is in doubt
     project.compose("start", SPECIALIST)
     wait_until(lambda: not post(project, "/predict", DOUBTFUL)["degraded"])
 

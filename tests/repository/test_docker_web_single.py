@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 
 from tests.support.docker import NOT_INSIDE, composed, inside, inspect
-from tests.support.patterns import FRONTS
+from tests.support.patterns import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, free_port, output_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 BASE = "python:3.13-slim"
-read = FRONTS["web_single"].read
+read = FRONT_SERVICES["web_single"].read
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 
 

@@ -33,3 +33,9 @@ def test_every_folder_of_tests_mirrors_a_room_of_common_or_a_pattern() -> None:
     rooms = {folder for folder in folders if folder.parts[0] not in OF_THE_TESTS}
     assert {str(room) for room in rooms if not (ROOT / room / "__init__.py").is_file()} == set()
     assert {*PATTERNS} <= {str(room) for room in rooms}
+
+
+def test_no_folder_of_tests_holds_more_files_than_a_reader_takes_in() -> None:
+    folders = {file.parent for file in TESTS.rglob("*.py")}
+    sizes = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) for folder in folders}
+    assert {folder: size for folder, size in sizes.items() if size > 17} == {}

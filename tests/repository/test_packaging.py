@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patterns import FRONTS, free_ports
+from tests.support.patterns import FRONT_SERVICES, free_ports
 from tests.support.processes import PATTERNS, ROOT, answers, listens, running, wait_until
 
 IMAGE_LOCKS = [lock for pattern in PATTERNS for lock in sorted((ROOT / pattern).glob("requirements*.txt"))]
@@ -83,7 +83,7 @@ def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(tmp_p
     port = ports[f"{pattern.upper()}_PORT"]
     with running("make", pattern, folder=clone, **{name: str(number) for name, number in ports.items()}) as make:
         wait_until(lambda: make.poll() is not None or answers(f"http://127.0.0.1:{port}/health/ready"), seconds=240)
-        assert FRONTS[pattern].read(port)["digit"] == 7
+        assert FRONT_SERVICES[pattern].read(port)["digit"] == 7
         os.killpg(make.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
         assert make.wait(20) in (2, -signal.SIGINT)  # as make ends any interrupted recipe
         assert not any(map(listens, ports.values()))

@@ -16,20 +16,20 @@ import schemathesis
 from hypothesis import given, strategies as st
 from schemathesis import GenerationMode
 
-from tests.support.fuzzing import AS_JSON, DOCUMENTS, HEADERS, JSON, PICTURE, damaged, run_property
-from tests.support.raw_http import raw_request
-from tests.support.service_process import SEVEN_PIXELS, Server
-from tests.support.stack import System, asynchronous, horizontal, synchronous, vertical
+from tests.support.http.raw_http import raw_request
+from tests.support.inputs.fuzzing import AS_JSON, DOCUMENTS, HEADERS, JSON, PICTURE, damaged, run_property
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server
+from tests.support.stack import Stack, asynchronous_stack, horizontal_stack, synchronous_stack, vertical_stack
 
 MEANT = (502, 503, 504)
-SEVEN = {"pixels": SEVEN_PIXELS}
 STREAMED = {"Accept": "text/event-stream", "Content-Type": "application/json"}
 full = [pytest.mark.full, pytest.mark.timeout(600)]
-SYSTEMS: dict[str, Callable[[], AbstractContextManager[System]]] = {
-    "synchronous": synchronous,
-    "asynchronous": asynchronous,
-    "microservice_vertical": vertical,
-    "microservice_horizontal": horizontal,
+SYSTEMS: dict[str, Callable[[], AbstractContextManager[Stack]]] = {
+    "synchronous": synchronous_stack,
+    "asynchronous": asynchronous_stack,
+    "microservice_vertical": vertical_stack,
+    "microservice_horizontal": horizontal_stack,
 }
 ENDPOINTS = [
     ("synchronous", "/letters"),
@@ -76,27 +76,29 @@ class Endpoint(NamedTuple):
     def still_right(self) -> None:
         """A seven goes where it should."""
         if self.path == "/jobs":
-            job = self.front.get(self.front.client.post("/jobs", json=SEVEN).headers["location"] + "?wait=20").json()
+            job = self.front.get(
+                self.front.client.post("/jobs", json=SEVEN_JSON).headers["location"] + "?wait=20"
+            ).json()
             assert (job["status"], job["prediction"]["digit"]) == ("done", 7)
             return
         path = "/images" if self.path == "/predict" else self.path
-        sent = self.front.client.post(path, json=SEVEN).json()
+        sent = self.front.client.post(path, json=SEVEN_JSON).json()
         if self.path == "/letters":
             assert (sent["bin"], sent["degraded"]) == ("7", False)
         else:
-            readings = [self.front.read(body).json() for body in (SEVEN, sent)]
+            readings = [self.front.read(body).json() for body in (SEVEN_JSON, sent)]
             assert [reading["digit"] for reading in readings] == [7, 7]
             assert not any(reading.get("degraded") or reading.get("missing") for reading in readings)
 
 
-class Systems(dict[str, System]):
+class Systems(dict[str, Stack]):
     """By their names; each is started when it is needed."""
 
     def __init__(self, stack: ExitStack) -> None:
         super().__init__()
         self._stack = stack
 
-    def __missing__(self, name: str) -> System:
+    def __missing__(self, name: str) -> Stack:
         self[name] = self._stack.enter_context(SYSTEMS[name]())
         return self[name]
 
@@ -123,7 +125,7 @@ def endpoint(systems: Systems, request: pytest.FixtureRequest) -> Iterator[Endpo
 @pytest.fixture(scope="module")
 def documents(systems: Systems) -> st.SearchStrategy[Any]:
     """JSON that may be pictures, or name letters: one that is kept, others, and what is no name."""
-    kept = systems["microservice_vertical"].front.client.post("/images", json=SEVEN).json()["image_id"]
+    kept = systems["microservice_vertical"].front.client.post("/images", json=SEVEN_JSON).json()["image_id"]
     ids = st.just(kept) | st.uuids().map(str) | JSON
     named = st.fixed_dictionaries({"image_id": ids}, optional={"pixels": JSON, "more": JSON})
     return st.one_of(DOCUMENTS, named, st.lists(named | PICTURE, max_size=3))

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from tests.support.patterns import FRONTS, app_in, commands, variables_of_all
+from tests.support.patterns import FRONT_SERVICES, app_in, commands, variables_of_all
 from tests.support.processes import PATTERNS, ROOT, answers, output_of, wait_until
 from tests.support.readmes import READMES, Step, rows, steps
 
@@ -57,7 +57,7 @@ def copy(tmp_path: Path) -> Path:
 @contextmanager
 def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
     """The server that a block starts; ended as a person would, by Ctrl-C."""
-    port = FRONTS[pattern].port
+    port = FRONT_SERVICES[pattern].port
     assert not answers(f"http://127.0.0.1:{port}/health/live"), f"something else answers on port {port}"
     command = ["bash", "-c", step.commands]
     process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": PATH}, start_new_session=True)
@@ -96,7 +96,7 @@ def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy:
             if pattern := served_pattern(step):
                 server.close()
                 server.enter_context(serving(step, pattern, copy))
-                assert FRONTS[pattern].read(FRONTS[pattern].port)["digit"] == 7
+                assert FRONT_SERVICES[pattern].read(FRONT_SERVICES[pattern].port)["digit"] == 7
             else:
                 if brings_its_own(step):
                     server.close()

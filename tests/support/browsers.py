@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.support.drawn_digits import STYLES
+from tests.support.inputs.drawn_digits import STYLES
 
 ARGUMENTS = [
     "--no-sandbox",  # Chromium's does not work for root in a container

@@ -53,12 +53,12 @@ def composed(
     port = free_port()
     environment |= {"COMPOSE_PROJECT_NAME": f"test-{uuid4().hex[:8]}", "COMPOSE_FILE": file}
     environment |= {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
-    these = Composed(folder, environment, port)
+    project = Composed(folder, environment, port)
     try:
-        these.compose("up", "--build", "--wait", service)
-        yield these
+        project.compose("up", "--build", "--wait", service)
+        yield project
     finally:
-        these.compose("down", "--volumes", "--rmi=local", "--timeout=5")
+        project.compose("down", "--volumes", "--rmi=local", "--timeout=5")
 
 
 def inspect(thing: str) -> Any:

@@ -51,7 +51,7 @@ def voted(answer: Any) -> Any:
     return answer
 
 
-class Front(NamedTuple):
+class FrontService(NamedTuple):
     """A front service: its port unless told otherwise, where it takes pictures, and the digit in its answers."""
 
     port: int
@@ -71,7 +71,7 @@ class Front(NamedTuple):
         return self.digit_in(response.json())
 
 
-class BatchFront(Front):
+class BatchFrontService(FrontService):
     """It reads what is in a folder that it sees: beside it in its container, or on this machine."""
 
     def read(self, port: int, picture: str = "seven.png") -> Any:
@@ -126,13 +126,13 @@ def finished(url: str, run_id: str, seconds: float = 60.0) -> Any:
     return httpx.get(f"{url}/{run_id}").json()
 
 
-FRONTS: dict[str, Front] = {
-    "web_single": Front(8001, "/predict"),
-    "synchronous": Front(8002, "/letters", sorted_letter),
-    "asynchronous": Front(8003, "/jobs", prediction),
-    "batch": BatchFront(8004, "/runs"),
-    "microservice_vertical": Front(8005, "/predict"),
-    "microservice_horizontal": Front(8006, "/predict", voted),
+FRONT_SERVICES: dict[str, FrontService] = {
+    "web_single": FrontService(8001, "/predict"),
+    "synchronous": FrontService(8002, "/letters", sorted_letter),
+    "asynchronous": FrontService(8003, "/jobs", prediction),
+    "batch": BatchFrontService(8004, "/runs"),
+    "microservice_vertical": FrontService(8005, "/predict"),
+    "microservice_horizontal": FrontService(8006, "/predict", voted),
 }
 
 

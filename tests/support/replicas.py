@@ -106,20 +106,20 @@ class Replicas:
 
 
 @contextmanager
-def replicas(**settings: object) -> Iterator[Replicas]:
+def started_replicas(**settings: object) -> Iterator[Replicas]:
     """All three and the balancer, once each is ready."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         ports, grpc_ports = free_tens(), free_tens()
-        these = Replicas(free_port(), free_port(), free_port(), ports, grpc_ports, Path(folder), stack)
+        replicas = Replicas(free_port(), free_port(), free_port(), ports, grpc_ports, Path(folder), stack)
         with ThreadPoolExecutor(len(NUMBERS)) as threads:
-            list(threads.map(lambda number: these.start(number, **settings), NUMBERS))
-        stack.callback(these.end)
-        balancer = these.run("envoy")
-        wait_until(lambda: balancer.poll() is not None or answers(f"http://127.0.0.1:{these.port}/health/ready"))
-        assert balancer.poll() is None, these.log("envoy").read_text()[-2_000:]
-        these.await_healthy(len(NUMBERS))
-        yield these
-        print(these.log("envoy").read_text()[-5_000:])
+            list(threads.map(lambda number: replicas.start(number, **settings), NUMBERS))
+        stack.callback(replicas.end)
+        balancer = replicas.run("envoy")
+        wait_until(lambda: balancer.poll() is not None or answers(f"http://127.0.0.1:{replicas.port}/health/ready"))
+        assert balancer.poll() is None, replicas.log("envoy").read_text()[-2_000:]
+        replicas.await_healthy(len(NUMBERS))
+        yield replicas
+        print(replicas.log("envoy").read_text()[-5_000:])
 
 
 def free_tens() -> int:

@@ -1,17 +1,15 @@
-"""A real server for a test, started as its Procfile says, its log in a file; and a reader that takes its time."""
+"""A real server for a test, started as its Procfile says, its log in a file."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-import time
-import timeit
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,20 +17,12 @@ from threading import Thread
 from typing import Any
 
 import httpx
-import numpy as np
-import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper
 from prometheus_client.parser import text_string_to_metric_families
 
-from common.domain.digits import SEVEN
 from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.samples import PNG, SAMPLES, SEVEN_PIXELS
 
 APP = "web_single.predictor:create_app"
-SAMPLES = ROOT / "common" / "samples"
-MLP = ROOT / "common" / "models" / "mlp.onnx"
-SEVEN_PIXELS: list[float] = [float(cell) for row in SEVEN for cell in row]
-PNG = {"Content-Type": "image/png"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,118 +145,3 @@ class FileHandler(SimpleHTTPRequestHandler):
 def web_folder(folder: Path) -> AbstractContextManager[str]:
     """The address of a web server that serves the files of a folder."""
     return web_server(partial(FileHandler, directory=folder))
-
-
-def tensor(name: str, shape: list[int | str | None], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, shape)
-
-
-def save(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-    **constants: Any,
-) -> str:
-    """An ONNX file of these nodes; the constants become initializers."""
-    initializers = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, path.stem, inputs, outputs, initializers)
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 2)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return str(path)
-
-
-def slow_pixels(seconds: float) -> dict[str, list[float]]:
-    """A picture of a seven that the slow reader looks at for so long."""
-    return {"pixels": [seconds, *SEVEN_PIXELS[1:]]}
-
-
-def is_busy(server: Server) -> bool:
-    """Whether a batch is running that leaves a request of 50 ms no time."""
-    return server.read(slow_pixels(0), **{"X-Request-Timeout-Ms": "50"}).status_code == 504
-
-
-def slow_reader(path: Path) -> str:
-    """The mlp reader, slowed down: what stands in the top left pixel is how many seconds a batch takes."""
-    return _slowed(path, 1 / _seconds_per_step())
-
-
-@cache
-def _seconds_per_step() -> float:
-    with TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        session = ort.InferenceSession(_slowed(Path(folder) / "slow.onnx", 100), options)
-        run = partial(session.run, None, {"features": np.ones((1, 64), np.float32)})
-        return min(timeit.repeat(run, timer=time.process_time, repeat=5, number=1)) / 100  # of CPU: others are busy too
-
-
-def _slowed(path: Path, steps_per_second: float) -> str:
-    """The graph of mlp.onnx, and a loop of as many steps as column 0 of the rows says, with no effect on the result."""
-    model = onnx.load(MLP)
-    step = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["state", "unit"], ["next_state"]),
-            helper.make_node("Identity", ["go_on"], ["goes_on"]),
-        ],
-        "step",
-        [tensor("i", [], TensorProto.INT64), tensor("go_on", [], TensorProto.BOOL), tensor("state", [256, 256])],
-        [tensor("goes_on", [], TensorProto.BOOL), tensor("next_state", [256, 256])],
-    )
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = ["quick_probabilities" if name == "probabilities" else name for name in names]
-    model.graph.node.extend(
-        [
-            helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
-            helper.make_node("ReduceMax", ["corner"], ["seconds"], keepdims=0),
-            helper.make_node("Mul", ["seconds", "steps_per_second"], ["wanted"]),
-            helper.make_node("Add", ["wanted", "few"], ["float_steps"]),
-            helper.make_node("Cast", ["float_steps"], ["steps"], to=TensorProto.INT64),
-            helper.make_node("Mul", ["unit", "seconds"], ["start"]),
-            helper.make_node("Loop", ["steps", "", "start"], ["end"], body=step),
-            helper.make_node("ReduceMax", ["end"], ["largest"], keepdims=0),
-            helper.make_node("Mul", ["largest", "nothing"], ["no_effect"]),
-            helper.make_node("Add", ["quick_probabilities", "no_effect"], ["probabilities"]),
-        ]
-    )
-    constants = {
-        "zero": np.array([0]),
-        "one": np.array([1]),
-        "few": np.float32(3),
-        "nothing": np.float32(0),
-        "unit": np.eye(256, dtype=np.float32),
-        "steps_per_second": np.float32(steps_per_second),
-    }
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items())
-    onnx.save(model, path)
-    return str(path)
-
-
-POISON = 16
-"""What the poison reader cannot read in the top left pixel; no scan has that much ink there."""
-
-
-def poisoned(pixel: float = POISON) -> dict[str, list[float]]:
-    """A picture of a seven that makes the poison reader fail."""
-    return {"pixels": [pixel, *SEVEN_PIXELS[1:]]}
-
-
-def poison_reader(path: Path) -> str:
-    """The mlp reader, which looks up something by the top left pixel, and fails where that is `POISON`."""
-    model = onnx.load(MLP)
-    for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = ["quick_probabilities" if name == "probabilities" else name for name in names]
-    model.graph.node.extend(
-        [
-            helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
-            helper.make_node("Cast", ["corner"], ["place"], to=TensorProto.INT64),
-            helper.make_node("Gather", ["table", "place"], ["found"]),
-            helper.make_node("Add", ["quick_probabilities", "found"], ["probabilities"]),
-        ]
-    )
-    constants = {"zero": np.array([0]), "one": np.array([1]), "table": np.zeros(POISON, np.float32)}
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(v, n) for n, v in constants.items())
-    onnx.save(model, path)
-    return str(path)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from redis import Redis, RedisError
 
-from tests.support.fault_proxy import Link
+from tests.support.http.fault_proxy import Link
 from tests.support.patterns import app_in, commands, free_ports
 from tests.support.processes import ROOT, listens, running, wait_until
 from tests.support.service_process import Server, client_of, is_ready
@@ -19,16 +19,16 @@ MEMBERS = ("linear", "svm", "mlp")
 """The models that vote."""
 
 
-class System:
+class Stack:
     """The processes of one pattern, on ports of their own; which of them run is up to the test."""
 
-    def __init__(self, pattern: str, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, pattern: str, folder: Path, exit_stack: ExitStack) -> None:
         self.front_name = pattern
         self.servers: dict[str, Server] = {}
         self._commands = commands(pattern)
         self._ports = {name: str(port) for name, port in free_ports(pattern).items()}
         self._folder = folder
-        self._stack = stack
+        self._exit_stack = exit_stack
 
     @property
     def front(self) -> Server:
@@ -51,13 +51,13 @@ class System:
         log = self._folder / f"{name}-{len(list(self._folder.iterdir()))}.log"
         command = self._commands[name].replace(".state/", f"{self._folder}/state/")
         command = command.replace(app_in(command), str(app)) if app else command
-        process = self._stack.enter_context(
+        process = self._exit_stack.enter_context(
             running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
         )
         port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
-        client = self._stack.enter_context(client_of(port, LONG_TIMEOUT))
+        client = self._exit_stack.enter_context(client_of(port, LONG_TIMEOUT))
         server = Server(port, process, log, client)
-        self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
+        self._exit_stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
         self.servers[name] = server
         return server
 
@@ -77,7 +77,7 @@ class System:
     def store(self) -> "Redis":
         """A client of the pattern's own Valkey, closed at the end: one that is left open can fail the whole run."""
         client = Redis(port=self.port("redis"))
-        self._stack.callback(client.close)
+        self._exit_stack.callback(client.close)
         return client
 
     def _store_answers(self) -> bool:
@@ -89,71 +89,73 @@ class System:
 
 
 @contextmanager
-def system(pattern: str) -> Iterator[System]:
+def stack_of(pattern: str) -> Iterator[Stack]:
     """A pattern of which nothing runs yet; what is started is ended."""
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        yield System(pattern, Path(folder), stack)
+    with TemporaryDirectory() as folder, ExitStack() as exit_stack:
+        yield Stack(pattern, Path(folder), exit_stack)
 
 
 @contextmanager
-def synchronous(url: str = "http", *, predictor: dict[str, object] | None = None, **proxy: object) -> Iterator[System]:
+def synchronous_stack(
+    url: str = "http", *, predictor: dict[str, object] | None = None, **proxy: object
+) -> Iterator[Stack]:
     """The proxy and its predictor, asked over `http` or `grpc`, once both are ready; settings of either."""
-    with system("synchronous") as these:
-        these.start("predictor", **(predictor or {}))
-        proxy.setdefault("predictor_url", predictor_url(these, url))
-        these.start("synchronous", **proxy)
-        yield these
+    with stack_of("synchronous") as stack:
+        stack.start("predictor", **(predictor or {}))
+        proxy.setdefault("predictor_url", predictor_url(stack, url))
+        stack.start("synchronous", **proxy)
+        yield stack
 
 
-def predictor_url(these: System, scheme: str, port: int | None = None) -> str:
+def predictor_url(stack: Stack, scheme: str, port: int | None = None) -> str:
     """Where the predictor is asked over `http` or `grpc`; another `port` is that of something in between."""
-    port = port or these.port("predictor", "grpc" if scheme == "grpc" else "")
+    port = port or stack.port("predictor", "grpc" if scheme == "grpc" else "")
     return f"{scheme}://127.0.0.1:{port}/v2/models/mlp"
 
 
 @contextmanager
-def vertical(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+def vertical_stack(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Stack]:
     """The whole vertical pattern, once it is ready; settings of each service by its name, and of the proxy."""
-    with system("microservice_vertical") as these:
+    with stack_of("microservice_vertical") as stack:
         for name in ("redis", "quality", "reader", "specialist"):
-            these.launch(name, **(services or {}).get(name, {}))
-        these.start("microservice_vertical", **proxy)
-        yield these
+            stack.launch(name, **(services or {}).get(name, {}))
+        stack.start("microservice_vertical", **proxy)
+        yield stack
 
 
 @contextmanager
-def asynchronous(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[System]:
+def asynchronous_stack(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Stack]:
     """The asynchronous pattern's proxy, once it is ready, its Redis, and the services named, with settings of each."""
-    with system("asynchronous") as these:
-        these.launch("redis")
-        wait_until(lambda: listens(these.port("redis")))  # else whoever asks for it pauses first
+    with stack_of("asynchronous") as stack:
+        stack.launch("redis")
+        wait_until(lambda: listens(stack.port("redis")))  # else whoever asks for it pauses first
         services = {"predictor": {}} if services is None else services
-        others = [these.launch(name, **settings) for name, settings in services.items()]
-        these.start("asynchronous", **proxy)
+        others = [stack.launch(name, **settings) for name, settings in services.items()]
+        stack.start("asynchronous", **proxy)
         wait_until(lambda: all(map(is_ready, others)))
-        yield these
-        for server in these.servers.values():
+        yield stack
+        for server in stack.servers.values():
             server.process.terminate()
 
 
 @contextmanager
-def horizontal(
+def horizontal_stack(
     services: dict[str, dict[str, object]] | None = None, links: dict[str, Link] | None = None, **proxy: object
-) -> Iterator[System]:
+) -> Iterator[Stack]:
     """The whole horizontal pattern, once it is ready; settings of each service by its name, and of the proxy.
 
     `links` gets a link to each member, over which the proxy asks it.
     """
-    with system("microservice_horizontal") as these, ExitStack() as stack:
+    with stack_of("microservice_horizontal") as stack, ExitStack() as exit_stack:
         for name in ("redis", *MEMBERS, "postprocessor"):
-            these.launch(name, **(services or {}).get(name, {}))
+            stack.launch(name, **(services or {}).get(name, {}))
         if links is not None:
-            links |= {name: stack.enter_context(Link(these.port(name)).running()) for name in MEMBERS}
+            links |= {name: exit_stack.enter_context(Link(stack.port(name)).running()) for name in MEMBERS}
             proxy = {"members": member_urls({name: link.port for name, link in links.items()})} | proxy
-        these.start("microservice_horizontal", **proxy)
-        wait_until(lambda: is_ready(these.servers["postprocessor"]))
-        yield these
-        for server in these.servers.values():  # all at once: each member needs half a second
+        stack.start("microservice_horizontal", **proxy)
+        wait_until(lambda: is_ready(stack.servers["postprocessor"]))
+        yield stack
+        for server in stack.servers.values():  # all at once: each member needs half a second
             server.process.terminate()
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import httpx
 
-from tests.support.fault_proxy import Link
+from tests.support.http.fault_proxy import Link
 from tests.support.processes import wait_until
-from tests.support.service_process import PNG, SEVEN_PIXELS, Server, is_ready
-from tests.support.stack import System, predictor_url, system
+from tests.support.samples import PNG, SEVEN_PIXELS
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import Stack, predictor_url, stack_of
 
 DEADLINE_MS = 400
 SLACK_SECONDS = 0.3
@@ -21,7 +22,7 @@ BACK_SECONDS = 10.0
 class Flow(NamedTuple):
     """Two proxies, with the fallback and without, and the predictor that both ask over one link."""
 
-    these: System
+    stack: Stack
     link: Link
     is_grpc: bool
     soft: Server
@@ -29,21 +30,21 @@ class Flow(NamedTuple):
 
     @property
     def predictor(self) -> Server:
-        return self.these.servers["predictor"]
+        return self.stack.servers["predictor"]
 
 
 @contextmanager
 def flows(scheme: str, drain_seconds: float = 0, **proxy: object) -> Iterator[Flow]:
     """The same, all ready; how long the predictor drains, and settings of both proxies."""
     is_grpc = scheme == "grpc"
-    with system("synchronous") as these, system("synchronous") as others:
-        predictor = these.launch("predictor", drain_seconds=drain_seconds)
-        with Link(these.port("predictor", "grpc" if is_grpc else "")).running() as link:
-            url = predictor_url(these, scheme, link.port)
-            soft = these.launch("synchronous", predictor_url=url, **proxy)
+    with stack_of("synchronous") as stack, stack_of("synchronous") as others:
+        predictor = stack.launch("predictor", drain_seconds=drain_seconds)
+        with Link(stack.port("predictor", "grpc" if is_grpc else "")).running() as link:
+            url = predictor_url(stack, scheme, link.port)
+            soft = stack.launch("synchronous", predictor_url=url, **proxy)
             hard = others.launch("synchronous", predictor_url=url, fallback=False, **proxy)
             wait_until(lambda: all(map(is_ready, (predictor, soft, hard))))
-            yield Flow(these, link, is_grpc, soft, hard)
+            yield Flow(stack, link, is_grpc, soft, hard)
 
 
 def is_read(answer: httpx.Response) -> bool:

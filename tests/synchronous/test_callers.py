@@ -7,18 +7,18 @@ import sys
 import pytest
 
 from tests.support.processes import output_of
-from tests.support.stack import synchronous
+from tests.support.stack import synchronous_stack
 
 DEADLINE_MS = 500
 
 
 @pytest.mark.full
 def test_other_work_waits_for_a_caller_that_blocks_and_not_for_one_that_awaits() -> None:
-    with synchronous(breaker_failures=1_000) as these:
-        these.servers["predictor"].process.send_signal(signal.SIGSTOP)  # every letter takes the whole deadline
+    with synchronous_stack(breaker_failures=1_000) as stack:
+        stack.servers["predictor"].process.send_signal(signal.SIGSTOP)  # every letter takes the whole deadline
         command = (sys.executable, "-m", "synchronous.callers", "--letters=16", "--at-once=4")
-        table = output_of(*command, f"--timeout-ms={DEADLINE_MS}", these.front.url)
-        these.servers["predictor"].process.send_signal(signal.SIGCONT)
+        table = output_of(*command, f"--timeout-ms={DEADLINE_MS}", stack.front.url)
+        stack.servers["predictor"].process.send_signal(signal.SIGCONT)
     blocking, awaiting = (longest_wait_ms(table, caller) for caller in ("blocking", "awaiting"))
     assert blocking > 0.9 * DEADLINE_MS
     assert awaiting < 0.5 * DEADLINE_MS

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.http.raw_http import raw_post
+from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.raw_http import raw_post
-from tests.support.service_process import slow_pixels, slow_reader
-from tests.support.stack import System, synchronous
+from tests.support.stack import Stack, synchronous_stack
 from tests.support.synchronous_letters import post_letter
 
 pytestmark = pytest.mark.full
@@ -19,18 +19,18 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
-def these(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A predictor that looks at one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     predictor: dict[str, object] = {"model_uri": model, "model_threads": 1, "max_batch_rows": 1}
-    with synchronous(request.param, predictor=predictor) as these:
-        yield these
+    with synchronous_stack(request.param, predictor=predictor) as stack:
+        yield stack
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(these: System, accept: str) -> None:
+def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(stack: Stack, accept: str) -> None:
     """Two letters are before it: one is looked at, one waits. They are read, and that of who left is not."""
-    proxy, predictor, trace = these.front, these.servers["predictor"], uuid4().hex
+    proxy, predictor, trace = stack.front, stack.servers["predictor"], uuid4().hex
     read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="abandoned")
     letter = raw_post(
         "/letters", slow_pixels(SLOW_SECONDS), **LONG, Accept=accept, traceparent=f"00-{trace}-00f067aa0ba902b7-01"

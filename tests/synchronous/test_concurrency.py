@@ -5,10 +5,11 @@ from time import monotonic
 
 import pytest
 
+from tests.support.http.raw_http import raw_post
 from tests.support.processes import wait_until
-from tests.support.raw_http import raw_post
-from tests.support.service_process import SEVEN_PIXELS, Server
-from tests.support.stack import synchronous
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server
+from tests.support.stack import synchronous_stack
 from tests.support.synchronous_letters import BACK_SECONDS, SLACK_SECONDS, hung, is_read, sort_seven
 
 CALLERS = 200
@@ -19,7 +20,7 @@ LETTER = raw_post(
 )
 
 
-async def crowd(port: int) -> list[tuple[bytes, float]]:
+async def letters_at_once(port: int) -> list[tuple[bytes, float]]:
     """One letter from each caller, all at once: the whole answer, and the seconds until it was there."""
     all_here = asyncio.Barrier(CALLERS)
 
@@ -36,9 +37,9 @@ async def crowd(port: int) -> list[tuple[bytes, float]]:
     return await asyncio.gather(*(letter() for _ in range(CALLERS)))
 
 
-def wave(proxy: Server, bin_: str) -> float:
+def send_letters_at_once(proxy: Server, bin_: str) -> float:
     """Every letter gets this bin, and in time; the proxy's memory afterwards."""
-    answers = asyncio.run(crowd(proxy.port))
+    answers = asyncio.run(letters_at_once(proxy.port))
     assert all(answer.startswith(b"HTTP/1.1 200 ") and f'"bin":"{bin_}"'.encode() in answer for answer, _ in answers)
     longest = max(seconds for _, seconds in answers)
     assert longest < DEADLINE_MS / 1e3 + SLACK_SECONDS
@@ -50,14 +51,14 @@ def wave(proxy: Server, bin_: str) -> float:
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_of_200_callers_before_a_predictor_that_hangs_each_is_answered_in_time_and_memory_is_flat(scheme: str) -> None:
     """With a breaker that never opens, so that all of them ask."""
-    with synchronous(scheme, breaker_failures=1_000_000) as these:
-        wave(these.front, "7")
-        before = wave(these.front, "7")
-        with hung(these.servers["predictor"]):
-            first, *others = [wave(these.front, "manual") for _ in range(4)]
+    with synchronous_stack(scheme, breaker_failures=1_000_000) as stack:
+        send_letters_at_once(stack.front, "7")
+        before = send_letters_at_once(stack.front, "7")
+        with hung(stack.servers["predictor"]):
+            first, *others = [send_letters_at_once(stack.front, "manual") for _ in range(4)]
         over = monotonic()
-        wait_until(lambda: is_read(sort_seven(these.front)), BACK_SECONDS)
+        wait_until(lambda: is_read(sort_seven(stack.front)), BACK_SECONDS)
         print(f"back {monotonic() - over:.2f} s after a crowd")
-        wave(these.front, "7")
+        send_letters_at_once(stack.front, "7")
     assert first < before + GROWTH_MB
     assert max(others) < first + GROWTH_MB / 6

@@ -12,8 +12,9 @@ import grpc
 import pytest
 
 from tests.support.processes import answers, wait_until
-from tests.support.service_process import SEVEN_PIXELS, web_server
-from tests.support.stack import system
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import web_server
+from tests.support.stack import stack_of
 from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, sort_seven
 
 pytestmark = pytest.mark.full
@@ -68,8 +69,8 @@ def test_the_predictor_is_told_what_is_left_of_the_callers_deadline(
     telling: Callable[[], AbstractContextManager[Told]],
 ) -> None:
     """Less than the caller gave; and less again when it is asked for a second time (gRPC tells it to within 3 %)."""
-    with telling() as (url, told), system("synchronous") as these:
-        proxy = these.launch("synchronous", predictor_url=f"{url}/v2/models/mlp")
+    with telling() as (url, told), stack_of("synchronous") as stack:
+        proxy = stack.launch("synchronous", predictor_url=f"{url}/v2/models/mlp")
         wait_until(partial(answers, f"{proxy.url}/health/live"))
         falls_back(sort_seven(proxy, 300))
     first, second = told

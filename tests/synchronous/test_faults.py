@@ -7,10 +7,10 @@ from http.client import HTTPResponse
 
 import pytest
 
-from tests.support import fault_proxy as faults
-from tests.support.fault_proxy import PASS, Fault
-from tests.support.raw_http import raw_post
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.http import fault_proxy as faults
+from tests.support.http.fault_proxy import PASS, Fault
+from tests.support.http.raw_http import raw_post
+from tests.support.samples import SEVEN_PIXELS
 from tests.support.synchronous_letters import (
     SLACK_SECONDS,
     Flow,

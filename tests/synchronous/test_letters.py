@@ -10,11 +10,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.bad_input import CASES, Case
+from tests.support.http.sse import told
+from tests.support.inputs.bad_input import CASES, Case
+from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import SAMPLES, SEVEN_PIXELS, Server, is_ready, slow_pixels, slow_reader
-from tests.support.sse import told
-from tests.support.stack import predictor_url, system
+from tests.support.samples import SAMPLES, SEVEN_PIXELS
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import predictor_url, stack_of
 from tests.support.synchronous_letters import post_letter
 
 PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("zero", "two", "four", "seven")]
@@ -24,7 +26,7 @@ SHORT = {"X-Request-Timeout-Ms": "150"}
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 
-class Office(NamedTuple):
+class Services(NamedTuple):
     """A predictor that takes as long as a picture says, proxies that ask it, and one of them without the fallback."""
 
     predictor: Server
@@ -34,23 +36,23 @@ class Office(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
-    with system("synchronous") as these, system("synchronous") as second, system("synchronous") as third:
-        servers = Office(
-            these.launch("predictor", model_uri=model, model_threads=1),
-            these.launch("synchronous", predictor_url=predictor_url(these, "http")),
-            second.launch("synchronous", predictor_url=predictor_url(these, "grpc")),
-            third.launch("synchronous", predictor_url=predictor_url(these, "http"), fallback=False),
+    with stack_of("synchronous") as stack, stack_of("synchronous") as second, stack_of("synchronous") as third:
+        servers = Services(
+            stack.launch("predictor", model_uri=model, model_threads=1),
+            stack.launch("synchronous", predictor_url=predictor_url(stack, "http")),
+            second.launch("synchronous", predictor_url=predictor_url(stack, "grpc")),
+            third.launch("synchronous", predictor_url=predictor_url(stack, "http"), fallback=False),
         )
         wait_until(lambda: all(map(is_ready, servers)))
         yield servers
 
 
 @pytest.fixture(params=["rest", "grpc"])
-def proxy(request: pytest.FixtureRequest, office: Office) -> Server:
+def proxy(request: pytest.FixtureRequest, services: Services) -> Server:
     """Each of the two that fall back."""
-    server: Server = getattr(office, request.param)
+    server: Server = getattr(services, request.param)
     return server
 
 
@@ -93,9 +95,9 @@ def test_the_bin_is_chosen_only_after_the_reading_for_which_the_flow_waits(proxy
 # S2: REST or gRPC
 
 
-def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(office: Office) -> None:
+def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(services: Services) -> None:
     for picture in (*PICTURES, {"pixels": SEVEN_PIXELS}):
-        over_rest, over_grpc = post_letter(office.rest, picture).json(), post_letter(office.grpc, picture).json()
+        over_rest, over_grpc = post_letter(services.rest, picture).json(), post_letter(services.grpc, picture).json()
         assert over_rest.pop("letter_id") != over_grpc.pop("letter_id")
         assert over_rest == over_grpc
         assert not over_rest["degraded"]
@@ -115,21 +117,21 @@ def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(pr
     assert line["predictor"].startswith("timeout")
 
 
-def test_events_tell_of_the_fallback_too(office: Office) -> None:
-    registered, read, chosen = steps(office.rest, slow_pixels(SLOW_SECONDS), SHORT)
+def test_events_tell_of_the_fallback_too(services: Services) -> None:
+    registered, read, chosen = steps(services.rest, slow_pixels(SLOW_SECONDS), SHORT)
     assert registered.seconds < read.seconds < 0.15 + 0.3
     assert read == (read.seconds, "read", {"prediction": None})
     assert (chosen.name, chosen.data["bin"], chosen.data["degraded"]) == ("sorted", "manual", True)
 
 
-def test_without_the_fallback_a_letter_that_is_not_read_in_time_is_a_problem(office: Office) -> None:
-    answer = post_letter(office.hard, slow_pixels(SLOW_SECONDS), **SHORT)
+def test_without_the_fallback_a_letter_that_is_not_read_in_time_is_a_problem(services: Services) -> None:
+    answer = post_letter(services.hard, slow_pixels(SLOW_SECONDS), **SHORT)
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert answer.json()["backend"] == "predictor"
 
 
-def test_without_the_fallback_the_problem_is_the_last_event(office: Office) -> None:
-    registered, problem = steps(office.hard, slow_pixels(SLOW_SECONDS), SHORT)
+def test_without_the_fallback_the_problem_is_the_last_event(services: Services) -> None:
+    registered, problem = steps(services.hard, slow_pixels(SLOW_SECONDS), SHORT)
     assert (registered.name, problem.name) == ("registered", "problem")
     assert (problem.data["status"], problem.data["backend"]) == (504, "predictor")
 
@@ -137,7 +139,7 @@ def test_without_the_fallback_the_problem_is_the_last_event(office: Office) -> N
 # S6: one letter, followed through logs, traces and metrics
 
 
-def test_one_letter_is_followed_by_its_trace(office: Office, proxy: Server) -> None:
+def test_one_letter_is_followed_by_its_trace(services: Services, proxy: Server) -> None:
     """Proxy's log, predictor's log, the answer, and the metric's exemplar."""
     trace = uuid4().hex
     answer = post_letter(proxy, {"pixels": SEVEN_PIXELS}, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
@@ -145,7 +147,7 @@ def test_one_letter_is_followed_by_its_trace(office: Office, proxy: Server) -> N
     assert (line["path"], line["status"], line["bin"]) == ("/letters", 200, "7")
     assert line["letter_id"] == answer.json()["letter_id"]
     assert answer.headers["traceparent"] == f"00-{trace}-{line['span_id']}-01"
-    (called,) = office.predictor.logged(trace_id=trace)
+    (called,) = services.predictor.logged(trace_id=trace)
     assert called["status"] == 200
     assert "infer" in called["path"].lower()
     metrics = proxy.get("/metrics", accept=OPEN_METRICS).text
@@ -181,23 +183,23 @@ def send(proxy: Server, case: Case) -> httpx.Response:
 
 
 @pytest.mark.parametrize("case", ONE_PICTURE.values(), ids=ONE_PICTURE)
-def test_what_is_no_picture_is_refused_and_the_caller_is_told_what_to_send(office: Office, case: Case) -> None:
-    answer = send(office.rest, case)
+def test_what_is_no_picture_is_refused_and_the_caller_is_told_what_to_send(services: Services, case: Case) -> None:
+    answer = send(services.rest, case)
     assert (answer.status_code, answer.headers["content-type"]) == (case.status, "application/problem+json")
     detail = answer.json()["detail"]
     assert case.word in detail
     assert "expected" in detail or "send" in detail
 
 
-def test_what_is_no_picture_costs_the_predictor_nothing(office: Office) -> None:
-    before = office.rest.metric("backend_calls_total"), office.predictor.metric("batch_rows_sum")
+def test_what_is_no_picture_costs_the_predictor_nothing(services: Services) -> None:
+    before = services.rest.metric("backend_calls_total"), services.predictor.metric("batch_rows_sum")
     for case in ONE_PICTURE.values():
-        send(office.rest, case)
-    assert (office.rest.metric("backend_calls_total"), office.predictor.metric("batch_rows_sum")) == before
+        send(services.rest, case)
+    assert (services.rest.metric("backend_calls_total"), services.predictor.metric("batch_rows_sum")) == before
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "1.5", "soon", ""])
-def test_what_is_no_deadline_is_refused(office: Office, timeout: str) -> None:
-    answer = post_letter(office.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
+def test_what_is_no_deadline_is_refused(services: Services, timeout: str) -> None:
+    answer = post_letter(services.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
     assert answer.status_code == 400
     assert "whole milliseconds" in answer.json()["detail"]

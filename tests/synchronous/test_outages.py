@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support import fault_proxy as faults
-from tests.support.calls import load
-from tests.support.fault_proxy import PASS, Link
+from tests.support.http import fault_proxy as faults
+from tests.support.http.fault_proxy import PASS, Link
+from tests.support.load.grpc_and_rest import load
+from tests.support.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
-from tests.support.service_process import Server, save, tensor
-from tests.support.stack import system
+from tests.support.service_process import Server
+from tests.support.stack import stack_of
 from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort_seven
 
 pytestmark = pytest.mark.full
@@ -40,7 +41,7 @@ def test_a_predictor_that_is_killed_costs_no_letter_its_answer(flow: Flow) -> No
     flow.predictor.process.wait(10)
     names_the_predictor(sort_seven(flow.hard), 503 if flow.is_grpc else 502)
     falls_back(sort_seven(flow.soft))
-    flow.these.start("predictor")
+    flow.stack.start("predictor")
     is_back(flow, "SIGKILL")
 
 
@@ -53,9 +54,9 @@ def bin_of(proxy: Server) -> str:
 
 def test_a_predictor_that_restarts_costs_no_letter_its_answer(flow: Flow) -> None:
     with load(partial(bin_of, flow.soft), at_once=2) as letters:
-        flow.these.stop("predictor")
+        flow.stack.stop("predictor")
         wait_until(lambda: letters.answers["manual"] > 20)
-        flow.these.start("predictor")
+        flow.stack.start("predictor")
         is_back(flow, "a restart")
         letters.answers.clear()
         letters.goes_on(100)
@@ -68,7 +69,7 @@ def test_a_predictor_that_is_replaced_costs_no_letter_its_reading(scheme: str) -
     """An update: another is started, new connections lead to it, and the old one is told to end."""
     with flows(scheme, drain_seconds=1) as flow, load(partial(bin_of, flow.soft)) as letters:
         old, port, grpc_port = flow.predictor, free_port(), free_port()
-        flow.these.start("predictor", synchronous_predictor_port=port, grpc_port=grpc_port)
+        flow.stack.start("predictor", synchronous_predictor_port=port, grpc_port=grpc_port)
         flow.link.to = grpc_port if flow.is_grpc else port
         old.process.terminate()
         old.process.wait(30)
@@ -90,7 +91,7 @@ def test_what_a_wrong_model_answers_is_no_reading(flow: Flow, tmp_path: Path, cl
     """A predictor whose model has other classes, or is broken, takes the place of the right one."""
     right, port, grpc_port = flow.link.to, free_port(), free_port()
     model = constant_model(tmp_path / "mlp.onnx", classes, value)
-    with system("synchronous") as others:
+    with stack_of("synchronous") as others:
         others.start("predictor", model_uri=model, synchronous_predictor_port=port, grpc_port=grpc_port)
         connections = flow.link.connections
         try:

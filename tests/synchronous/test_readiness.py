@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.processes import answers, wait_until
 from tests.support.service_process import Server, is_ready
-from tests.support.stack import predictor_url, system
+from tests.support.stack import predictor_url, stack_of
 
 pytestmark = pytest.mark.full
 SOON_SECONDS = 10.0
@@ -16,31 +16,31 @@ SOON_SECONDS = 10.0
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_the_proxy_is_ready_once_its_predictor_was_there_and_without_a_fallback_only_while_it_is(scheme: str) -> None:
-    with system("synchronous") as these, system("synchronous") as others:
-        url = predictor_url(these, scheme)
-        soft = these.launch("synchronous", predictor_url=url)
+    with stack_of("synchronous") as stack, stack_of("synchronous") as others:
+        url = predictor_url(stack, scheme)
+        soft = stack.launch("synchronous", predictor_url=url)
         hard = others.launch("synchronous", predictor_url=url, fallback=False)
         for proxy in (soft, hard):
             wait_until(partial(answers, f"{proxy.url}/health/live"))
             assert not is_ready(proxy)
 
-        these.start("predictor")
+        stack.start("predictor")
         wait_until(lambda: is_ready(soft) and is_ready(hard), SOON_SECONDS)
 
         for end in (signal.SIGKILL, signal.SIGTERM):
-            these.servers["predictor"].process.send_signal(end)
-            these.servers["predictor"].process.wait(30)
+            stack.servers["predictor"].process.send_signal(end)
+            stack.servers["predictor"].process.wait(30)
             assert is_ready(soft)
             wait_until(lambda: not is_ready(hard), SOON_SECONDS)
-            these.start("predictor")
+            stack.start("predictor")
             wait_until(lambda: is_ready(hard), SOON_SECONDS)
 
-        these.servers["predictor"].process.send_signal(signal.SIGSTOP)
+        stack.servers["predictor"].process.send_signal(signal.SIGSTOP)
         try:
             assert is_ready(soft)
             assert not is_ready_within(hard, 2)
         finally:
-            these.servers["predictor"].process.send_signal(signal.SIGCONT)
+            stack.servers["predictor"].process.send_signal(signal.SIGCONT)
         wait_until(lambda: is_ready(hard), SOON_SECONDS)
 
 

@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from tests.support.calls import Call, grpc_calls, rest_calls
-from tests.support.replicas import Replicas, replicas
+from tests.support.load.grpc_and_rest import Call, grpc_calls, rest_calls
+from tests.support.replicas import Replicas, started_replicas
 
 pytestmark = [pytest.mark.envoy, pytest.mark.full]
 
@@ -19,8 +19,8 @@ CALLS = 90
 
 @pytest.fixture(scope="module")
 def three() -> Iterator[Replicas]:
-    with replicas(drain_seconds=0) as these:
-        yield these
+    with started_replicas(drain_seconds=0) as replicas:
+        yield replicas
 
 
 def shares(three: Replicas, call: Call) -> list[int]:

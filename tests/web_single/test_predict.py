@@ -12,7 +12,8 @@ import onnxruntime as ort
 import pytest
 
 from common.training.data import held_out
-from tests.support.service_process import MLP, SAMPLES, Server, serving, web_folder
+from tests.support.samples import MLP, SAMPLES
+from tests.support.service_process import Server, serving, web_folder
 
 DIGITS = {"zero": 0, "two": 2, "three": 3, "four": 4, "seven": 7}
 PICTURES = sorted(SAMPLES.glob("*.png"))

@@ -14,10 +14,11 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.calls import Load, grpc_calls, load, rest_calls
+from tests.support.load.grpc_and_rest import Load, grpc_calls, load, rest_calls
+from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import ROOT, wait_until
-from tests.support.replicas import NUMBERS, PROCFILE, Replicas, replicas, sample
-from tests.support.service_process import SEVEN_PIXELS, slow_pixels, slow_reader
+from tests.support.replicas import NUMBERS, PROCFILE, Replicas, sample, started_replicas
+from tests.support.samples import SEVEN_PIXELS
 from web_single.settings import Settings
 
 pytestmark = pytest.mark.envoy
@@ -32,12 +33,12 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 @pytest.fixture(scope="module")
 def three() -> Iterator[Replicas]:
     """Shared by the tests that leave them as they were."""
-    with replicas(drain_seconds=0) as these:
-        yield these
+    with started_replicas(drain_seconds=0) as replicas:
+        yield replicas
 
 
-def post(these: Replicas, body: bytes = SEVEN, /, **headers: str) -> httpx.Response:
-    url = f"http://127.0.0.1:{these.port}/predict"
+def post(replicas: Replicas, body: bytes = SEVEN, /, **headers: str) -> httpx.Response:
+    url = f"http://127.0.0.1:{replicas.port}/predict"
     return httpx.post(url, content=body, headers={"Content-Type": "application/json", **headers}, timeout=20)
 
 
@@ -68,9 +69,9 @@ def test_the_answer_has_the_callers_trace_and_so_has_the_balancers_log(three: Re
     assert (grpc["path"], grpc["grpc_status"]) == ("/inference.GRPCInferenceService/ModelInfer", "OK")
 
 
-def logged(these: Replicas, text: str, number: int) -> list[dict[str, object]]:
+def logged(replicas: Replicas, text: str, number: int) -> list[dict[str, object]]:
     """The lines of the balancer's log that have this text, once there are so many."""
-    lines = [line for line in these.log("envoy").read_text().splitlines() if text in line]
+    lines = [line for line in replicas.log("envoy").read_text().splitlines() if text in line]
     return [json.loads(line) for line in lines] if len(lines) == number else []
 
 
@@ -87,36 +88,36 @@ def test_the_predictors_own_problems_reach_the_caller(three: Replicas) -> None:
 @pytest.mark.parametrize("killed", [(2,), (1, 3)], ids=["one", "two"])
 def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[int, ...]) -> None:
     """What was in flight on them is asked of another."""
-    with replicas(drain_seconds=0) as these, rest_and_grpc_load(these) as loads:
+    with started_replicas(drain_seconds=0) as replicas, rest_and_grpc_load(replicas) as loads:
         for number in killed:
-            these.send(number, signal.SIGKILL)
-        these.await_healthy(3 - len(killed))
+            replicas.send(number, signal.SIGKILL)
+        replicas.await_healthy(3 - len(killed))
         for requests in loads:
             requests.goes_on(100)
-        assert these.retries() > 0
+        assert replicas.retries() > 0
 
 
 @pytest.mark.full
 def test_a_predictor_that_is_told_to_end_gets_nothing_more_before_it_does() -> None:
     """So nothing needs to be asked again."""
-    with replicas(drain_seconds=2) as these, rest_and_grpc_load(these) as loads:
-        these.send(2, signal.SIGTERM)
-        these.await_healthy(2)
-        assert these.processes[2].poll() is None
-        rows = these.rows_of(2)
+    with started_replicas(drain_seconds=2) as replicas, rest_and_grpc_load(replicas) as loads:
+        replicas.send(2, signal.SIGTERM)
+        replicas.await_healthy(2)
+        assert replicas.processes[2].poll() is None
+        rows = replicas.rows_of(2)
         for requests in loads:
             requests.goes_on(50)
-        assert these.rows_of(2) <= rows + IN_FLIGHT
-        these.processes[2].wait(30)
+        assert replicas.rows_of(2) <= rows + IN_FLIGHT
+        replicas.processes[2].wait(30)
         for requests in loads:
             requests.goes_on(100)
-        assert these.retries() == 0
+        assert replicas.retries() == 0
 
 
 @contextmanager
-def rest_and_grpc_load(these: Replicas) -> Iterator[list[Load]]:
+def rest_and_grpc_load(replicas: Replicas) -> Iterator[list[Load]]:
     """Both at once, without a pause; in the end, none has failed."""
-    with rest_calls(these.port) as rest, grpc_calls(f"127.0.0.1:{these.grpc_port}") as grpc:
+    with rest_calls(replicas.port) as rest, grpc_calls(f"127.0.0.1:{replicas.grpc_port}") as grpc:
         with load(rest, IN_FLIGHT // 2, 0) as requests, load(grpc, IN_FLIGHT // 2, 0) as calls:
             yield [requests, calls]
         requests.no_failure()
@@ -125,12 +126,12 @@ def rest_and_grpc_load(these: Replicas) -> Iterator[list[Load]]:
 
 @pytest.mark.full
 def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_back() -> None:
-    with replicas(drain_seconds=0) as these:
+    with started_replicas(drain_seconds=0) as replicas:
         for number in NUMBERS:
-            these.send(number, signal.SIGKILL)
-        these.await_healthy(0)
+            replicas.send(number, signal.SIGKILL)
+        replicas.await_healthy(0)
         began = time.monotonic()
-        answer = post(these)
+        answer = post(replicas)
         assert time.monotonic() - began < 0.3
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
@@ -141,20 +142,20 @@ def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_b
 
 @pytest.mark.full
 def test_a_replica_that_hangs_costs_a_caller_its_deadline_once_and_gets_no_more() -> None:
-    with replicas(drain_seconds=0) as these:
-        these.send(1, signal.SIGSTOP)
+    with started_replicas(drain_seconds=0) as replicas:
+        replicas.send(1, signal.SIGSTOP)
         try:
-            answers = [timed_post(these, timeout_ms=300) for _ in range(6)]
+            answers = [timed_post(replicas, timeout_ms=300) for _ in range(6)]
             assert all(seconds < 0.6 for _, seconds in answers)
-            these.await_healthy(2)
-            assert [post(these).status_code for _ in range(12)] == [200] * 12
+            replicas.await_healthy(2)
+            assert [post(replicas).status_code for _ in range(12)] == [200] * 12
         finally:
-            these.send(1, signal.SIGCONT)
+            replicas.send(1, signal.SIGCONT)
 
 
-def timed_post(these: Replicas, timeout_ms: int) -> tuple[int, float]:
+def timed_post(replicas: Replicas, timeout_ms: int) -> tuple[int, float]:
     began = time.monotonic()
-    answer = post(these, **{"X-Request-Timeout-Ms": str(timeout_ms)})
+    answer = post(replicas, **{"X-Request-Timeout-Ms": str(timeout_ms)})
     assert answer.status_code in (200, 504)
     return answer.status_code, time.monotonic() - began
 
@@ -163,8 +164,8 @@ def timed_post(these: Replicas, timeout_ms: int) -> tuple[int, float]:
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     """Three that take their time, and have room for one request that waits."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "slow.onnx")
-    with replicas(drain_seconds=0, model_uri=model, max_queue_rows=1, max_batch_rows=1) as these:
-        yield these
+    with started_replicas(drain_seconds=0, model_uri=model, max_queue_rows=1, max_batch_rows=1) as replicas:
+        yield replicas
 
 
 @pytest.mark.full
@@ -181,16 +182,16 @@ def test_what_a_busy_replica_refuses_another_answers(slow: Replicas) -> None:
         assert slow.healthy() == [3, 3]
 
 
-def reads(these: Replicas, body: bytes) -> None:
-    assert post(these, body).status_code == 200
+def reads(replicas: Replicas, body: bytes) -> None:
+    assert post(replicas, body).status_code == 200
 
 
-def again_and_again(these: Replicas, call: Callable[[], object]) -> int:
+def again_and_again(replicas: Replicas, call: Callable[[], object]) -> int:
     """How often the balancer asked another replica while we called."""
-    before = these.retries()
+    before = replicas.retries()
     for _ in NUMBERS:
         call()
-    return these.retries() - before
+    return replicas.retries() - before
 
 
 @pytest.mark.full

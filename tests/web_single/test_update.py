@@ -11,10 +11,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.calls import Load, grpc_calls, load, rest_calls
+from tests.support.load.grpc_and_rest import Load, grpc_calls, load, rest_calls
 from tests.support.processes import PATTERNS, ROOT, free_port, output_of, wait_until
-from tests.support.replicas import NUMBERS, replicas
-from tests.support.service_process import MLP
+from tests.support.replicas import NUMBERS, started_replicas
+from tests.support.samples import MLP
 
 LINEAR = MLP.with_name("linear.onnx")
 NAME = "reader"
@@ -24,14 +24,17 @@ NAME = "reader"
 @pytest.mark.full
 @pytest.mark.envoy
 def test_a_new_model_replaces_the_old_one_under_load_and_no_request_fails() -> None:
-    with replicas(model_uri=MLP, model_name=NAME) as these, rest_and_grpc_load(these.port, these.grpc_port) as loads:
+    with (
+        started_replicas(model_uri=MLP, model_name=NAME) as replicas,
+        rest_and_grpc_load(replicas.port, replicas.grpc_port) as loads,
+    ):
         old, *_ = versions(loads)
         for number in NUMBERS:
-            these.stop(number)
-            these.start(number, model_uri=LINEAR, model_name=NAME)
+            replicas.stop(number)
+            replicas.start(number, model_uri=LINEAR, model_name=NAME)
         (new,) = wait_until(lambda: only_new(loads, old))
         assert new != old
-        assert these.retries() == 0
+        assert replicas.retries() == 0
 
 
 @contextmanager
@@ -88,13 +91,13 @@ class Composed:
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    these = Composed(tmp_path_factory.mktemp("copy"))
+    replicas = Composed(tmp_path_factory.mktemp("copy"))
     try:
-        these.compose("up", "--build", "--detach", "--wait", "web_single-replicas")
-        yield these
-        print(these.compose("logs", "--no-color", "--tail=20", "web_single-replicas"))
+        replicas.compose("up", "--build", "--detach", "--wait", "web_single-replicas")
+        yield replicas
+        print(replicas.compose("logs", "--no-color", "--tail=20", "web_single-replicas"))
     finally:
-        these.compose("--profile=replicas", "down", "--volumes", "--timeout=5")
+        replicas.compose("--profile=replicas", "down", "--volumes", "--timeout=5")
 
 
 @pytest.mark.docker

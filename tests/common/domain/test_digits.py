@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from common.domain import digits
 from common.service.problems import Problem
 from common.training.data import all_scans, held_out
-from tests.support.pictures import only_features_or_a_problem, read
+from tests.support.inputs.pictures import only_features_or_a_problem, read
 
 MODEL = digits.ModelRef(name="mlp", version="0123456789ab")
 PIXELS = [cell for row in digits.SEVEN for cell in row]

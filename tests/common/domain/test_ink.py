@@ -10,8 +10,8 @@ from PIL import Image
 from common.domain import digits
 from common.training.data import enlarge, held_out
 from common.training.measure import runner
-from tests.support import drawn_digits as strokes
-from tests.support.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN, digit_of, encoded, read
+from tests.support.inputs import drawn_digits as strokes
+from tests.support.inputs.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN_IMAGE, digit_of, encoded, read
 
 
 def on_canvas(scan: NDArray[np.float32], canvas: int, side: int, x: int, y: int) -> Image.Image:
@@ -65,29 +65,33 @@ def test_smudge_is_illegible_and_seven_is_not() -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_png_of_every_mode_is_read(mode: str) -> None:
-    image = SEVEN.convert(mode) if mode != "I;16" else Image.fromarray(np.asarray(SEVEN, dtype=np.uint16) * 257)
+    image = (
+        SEVEN_IMAGE.convert(mode) if mode != "I;16" else Image.fromarray(np.asarray(SEVEN_IMAGE, dtype=np.uint16) * 257)
+    )
     assert image.mode == mode
     assert digit_of(encoded(image)) == 7
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "red", "grey", "yellow"])
 def test_ink_of_any_colour_on_a_transparent_canvas_is_read(colour: str) -> None:
-    canvas = Image.new("RGBA", SEVEN.size, colour)
+    canvas = Image.new("RGBA", SEVEN_IMAGE.size, colour)
     canvas.putalpha(INVERTED)
     assert digit_of(encoded(canvas)) == 7
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_jpeg_of_every_mode_is_read(mode: str) -> None:
-    assert digit_of(encoded(SEVEN.convert(mode), "JPEG")) == 7
+    assert digit_of(encoded(SEVEN_IMAGE.convert(mode), "JPEG")) == 7
 
 
 def test_photo_is_turned_upright_by_its_exif_orientation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn 90 degrees clockwise to see it"
-    assert digit_of(encoded(SEVEN.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)) == 7
+    assert digit_of(encoded(SEVEN_IMAGE.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif)) == 7
 
 
 def test_grain_of_the_paper_is_no_ink() -> None:
-    grain = np.random.default_rng(0).normal(0, 8, SEVEN.size)
-    assert digit_of(encoded(Image.fromarray(np.uint8(np.clip(40 + np.asarray(SEVEN) * 0.6 + grain, 0, 255))))) == 7
+    grain = np.random.default_rng(0).normal(0, 8, SEVEN_IMAGE.size)
+    assert (
+        digit_of(encoded(Image.fromarray(np.uint8(np.clip(40 + np.asarray(SEVEN_IMAGE) * 0.6 + grain, 0, 255))))) == 7
+    )

@@ -14,7 +14,9 @@ from sklearn.ensemble import RandomForestClassifier
 
 from common.inference.model import ANY, Model
 from common.training.data import all_scans
-from tests.support.service_process import SEVEN_PIXELS, Server, save, serving, tensor
+from tests.support.onnx_models import save, tensor
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 NODE = helper.make_node
 

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper
 from common.inference.model import ANY, NO_BATCH, Model
 from common.service.problems import Problem
 from common.training.data import all_scans
+from tests.support.onnx_models import save, tensor
 from tests.support.processes import output_of
-from tests.support.service_process import MLP, SEVEN_PIXELS, save, serving, tensor
+from tests.support.samples import MLP, SEVEN_PIXELS
+from tests.support.service_process import serving
 
 NODE = helper.make_node
 

@@ -14,8 +14,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from common.inference.model import ANY, Model
+from tests.support.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
-from tests.support.service_process import MLP, is_ready, save, starting, tensor, web_folder, web_server
+from tests.support.samples import MLP
+from tests.support.service_process import is_ready, starting, web_folder, web_server
 
 NODE = helper.make_node
 

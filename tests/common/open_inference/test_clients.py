@@ -11,9 +11,11 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.open_inference.tensors import every_type, values
 from tests.support.processes import free_port, output_of
-from tests.support.service_process import SEVEN_PIXELS, Server, serving, slow_pixels, slow_reader
-from tests.support.tensors import every_type, values
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 SEVEN = np.array([SEVEN_PIXELS], np.float32)
 

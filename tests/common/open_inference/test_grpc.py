@@ -12,10 +12,20 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from tests.support.calls import inference_stub
-from tests.support.inference_grpc import INFER, Asked, asked, message, outputs_of, refused
-from tests.support.service_process import MLP
-from tests.support.tensors import SEVEN, Arrays, by_onnxruntime, described, every_type, in_binary, in_json, same, values
+from tests.support.load.grpc_and_rest import inference_stub
+from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, outputs_of, refused
+from tests.support.open_inference.tensors import (
+    SEVEN_TENSOR,
+    Arrays,
+    by_onnxruntime,
+    described,
+    every_type,
+    in_binary,
+    in_json,
+    same,
+    values,
+)
+from tests.support.samples import MLP
 
 Code = grpc.StatusCode
 
@@ -51,7 +61,7 @@ def test_metadata_and_health_are_those_of_rest(client: Asked) -> None:
 def test_every_call_is_in_log_and_metrics(client: Asked) -> None:
     before = client.server.metric("http_requests_total", path=INFER, status="200")
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    answer, call = client.stub.ModelInfer.with_call(message(SEVEN), metadata=(("traceparent", trace),))
+    answer, call = client.stub.ModelInfer.with_call(message(SEVEN_TENSOR), metadata=(("traceparent", trace),))
     assert outputs_of(answer)["label"].tolist() == [7]
     trailing = dict(call.trailing_metadata())
     assert trailing["traceparent"].split("-")[1] == trace.split("-")[1]
@@ -75,10 +85,10 @@ def test_every_type_raw(all_types: tuple[Asked, str], rows: int) -> None:
 
 
 def test_typed_contents_are_answered_in_kind(client: Asked) -> None:
-    answer = client.infer(SEVEN, raw=False, outputs=[{"name": "label"}])
+    answer = client.infer(SEVEN_TENSOR, raw=False, outputs=[{"name": "label"}])
     assert list(answer.outputs[0].contents.int64_contents) == [7]
     assert not answer.raw_output_contents
-    same({"label": outputs_of(client.infer(SEVEN))["label"]}, {"label": np.array([7])})
+    same({"label": outputs_of(client.infer(SEVEN_TENSOR))["label"]}, {"label": np.array([7])})
 
 
 def test_every_type_but_fp16_has_typed_contents(all_types: tuple[Asked, str]) -> None:

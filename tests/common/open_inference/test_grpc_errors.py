@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from tests.support.inference_grpc import INFER, Asked, asked, message, refused
-from tests.support.service_process import slow_pixels, slow_reader
-from tests.support.tensors import SEVEN, Arrays, in_binary
+from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, refused
+from tests.support.open_inference.tensors import SEVEN_TENSOR, Arrays, in_binary
 
 Code = grpc.StatusCode
 
@@ -23,7 +23,7 @@ def client() -> Iterator[Asked]:
 
 
 def test_wrong_requests(client: Asked) -> None:
-    features = SEVEN["features"]
+    features = SEVEN_TENSOR["features"]
     wrong: list[tuple[Arrays, str]] = [
         ({}, "features"),
         ({"feature": features}, "feature"),
@@ -38,17 +38,17 @@ def test_wrong_requests(client: Asked) -> None:
         for inputs, word in wrong:
             refused(Code.INVALID_ARGUMENT, lambda i=inputs, r=raw: client.infer(i, r), word)  # type: ignore[misc]
     infer = client.infer
-    refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN, outputs=[{"name": "nope"}]), "label", "nope")
-    refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN, outputs=[{"name": "label"}] * 2), "twice")
+    refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN_TENSOR, outputs=[{"name": "nope"}]), "label", "nope")
+    refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN_TENSOR, outputs=[{"name": "label"}] * 2), "twice")
     for name, version in (("nope", ""), ("mlp", "1"), ("", "")):
-        refused(Code.NOT_FOUND, lambda n=name, v=version: infer(SEVEN, model=n, model_version=v), "mlp")  # type: ignore[misc]
+        refused(Code.NOT_FOUND, lambda n=name, v=version: infer(SEVEN_TENSOR, model=n, model_version=v), "mlp")  # type: ignore[misc]
     refused(Code.NOT_FOUND, lambda: client.stub.ModelReady(pb.ModelReadyRequest(name="nope")), "mlp")
     refused(Code.NOT_FOUND, lambda: client.stub.ModelMetadata(pb.ModelMetadataRequest(name="nope")), "mlp")
 
 
 def test_wrong_contents(client: Asked) -> None:
     def change(raw: bool, **fields: Any) -> pb.ModelInferRequest:
-        request = message(SEVEN, raw)
+        request = message(SEVEN_TENSOR, raw)
         for name, value in fields.items():
             if name in ("shape", "contents"):
                 request.inputs[0].ClearField(name)
@@ -58,7 +58,7 @@ def test_wrong_contents(client: Asked) -> None:
                 getattr(request, name).extend(value)
         return request
 
-    part = in_binary(SEVEN)[0]
+    part = in_binary(SEVEN_TENSOR)[0]
     for request in (
         change(True, raw_input_contents=[part, part]),
         change(True, raw_input_contents=[part[:-1]]),
@@ -71,7 +71,7 @@ def test_wrong_contents(client: Asked) -> None:
         change(False, contents={"fp64_contents": [1.0] * 64}),
         change(False, contents={"fp32_contents": [1.0] * 64, "int_contents": [1]}),
         change(False, contents={}),
-        change(False, inputs=list(message(SEVEN, False).inputs) * 2),
+        change(False, inputs=list(message(SEVEN_TENSOR, False).inputs) * 2),
     ):
         refused(Code.INVALID_ARGUMENT, lambda r=request: client.stub.ModelInfer(r), "input")  # type: ignore[misc]
     raw_call_to: Any = client.channel.unary_unary

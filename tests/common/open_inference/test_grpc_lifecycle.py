@@ -10,10 +10,11 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from tests.support.calls import inference_stub
-from tests.support.inference_grpc import Asked, asked, message, outputs_of
-from tests.support.service_process import serving, slow_pixels, slow_reader, starting
-from tests.support.tensors import SEVEN
+from tests.support.load.grpc_and_rest import inference_stub
+from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.open_inference.grpc_client import Asked, asked, message, outputs_of
+from tests.support.open_inference.tensors import SEVEN_TENSOR
+from tests.support.service_process import serving, starting
 
 Code = grpc.StatusCode
 
@@ -45,7 +46,7 @@ def test_sigterm_is_told_to_health_and_work_in_flight_is_finished(tmp_path_facto
         client.server.process.terminate()
         assert next(watched).status == HealthCheckResponse.NOT_SERVING
         assert not client.stub.ServerReady(pb.ServerReadyRequest()).ready
-        late = client.stub.ModelInfer.future(message(SEVEN, model="slow"), timeout=10)
+        late = client.stub.ModelInfer.future(message(SEVEN_TENSOR, model="slow"), timeout=10)
         assert outputs_of(in_flight.result())["label"].tolist() == [7]
         assert outputs_of(late.result())["label"].tolist() == [7]
         client.server.process.wait(5)  # who watches the health does not hold the server up
@@ -70,7 +71,7 @@ async def ask_to_the_end(client: Asked) -> tuple[list[int], list[grpc.StatusCode
         async def caller() -> None:
             try:
                 while True:
-                    answer = await inference_stub(channel).ModelInfer(message(SEVEN), timeout=10)
+                    answer = await inference_stub(channel).ModelInfer(message(SEVEN_TENSOR), timeout=10)
                     answers.append(int(outputs_of(answer)["label"][0]))
             except grpc.aio.AioRpcError as error:
                 failures.append(error.code())
@@ -86,6 +87,6 @@ async def ask_to_the_end(client: Asked) -> tuple[list[int], list[grpc.StatusCode
 @pytest.mark.full
 def test_ctrl_c_does_not_wait(client: Asked) -> None:
     with asked(drain_seconds=20) as other:
-        assert other.infer(SEVEN).model_name == "mlp"
+        assert other.infer(SEVEN_TENSOR).model_name == "mlp"
         other.server.process.send_signal(2)
         other.server.process.wait(3)

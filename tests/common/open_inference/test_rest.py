@@ -10,9 +10,20 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support.inference_rest import INFER, ask, refused
-from tests.support.service_process import MLP, SEVEN_PIXELS, Server, save, serving, tensor
-from tests.support.tensors import KINDS, SEVEN, Arrays, by_onnxruntime, every_type, from_json, in_json, same
+from tests.support.onnx_models import save, tensor
+from tests.support.open_inference.rest_client import INFER, ask, refused
+from tests.support.open_inference.tensors import (
+    KINDS,
+    SEVEN_TENSOR,
+    Arrays,
+    by_onnxruntime,
+    every_type,
+    from_json,
+    in_json,
+    same,
+)
+from tests.support.samples import MLP, SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 NODE = helper.make_node
 
@@ -77,7 +88,7 @@ def test_openapi_describes_every_path(server: Server) -> None:
 
 def test_every_call_is_in_log_and_metrics(server: Server) -> None:
     before = server.metric("http_requests_total", path=INFER, status="200")
-    answer = ask(server, SEVEN)
+    answer = ask(server, SEVEN_TENSOR)
     assert {"decode", "queue", "predict", "total"} <= {
         entry.split(";")[0].strip() for entry in answer.headers["server-timing"].split(",")
     }
@@ -98,12 +109,12 @@ def test_labels_and_probabilities_are_onnxruntimes(server: Server) -> None:
 
 
 def test_flat_and_nested_data_and_a_body_without_content_type(server: Server) -> None:
-    request = in_json(SEVEN, id="7")
+    request = in_json(SEVEN_TENSOR, id="7")
     flat = server.client.post(INFER, json=request).json()
     assert flat["id"] == "7"
     assert flat["model_name"] == "mlp"
     assert flat["outputs"][0]["data"] == [7]
-    assert "id" not in ask(server, SEVEN).json()
+    assert "id" not in ask(server, SEVEN_TENSOR).json()
     request["inputs"][0]["data"] = [SEVEN_PIXELS]
     assert server.client.post(INFER, content=json.dumps(request)).json() == flat
     version = flat["model_version"]
@@ -111,9 +122,13 @@ def test_flat_and_nested_data_and_a_body_without_content_type(server: Server) ->
 
 
 def test_only_the_outputs_that_are_wanted_in_their_order(server: Server) -> None:
-    answer = ask(server, SEVEN, outputs=[{"name": "probabilities"}, {"name": "label"}], parameters={"priority": 3})
+    answer = ask(
+        server, SEVEN_TENSOR, outputs=[{"name": "probabilities"}, {"name": "label"}], parameters={"priority": 3}
+    )
     assert [output["name"] for output in answer.json()["outputs"]] == ["probabilities", "label"]
-    assert [each["name"] for each in ask(server, SEVEN, outputs=[{"name": "label"}]).json()["outputs"]] == ["label"]
+    assert [each["name"] for each in ask(server, SEVEN_TENSOR, outputs=[{"name": "label"}]).json()["outputs"]] == [
+        "label"
+    ]
 
 
 @pytest.mark.full
@@ -149,7 +164,7 @@ def free_tensors() -> tuple[list[Any], list[Any]]:
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_compressed_both_ways(server: Server, encoding: str, pack: Any) -> None:
-    many = {"features": np.repeat(SEVEN["features"], 32, axis=0)}
+    many = {"features": np.repeat(SEVEN_TENSOR["features"], 32, axis=0)}
     headers = {"Content-Encoding": encoding, "Accept-Encoding": encoding}
     answer = server.client.post(INFER, content=pack(json.dumps(in_json(many)).encode()), headers=headers)
     assert answer.headers["content-encoding"] == encoding
@@ -157,11 +172,11 @@ def test_compressed_both_ways(server: Server, encoding: str, pack: Any) -> None:
     plain = server.client.post(INFER, json=in_json(many), headers={"Accept-Encoding": f"{encoding};q=0, br"})
     assert "content-encoding" not in plain.headers
     assert answer.content == plain.content
-    assert "content-encoding" not in ask(server, SEVEN).headers  # not worthwhile
+    assert "content-encoding" not in ask(server, SEVEN_TENSOR).headers  # not worthwhile
 
 
 def test_compressed_bodies_that_are_refused(server: Server) -> None:
-    body = json.dumps(in_json(SEVEN)).encode()
+    body = json.dumps(in_json(SEVEN_TENSOR)).encode()
     for content, encoding, status in (
         (gzip.compress(bytes(10**8)), "gzip", 413),
         (zlib.compress(bytes(10**8)), "deflate", 413),

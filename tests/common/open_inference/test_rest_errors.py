@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.inference_rest import INFER, LENGTH, ask, ask_binary, refused, sized
-from tests.support.service_process import SEVEN_PIXELS, Server, serving, slow_pixels, slow_reader
-from tests.support.tensors import SEVEN, in_binary, in_json
+from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.open_inference.rest_client import INFER, LENGTH, ask, ask_binary, refused, sized
+from tests.support.open_inference.tensors import SEVEN_TENSOR, in_binary, in_json
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "outputs null": ({"outputs": None}, "outputs"),
     "classification": ({"outputs": [{"name": "label", "parameters": {"classification": 3}}]}, "classification"),
     "timeout": ({"parameters": {"timeout": -1}}, "timeout"),
-    "input twice": ({"inputs": in_json(SEVEN)["inputs"] * 2}, "features", "twice"),
+    "input twice": ({"inputs": in_json(SEVEN_TENSOR)["inputs"] * 2}, "features", "twice"),
     "many wrong inputs": ({"inputs": [1] * 20_000}, "inputs[0]"),
 }
 WRONG_INPUT: dict[str, tuple[dict[str, Any], str]] = {
@@ -69,14 +71,14 @@ WRONG_INPUT: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_requests(server: Server, case: str) -> None:
     change, *words = WRONG[case]
-    body = change if isinstance(change, bytes) else json.dumps(in_json(SEVEN) | change).encode()
+    body = change if isinstance(change, bytes) else json.dumps(in_json(SEVEN_TENSOR) | change).encode()
     refused(server.client.post(INFER, content=body), 400, *words)
 
 
 @pytest.mark.parametrize("case", WRONG_INPUT)
 def test_wrong_inputs(server: Server, case: str) -> None:
     change, word = WRONG_INPUT[case]
-    request = in_json(SEVEN)
+    request = in_json(SEVEN_TENSOR)
     request["inputs"][0] |= change
     answer = server.client.post(INFER, json=request)
     refused(answer, 400, word)
@@ -84,8 +86,8 @@ def test_wrong_inputs(server: Server, case: str) -> None:
 
 
 def test_wrong_binary_tensors(server: Server) -> None:
-    part = in_binary(SEVEN)
-    right = sized(SEVEN)
+    part = in_binary(SEVEN_TENSOR)
+    right = sized(SEVEN_TENSOR)
     assert ask_binary(server, right, part).status_code == 200
     refused(ask_binary(server, right, part, **{LENGTH: "100000"}), 400, LENGTH)
     for length in ("-1", "x", "", "9" * 30, "1_0"):
@@ -97,13 +99,13 @@ def test_wrong_binary_tensors(server: Server) -> None:
         right["inputs"][0]["parameters"] = {"binary_data_size": size}
         refused(ask_binary(server, right, part), 400, "input features")
         refused(ask_binary(server, right, [bytes(min(size, 300))]), 400, "input features")
-    refused(server.client.post(INFER, content=json.dumps(sized(SEVEN)).encode()), 400, "256")
+    refused(server.client.post(INFER, content=json.dumps(sized(SEVEN_TENSOR)).encode()), 400, "256")
 
 
 def test_unknown_paths_models_versions_and_methods(server: Server) -> None:
     for path in ("/v2/models/nope", "/v2/models/mlp/versions/1/infer", "/v2/models/mlp/nope", "/v2/nope", "/v2/"):
         refused(server.get(path), 404, "mlp")
-        refused(server.client.post(path, json=in_json(SEVEN)), 404, "mlp")
+        refused(server.client.post(path, json=in_json(SEVEN_TENSOR)), 404, "mlp")
     refused(server.get(INFER), 405, "POST")
     refused(server.client.post("/v2/models/mlp"), 405, "GET")
 
@@ -114,7 +116,9 @@ def test_limits_and_deadlines_in_the_protocols_own_form(
 ) -> None:
     refused(server.client.post(INFER, content=bytes(100_001)), 413, "100000")
     refused(ask(server, {"features": np.zeros((65, 64), np.float32)}), 413, "64 rows")
-    refused(server.client.post(INFER, json=in_json(SEVEN), headers={"X-Request-Timeout-Ms": "x"}), 400, "Timeout")
+    refused(
+        server.client.post(INFER, json=in_json(SEVEN_TENSOR), headers={"X-Request-Timeout-Ms": "x"}), 400, "Timeout"
+    )
     with serving(model_uri=slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")) as slow:
         inputs = {"features": np.array([slow_pixels(0.3)["pixels"]], np.float32)}
         refused(ask(slow, inputs, "slow", parameters={"timeout": 50_000}), 504, "deadline")

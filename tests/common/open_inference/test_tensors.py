@@ -18,7 +18,7 @@ from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
 from common.open_inference.tensors_json import from_json_data, to_json_data
 from common.service.problems import Problem
-from tests.support.tensors import described, every_type, in_binary, in_json, values
+from tests.support.open_inference.tensors import described, every_type, in_binary, in_json, values
 
 types = st.sampled_from(sorted(DTYPES))
 shapes = st.lists(st.integers(1, 5), max_size=3)

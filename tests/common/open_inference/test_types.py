@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tests.support.inference_rest import LENGTH, ask, ask_binary, refused, sized
+from tests.support.open_inference.rest_client import LENGTH, ask, ask_binary, refused, sized
+from tests.support.open_inference.tensors import by_onnxruntime, every_type, from_json, in_binary, in_json, same, values
 from tests.support.service_process import Server, serving
-from tests.support.tensors import by_onnxruntime, every_type, from_json, in_binary, in_json, same, values
 
 
 @pytest.fixture(scope="module")

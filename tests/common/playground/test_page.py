@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from tests.support.browsers import chromium, draw, expect_digit, opened
-from tests.support.service_process import SAMPLES, Server, serving
+from tests.support.samples import SAMPLES
+from tests.support.service_process import Server, serving
 
 EMPTY = "Nothing is drawn yet."
 KEYS_OF_A_SEVEN = ["Space"] + ["ArrowRight"] * 10 + ["ArrowDown", "ArrowDown", "ArrowLeft"] * 10 + ["Space"]

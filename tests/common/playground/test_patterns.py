@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browsers import chromium, draw, expect_digit, opened
 from tests.support.service_process import Server, serving
-from tests.support.stack import horizontal, system
+from tests.support.stack import horizontal_stack, stack_of
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +37,21 @@ def answer_with(page: Page, body: dict[str, object], status: int = 200, **header
 @pytest.mark.full
 @pytest.mark.browser
 def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) -> None:
-    with system("asynchronous") as these:
+    with stack_of("asynchronous") as stack:
         for name in ("redis", "predictor"):
-            these.start(name)
-        with opened(browser, these.start("asynchronous").url) as page:
+            stack.start(name)
+        with opened(browser, stack.start("asynchronous").url) as page:
             draw(page, 7)
             expect_digit(page, 7)
             for part in ("client", "intake", "queue", "to-predictor", "claim", "settle", "jobs", "retrieval", "answer"):
                 expect(page.locator(f"#journey-diagram #{part}.lit")).to_have_count(1)
             for timing in ("decode", "queue", "stream", "predictor", "round-trip"):
                 expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
-            these.stop("predictor")
-            these.stop("redis")
+            stack.stop("predictor")
+            stack.stop("redis")
             page.click("#clear-pad")
         problem = "Failed to load resource: the server responded with a status of 503"
-        with opened(browser, these.front.url, expected=problem) as page:
+        with opened(browser, stack.front.url, expected=problem) as page:
             draw(page, 7)
             expect(page.locator("#answer-status")).to_contain_text("the queue does not answer")
             expect(page.locator("#queue.failed")).to_have_count(1)
@@ -61,7 +61,7 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
 @pytest.mark.full
 @pytest.mark.browser
 def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(browser: Browser) -> None:
-    with horizontal() as these, opened(browser, these.front.url) as page:
+    with horizontal_stack() as stack, opened(browser, stack.front.url) as page:
         lit = page.locator("#journey-diagram .lit")
         draw(page, 7)
         expect_digit(page, 7)
@@ -71,13 +71,13 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(br
         assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
         for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
             expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
-        os.kill(these.servers["svm"].process.pid, signal.SIGSTOP)
+        os.kill(stack.servers["svm"].process.pid, signal.SIGSTOP)
         page.click("#read-now")
         expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
         expect_digit(page, 7)
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
         assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - {"svm", "from-svm"}
-        os.kill(these.servers["svm"].process.pid, signal.SIGCONT)
+        os.kill(stack.servers["svm"].process.pid, signal.SIGCONT)
 
 
 @pytest.mark.full

@@ -10,8 +10,8 @@ from PIL import Image
 
 from common.domain import digits
 from common.service.problems import Problem
-from tests.support.pictures import COMMON, MAX_PIXELS, SEVEN, encoded, only_features_or_a_problem
-from tests.support.png_files import chunk, png_of
+from tests.support.inputs.pictures import COMMON, MAX_PIXELS, SEVEN_IMAGE, encoded, only_features_or_a_problem
+from tests.support.inputs.png_files import chunk, png_of
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from tests.support.png_files import chunk, png_of
     {
         "empty": (b"", 415),
         "text": (b"seven", 415),
-        "gif": (encoded(SEVEN, "GIF"), 415),
-        "cut png": (encoded(SEVEN)[:-2000], 400),
-        "cut jpeg": (encoded(SEVEN, "JPEG")[:-2000], 400),
-        "png header only": (encoded(SEVEN)[:40], 400),
+        "gif": (encoded(SEVEN_IMAGE, "GIF"), 415),
+        "cut png": (encoded(SEVEN_IMAGE)[:-2000], 400),
+        "cut jpeg": (encoded(SEVEN_IMAGE, "JPEG")[:-2000], 400),
+        "png header only": (encoded(SEVEN_IMAGE)[:40], 400),
         "png magic only": (b"\x89PNG\r\n\x1a\n", 400),
         "png without pixels": (png_of(8, 8), 400),
         "png of no width": (png_of(0, 8), 400),
@@ -80,7 +80,7 @@ def test_bomb_is_refused_without_memory_or_warning(bomb: str) -> None:
 
 
 def test_damaged_exif_prints_no_warning() -> None:
-    jpeg = encoded(SEVEN, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 3)
+    jpeg = encoded(SEVEN_IMAGE, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\x00" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 3)
     program = (
         "import sys; from common.domain import digits; print(digits.from_image(sys.stdin.buffer.read(), 10**7).shape)"
     )
@@ -96,7 +96,7 @@ def test_whatever_bytes_come_only_features_or_a_problem_result(magic: bytes, res
 @settings(deadline=None)
 @given(st.sampled_from(["PNG", "JPEG"]), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5))
 def test_whatever_byte_is_damaged_only_features_or_a_problem_result(kind: str, damage: list[tuple[int, int]]) -> None:
-    data = bytearray(encoded(SEVEN.resize((32, 32)).convert("P" if kind == "PNG" else "L"), kind))
+    data = bytearray(encoded(SEVEN_IMAGE.resize((32, 32)).convert("P" if kind == "PNG" else "L"), kind))
     for place, value in damage:
         data[place % len(data)] = value
     only_features_or_a_problem(lambda: digits.from_image(bytes(data), MAX_PIXELS))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.support.bad_input import CASES, GOOD, JSON, Case
+from tests.support.inputs.bad_input import CASES, GOOD, JSON, Case
 from tests.support.service_process import Server, serving
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.problems import is_problem
+from tests.support.http.problems import is_problem
+from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import Server, is_busy, serving, slow_pixels, slow_reader
+from tests.support.service_process import Server, serving
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from hypothesis import given, strategies as st
 from schemathesis import GenerationMode
 
 from common.domain.digits import Digit
-from tests.support.fuzzing import AS_JSON, DOCUMENTS, HEADERS, PIXELS, damaged, run_property
-from tests.support.raw_http import raw_request
+from tests.support.http.raw_http import raw_request
+from tests.support.inputs.fuzzing import AS_JSON, DOCUMENTS, HEADERS, PIXELS, damaged, run_property
 from tests.support.service_process import Server, serving
 
 PATHS = ["/predict", "/health/live", "/health/ready", "/metrics"]

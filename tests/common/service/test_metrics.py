@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import MLP, SAMPLES, SEVEN_PIXELS, Server, is_busy, serving, slow_pixels, slow_reader
+from tests.support.samples import MLP, SAMPLES, SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 PICTURE = {"pixels": SEVEN_PIXELS}
 

@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from common.domain.digits import Digit
-from tests.support.problems import PROBLEM_JSON
-from tests.support.service_process import SEVEN_PIXELS, Server, serving
+from tests.support.http.problems import PROBLEM_JSON
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,10 @@ from fastapi import FastAPI
 from common.service.problems import Problem
 from common.service.service import Service
 from common.service.settings import ServiceSettings
-from tests.support.problems import PROBLEM_JSON, is_problem
+from tests.support.http.problems import PROBLEM_JSON, is_problem
 from tests.support.processes import output_of
-from tests.support.service_process import SEVEN_PIXELS, Server, serving
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 JSON = {"Content-Type": "application/json"}
 

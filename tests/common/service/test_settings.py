@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.service_process import SEVEN_PIXELS, serving, starting
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import serving, starting
 
 WRONG = {
     "max_batch_rows": "0",

@@ -8,9 +8,10 @@ from time import monotonic
 
 import pytest
 
-from tests.support.balancer import REFUSED, Balancer
+from tests.support.load.balancer import REFUSED, Balancer
+from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import Server, is_busy, is_ready, serving, slow_pixels, slow_reader, starting
+from tests.support.service_process import Server, is_ready, serving, starting
 
 LONG = {"X-Request-Timeout-Ms": "10000"}
 

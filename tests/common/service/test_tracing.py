@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.service_process import SEVEN_PIXELS, Server, serving
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import Server, serving
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

@@ -15,8 +15,8 @@ from common.training.measure import runner
 
 COMMON = Path(digits.__file__).parents[1]
 MAX_PIXELS = 10_000_000
-SEVEN = Image.open(COMMON / "samples" / "seven.png").convert("L")
-INVERTED = Image.eval(SEVEN, lambda value: 255 - value)
+SEVEN_IMAGE = Image.open(COMMON / "samples" / "seven.png").convert("L")
+INVERTED = Image.eval(SEVEN_IMAGE, lambda value: 255 - value)
 read = runner((COMMON / "models" / "mlp.onnx").read_bytes())
 
 

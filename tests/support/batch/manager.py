@@ -14,16 +14,18 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
-from tests.support.digit_datasets import write_data
-from tests.support.parquet_data import members
+from tests.support.batch.digit_datasets import write_data
+from tests.support.batch.parquet_data import members
+from tests.support.onnx_models import slow_reader
 from tests.support.patterns import commands
 from tests.support.processes import ROOT, free_port, running, wait_until
-from tests.support.service_process import MLP, Server, is_ready, slow_reader
+from tests.support.samples import MLP
+from tests.support.service_process import Server, is_ready
 
 OPEN = ("queued", "running")
 LONG = 90.0
 """Seconds that a job may take where many others are at work."""
-QUICK = {"tick_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
+FAST_MANAGER = {"tick_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
 """A chunk for each row group, and one process that works."""
 ROWS, CHUNKS = 200, 10
 """Of the data of a manager that is filled."""
@@ -37,7 +39,7 @@ class Manager:
         self.database = folder / "state" / "manager.sqlite"
         self._folder = folder
         self._stack = stack
-        self._settings = QUICK | settings
+        self._settings = FAST_MANAGER | settings
         self.server: Server
 
     def start(self, **settings: object) -> None:

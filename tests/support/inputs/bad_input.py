@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from tests.support.pictures import SEVEN, encoded
-from tests.support.png_files import chunk, png_of
-from tests.support.service_process import SEVEN_PIXELS
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
+from tests.support.inputs.png_files import chunk, png_of
+from tests.support.samples import SEVEN_PIXELS
 
 JSON, PNG = "application/json", "image/png"
 
@@ -38,16 +38,16 @@ BIG_ZIP = zlib.compress(bytes(2501 * 20_000), 9)
 CASES: dict[str, Case] = {
     "empty json": Case(b"", JSON, 400, "not JSON"),
     "empty png": Case(b"", PNG, 415, "PNG or JPEG"),
-    "truncated png": Case(encoded(SEVEN)[:-2000], PNG, 400, "whole PNG"),
-    "truncated jpeg": Case(encoded(SEVEN, "JPEG")[:-2000], "image/jpeg", 400, "whole PNG or JPEG"),
+    "truncated png": Case(encoded(SEVEN_IMAGE)[:-2000], PNG, 400, "whole PNG"),
+    "truncated jpeg": Case(encoded(SEVEN_IMAGE, "JPEG")[:-2000], "image/jpeg", 400, "whole PNG or JPEG"),
     "20,000 x 20,000 png": Case(png_of(20_000, 20_000, chunk(b"IDAT", BIG_ZIP)), PNG, 413, "20000 x 20000"),
     "png of 2^31 pixels": Case(png_of(2**16, 2**15, chunk(b"IDAT", b"")), PNG, 413, "65536 x 32768"),
     "png of 2^62 pixels": Case(png_of(2**31 - 1, 2**31 - 1), PNG, 413, "smaller"),
-    "gif": Case(encoded(SEVEN, "GIF"), "image/gif", 415, "image/png"),
-    "gif as png": Case(encoded(SEVEN, "GIF"), PNG, 415, "PNG or JPEG"),
+    "gif": Case(encoded(SEVEN_IMAGE, "GIF"), "image/gif", 415, "image/png"),
+    "gif as png": Case(encoded(SEVEN_IMAGE, "GIF"), PNG, 415, "PNG or JPEG"),
     "text as png": Case(b"seven", PNG, 415, "PNG or JPEG"),
     "json as png": Case(GOOD, PNG, 415, "PNG or JPEG"),
-    "png as json": Case(encoded(SEVEN), JSON, 400, "not JSON"),
+    "png as json": Case(encoded(SEVEN_IMAGE), JSON, 400, "not JSON"),
     "blank png": Case(encoded(Image.new("L", (64, 64), 255)), PNG, 422, "ink"),
     "63 pixels": Case(pixels_document(*[1] * 63), JSON, 422, "64"),
     "65 pixels": Case(pixels_document(*[1] * 65), JSON, 422, "64"),

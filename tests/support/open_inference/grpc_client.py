@@ -11,10 +11,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.open_inference.tensors_grpc import CONTENTS
-from tests.support.calls import inference_stub
+from tests.support.load.grpc_and_rest import inference_stub
+from tests.support.open_inference.tensors import KINDS, Arrays, described, in_binary
 from tests.support.processes import free_port
 from tests.support.service_process import Server, serving
-from tests.support.tensors import KINDS, Arrays, described, in_binary
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 

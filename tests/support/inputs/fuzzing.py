@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 
-from tests.support.pictures import SEVEN, encoded
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 
 AS_JSON = {"Content-Type": "application/json"}
 
@@ -34,7 +34,7 @@ NEARLY = st.builds(
     lambda pixels, cut, wrong: {"pixels": pixels[cut:] + wrong}, PIXELS, st.integers(0, 4), st.lists(JSON)
 )
 DOCUMENTS = st.one_of(JSON, PICTURE, NEARLY, st.lists(PICTURE | NEARLY, max_size=4))
-FILES = [encoded(SEVEN.resize((32, 32)), "PNG"), encoded(SEVEN.resize((32, 32)), "JPEG")]
+FILES = [encoded(SEVEN_IMAGE.resize((32, 32)), "PNG"), encoded(SEVEN_IMAGE.resize((32, 32)), "JPEG")]
 
 
 @st.composite

@@ -15,7 +15,8 @@ import grpc.aio
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.processes import wait_until
-from tests.support.service_process import SEVEN_PIXELS, client_of
+from tests.support.samples import SEVEN_PIXELS
+from tests.support.service_process import client_of
 
 Call = Callable[[], str]
 """One prediction; gives the version of the model that made it, raises if there is none."""
@@ -86,21 +87,21 @@ class Load:
 @contextmanager
 def load(call: Call, at_once: int = 8, pause_seconds: float = 0.005) -> Iterator[Load]:
     """Calls over and over, from several threads, until the end of the block."""
-    these, over = Load(), Event()
+    result, over = Load(), Event()
 
     def go() -> None:
         while not over.is_set():
             try:
-                these.answers[call()] += 1
+                result.answers[call()] += 1
             except Exception as error:
-                these.failures.append(f"{time.strftime('%X')} {error!r}")
+                result.failures.append(f"{time.strftime('%X')} {error!r}")
             over.wait(pause_seconds)
 
     with ThreadPoolExecutor(at_once) as threads:
         for _ in range(at_once):
             threads.submit(go)
         try:
-            these.goes_on()
-            yield these
+            result.goes_on()
+            yield result
         finally:
             over.set()

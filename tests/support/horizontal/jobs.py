@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any, NamedTuple
 
-from tests.support.horizontal_stack import SEVEN, Answer
+from tests.support.horizontal.deployment import Answer
+from tests.support.http.sse import told
 from tests.support.processes import wait_until
+from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
-from tests.support.sse import told
 
 
 class Event(NamedTuple):
@@ -18,7 +19,7 @@ class Event(NamedTuple):
     at: float
 
 
-def submit(proxy: Server, body: object = SEVEN) -> str:
+def submit(proxy: Server, body: object = SEVEN_JSON) -> str:
     """The place of a job that was accepted."""
     answer = proxy.client.post("/jobs", json=body)
     assert answer.status_code == 202, answer.text

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from common.open_inference.tensors_binary import to_binary
-from tests.support.service_process import SEVEN_PIXELS, save, tensor
+from tests.support.onnx_models import save, tensor
+from tests.support.samples import SEVEN_PIXELS
 
 Arrays = dict[str, NDArray[Any]]
 
-SEVEN: Arrays = {"features": np.array([SEVEN_PIXELS], np.float32)}
+SEVEN_TENSOR: Arrays = {"features": np.array([SEVEN_PIXELS], np.float32)}
 """What the mlp reads as a seven."""
 
 KINDS: dict[str, tuple[int, str]] = {

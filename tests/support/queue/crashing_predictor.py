@@ -21,7 +21,7 @@ from asynchronous.queue import Broker, Claimed, Outcome
 
 
 def create_app() -> FastAPI:
-    """`uvicorn tests.support.crashing_predictor:create_app --factory`"""
+    """`uvicorn tests.support.queue.crashing_predictor:create_app --factory`"""
     return create_predictor(job_queue=POINTS[os.environ["CRASH_AT"]])
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.support.service_process import PNG, SAMPLES, Server
+from tests.support.samples import PNG, SAMPLES
+from tests.support.service_process import Server
 
 ASK_EVERY_SECONDS = 0.1
 PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("two", "four", "seven")]

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.asynchronous_jobs import QUICK
-from tests.support.service_process import Server, poison_reader, web_server
-from tests.support.stack import System, asynchronous
+from tests.support.onnx_models import poison_reader
+from tests.support.queue.jobs import SHORT_LEASE
+from tests.support.service_process import Server, web_server
+from tests.support.stack import Stack, asynchronous_stack
 
 SECRET = "whsec_" + base64.b64encode(b"a secret that only tests know...").decode()
 TIMEOUT_SECONDS, ATTEMPTS = 0.5, 3
@@ -72,22 +73,22 @@ class Receiver:
 
     @contextmanager
     def listening(self) -> Iterator["Receiver"]:
-        these = self
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                statuses = these.statuses.get(self.path) or [204]
-                these.got.put(Got(monotonic(), self.path, headers, body))
+                statuses = receiver.statuses.get(self.path) or [204]
+                receiver.got.put(Got(monotonic(), self.path, headers, body))
                 status = statuses.pop(0)
                 if not status:
-                    these.over.wait(20)
-                self.send_response(200 if self.path in these.slowly else status or 204)
+                    receiver.over.wait(20)
+                self.send_response(200 if self.path in receiver.slowly else status or 204)
                 if status in (301, 302, 307, 308):
-                    self.send_header("Location", f"{these.url}/elsewhere")
+                    self.send_header("Location", f"{receiver.url}/elsewhere")
                 self.end_headers()
-                while self.path in these.slowly and not these.over.wait(TIMEOUT_SECONDS / 3):
+                while self.path in receiver.slowly and not receiver.over.wait(TIMEOUT_SECONDS / 3):
                     try:
                         self.wfile.write(b"a")
                     except OSError:
@@ -103,10 +104,10 @@ class Receiver:
                 self.over.set()
 
 
-class Office(NamedTuple):
+class DeliveryDeployment(NamedTuple):
     """The pattern with its delivery, which brings results to a database and to receivers inside the network, too."""
 
-    these: System
+    stack: Stack
     front: Server
     database: Path
 
@@ -120,10 +121,10 @@ class Office(NamedTuple):
         return {job_id: (status, digit) for job_id, status, digit in rows}
 
     def start_predictor(self) -> Server:
-        return self.these.start("predictor", **reader(self.database))
+        return self.stack.start("predictor", **reader(self.database))
 
     def start_delivery(self, **settings: object) -> Server:
-        return self.these.start("delivery", **delivery(self.database) | settings)
+        return self.stack.start("delivery", **delivery(self.database) | settings)
 
 
 def delivery(database: Path) -> dict[str, Any]:
@@ -133,14 +134,14 @@ def delivery(database: Path) -> dict[str, Any]:
 
 def reader(database: Path) -> dict[str, Any]:
     """One that gives up at once."""
-    return QUICK | {"model_uri": database.parent / "mlp.onnx", "max_attempts": 1}
+    return SHORT_LEASE | {"model_uri": database.parent / "mlp.onnx", "max_attempts": 1}
 
 
 @contextmanager
-def office_in(folder: Path) -> Iterator[Office]:
+def delivery_deployment(folder: Path) -> Iterator[DeliveryDeployment]:
     """Once all are ready; the database is in this folder."""
     database = folder / "results.sqlite"
     poison_reader(folder / "mlp.onnx")
     services = {"predictor": reader(database), "delivery": delivery(database)}
-    with asynchronous(services, **SIGNING) as these:
-        yield Office(these, these.front, database)
+    with asynchronous_stack(services, **SIGNING) as stack:
+        yield DeliveryDeployment(stack, stack.front, database)

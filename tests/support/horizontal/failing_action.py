@@ -10,7 +10,7 @@ ALWAYS, ONCE = 0, 1
 
 
 def create_app() -> FastAPI:
-    """`uvicorn tests.support.failing_action:create_app --factory`"""
+    """`uvicorn tests.support.horizontal.failing_action:create_app --factory`"""
     tried: set[str] = set()
 
     async def fail_or_begin(job_id: str, digit: Digit) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.open_inference.tensors import Arrays, described, in_binary, in_json
 from tests.support.service_process import Server
-from tests.support.tensors import Arrays, described, in_binary, in_json
 
 INFER = "/v2/models/mlp/infer"
 LENGTH = "Inference-Header-Content-Length"

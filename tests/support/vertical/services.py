@@ -10,34 +10,34 @@ from uuid import UUID
 import httpx
 
 from tests.support.processes import wait_until
-from tests.support.service_process import PNG, SEVEN_PIXELS, Server, serving
-from tests.support.stack import System
-from tests.support.vertical_letters import MODELS, RUN, STAGES, doubtful, names, picture
+from tests.support.samples import PNG
+from tests.support.service_process import Server, serving
+from tests.support.stack import Stack
+from tests.support.vertical.letters import MODELS, RUN, STAGES, doubtful, names, picture
 
-CLEAR = {"pixels": SEVEN_PIXELS}
 TIMEOUT_MS = 500
 SLACK_SECONDS = 0.3
 BACK_SECONDS = 10.0
 
 
-def another_proxy(these: System, **settings: object) -> AbstractContextManager[Server]:
+def another_proxy(stack: Stack, **settings: object) -> AbstractContextManager[Server]:
     """One more proxy in front of the same services, with settings of its own."""
-    urls = {f"{s}_url": f"http://127.0.0.1:{these.port(s)}/v2/models/{model}" for s, model in MODELS.items()}
-    urls["redis_url"] = f"redis://127.0.0.1:{these.port('redis')}/0"
+    urls = {f"{s}_url": f"http://127.0.0.1:{stack.port(s)}/v2/models/{model}" for s, model in MODELS.items()}
+    urls["redis_url"] = f"redis://127.0.0.1:{stack.port('redis')}/0"
     return serving("microservice_vertical.proxy:create_app", **(urls | settings))
 
 
-def inferences(these: System, metric: str = "batch_rows_count") -> dict[str, float]:
+def inferences(stack: Stack, metric: str = "batch_rows_count") -> dict[str, float]:
     """How often each model has run (or on how many rows)."""
-    return {stage: these.servers[stage].metric(metric) for stage in STAGES}
+    return {stage: stack.servers[stage].metric(metric) for stage in STAGES}
 
 
 @contextmanager
-def asks(these: System, metric: str = "batch_rows_count", **times: int) -> Iterator[None]:
+def asks(stack: Stack, metric: str = "batch_rows_count", **times: int) -> Iterator[None]:
     """In this block each model runs so often (or on so many rows); one that is not named, never."""
-    before = inferences(these, metric)
+    before = inferences(stack, metric)
     yield
-    asked = {stage: after - before[stage] for stage, after in inferences(these, metric).items()}
+    asked = {stage: after - before[stage] for stage, after in inferences(stack, metric).items()}
     assert asked == dict.fromkeys(STAGES, 0) | times
 
 
@@ -59,24 +59,24 @@ def kept(proxy: Server, body: object) -> dict[str, str]:
 
 
 @contextmanager
-def killed(these: System, name: str) -> Iterator[None]:
+def killed(stack: Stack, name: str) -> Iterator[None]:
     """Nobody listens; afterwards a new process does."""
-    these.servers[name].process.kill()
-    these.servers[name].process.wait()
+    stack.servers[name].process.kill()
+    stack.servers[name].process.wait()
     try:
         yield
     finally:
-        these.start(name)
+        stack.start(name)
 
 
 @contextmanager
-def hung(these: System, name: str) -> Iterator[None]:
+def hung(stack: Stack, name: str) -> Iterator[None]:
     """It accepts connections and never answers."""
-    these.servers[name].process.send_signal(signal.SIGSTOP)
+    stack.servers[name].process.send_signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        these.servers[name].process.send_signal(signal.SIGCONT)
+        stack.servers[name].process.send_signal(signal.SIGCONT)
 
 
 def doubtful_scan() -> dict[str, list[float]]:

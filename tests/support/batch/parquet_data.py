@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.inference.model import Model
 from tests.support.processes import ROOT, wait_until
-from tests.support.service_process import MLP
+from tests.support.samples import MLP
 
 Features = NDArray[np.float32]
 Stamps = dict[str, tuple[int, int]]

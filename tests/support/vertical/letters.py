@@ -8,13 +8,11 @@ import numpy as np
 from common.training.damage import degrade
 from common.training.data import Features, Rows, held_out
 from common.training.measure import runner
-from tests.support.service_process import MLP, SAMPLES
+from tests.support.samples import MLP
 
 MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
 STAGES = list(MODELS)
 RUN = {stage: runner(MLP.with_name(f"{model}.onnx").read_bytes()) for stage, model in MODELS.items()}
-SEVEN = (SAMPLES / "seven.png").read_bytes()
-SMUDGE = (SAMPLES / "smudge.png").read_bytes()
 Answer = dict[str, Any]
 
 

@@ -23,5 +23,5 @@ class DeadlyReader(JobReader):
 
 
 def create_app() -> FastAPI:
-    """`uvicorn tests.support.deadly_predictor:create_app --factory`"""
+    """`uvicorn tests.support.queue.deadly_predictor:create_app --factory`"""
     return predictor.create_app(job_predictor=DeadlyReader)

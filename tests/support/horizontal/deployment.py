@@ -13,56 +13,57 @@ import numpy as np
 
 from common.training.data import Features, Rows, held_out
 from common.training.measure import runner
-from tests.support.fault_proxy import PASS, Fault, Link
+from tests.support.http.fault_proxy import PASS, Fault, Link
+from tests.support.onnx_models import slow_reader
 from tests.support.processes import wait_until
-from tests.support.service_process import MLP, SEVEN_PIXELS, Server, is_ready, serving, slow_reader
-from tests.support.stack import MEMBERS, System, horizontal, member_urls
+from tests.support.samples import MLP, SEVEN_JSON
+from tests.support.service_process import Server, is_ready, serving
+from tests.support.stack import MEMBERS, Stack, horizontal_stack, member_urls
 
 RUN = {name: runner(MLP.with_name(f"{name}.onnx").read_bytes()) for name in MEMBERS}
-SEVEN = {"pixels": SEVEN_PIXELS}
 SLACK_SECONDS = 0.3
 BACK_SECONDS = 10.0
 Answer = dict[str, Any]
 
 
-class Office(NamedTuple):
+class LinkedDeployment(NamedTuple):
     """The pattern, and the links over which its proxy asks the members."""
 
-    these: System
+    stack: Stack
     links: dict[str, Link]
     settings: dict[str, dict[str, object]]
     """With which each process was started, so that it can be again."""
 
     @property
     def front(self) -> Server:
-        return self.these.front
+        return self.stack.front
 
     def kill(self, *names: str) -> None:
         """SIGKILL."""
         for name in names:
-            self.these.servers[name].process.kill()
-            self.these.servers[name].process.wait(10)
+            self.stack.servers[name].process.kill()
+            self.stack.servers[name].process.wait(10)
 
     def start(self, *names: str) -> None:
         """Again, as it was."""
         for name in names:
-            self.these.launch(name, **self.settings.get(name, {}))
+            self.stack.launch(name, **self.settings.get(name, {}))
 
     @contextmanager
     def hung(self, *names: str) -> Iterator[None]:
         """These processes stand still as long as the block."""
         for name in names:
-            self.these.servers[name].process.send_signal(signal.SIGSTOP)
+            self.stack.servers[name].process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
             for name in names:
-                self.these.servers[name].process.send_signal(signal.SIGCONT)
+                self.stack.servers[name].process.send_signal(signal.SIGCONT)
 
     def another_proxy(self, **settings: object) -> AbstractContextManager[Server]:
         """One more proxy before the same members, asked over the same links, with settings of its own."""
         members = member_urls({name: link.port for name, link in self.links.items()})
-        redis_url = f"redis://127.0.0.1:{self.these.port('redis')}/0"
+        redis_url = f"redis://127.0.0.1:{self.stack.port('redis')}/0"
         return serving(
             "microservice_horizontal.proxy:create_app", **({"members": members, "redis_url": redis_url} | settings)
         )
@@ -81,13 +82,15 @@ class Office(NamedTuple):
 
 
 @contextmanager
-def office(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Office]:
+def linked_deployment(
+    services: dict[str, dict[str, object]] | None = None, **proxy: object
+) -> Iterator[LinkedDeployment]:
     """The same, ready; settings of each service by its name, and of the proxy."""
     links: dict[str, Link] = {}
     proxy = {"breaker_open_seconds": 0.3} | proxy
-    with horizontal(services, links, **proxy) as these:
+    with horizontal_stack(services, links, **proxy) as stack:
         members = member_urls({name: link.port for name, link in links.items()})
-        yield Office(these, links, (services or {}) | {these.front_name: {"members": members} | proxy})
+        yield LinkedDeployment(stack, links, (services or {}) | {stack.front_name: {"members": members} | proxy})
 
 
 def slow_svm(folder: Path) -> dict[str, dict[str, object]]:
@@ -104,26 +107,28 @@ def slow_members(folder: Path) -> dict[str, dict[str, object]]:
 
 
 @contextmanager
-def svm_with(these: Office, **settings: object) -> Iterator[Server]:
+def svm_with(deployment: LinkedDeployment, **settings: object) -> Iterator[Server]:
     """svm is another process, with these settings, as long as the block."""
-    these.these.stop("svm")
-    yield these.these.start("svm", **these.settings["svm"] | settings)
-    these.these.stop("svm")
-    these.start("svm")
-    wait_until(lambda: is_ready(these.these.servers["svm"]))
+    deployment.stack.stop("svm")
+    yield deployment.stack.start("svm", **deployment.settings["svm"] | settings)
+    deployment.stack.stop("svm")
+    deployment.start("svm")
+    wait_until(lambda: is_ready(deployment.stack.servers["svm"]))
 
 
-def no_error_is_logged(these: Office) -> None:
+def no_error_is_logged(deployment: LinkedDeployment) -> None:
     """By any service that is meant to be well."""
-    for name in (these.these.front_name, "linear", "svm", "postprocessor"):
-        lines = these.these.servers[name].log_lines()
+    for name in (deployment.stack.front_name, "linear", "svm", "postprocessor"):
+        lines = deployment.stack.servers[name].log_lines()
         assert [line for line in lines if line["level"] == "ERROR" or line.get("status") == 500] == [], name
 
 
 # Asking, and what an answer is
 
 
-def ask(proxy: Server, body: object = SEVEN, deadline_ms: int = 2_000, path: str = "/predict", **query: object) -> Any:
+def ask(
+    proxy: Server, body: object = SEVEN_JSON, deadline_ms: int = 2_000, path: str = "/predict", **query: object
+) -> Any:
     """The answer to a picture; it must be there by the deadline."""
     headers, began = {"X-Request-Timeout-Ms": str(deadline_ms)}, monotonic()
     answer = proxy.client.post(path, json=body, headers=headers, params={n: str(v) for n, v in query.items()})

@@ -11,31 +11,31 @@ from threading import Event
 import httpx
 
 from common.training.data import Features, all_scans
-from tests.support.asynchronous_jobs import killed
 from tests.support.processes import free_port, wait_until
-from tests.support.queue_history import History
+from tests.support.queue.history import History
+from tests.support.queue.jobs import killed
 from tests.support.redis_servers import RedisServer
 from tests.support.service_process import Server, is_ready
-from tests.support.stack import System
+from tests.support.stack import Stack
 
 LEASE_SECONDS = 1.0
 KEYED = 10
 """Every tenth job has an ordering key, one for each client."""
 
 
-class Storm:
+class ProcessKiller:
     """Two predictors, a proxy and a Redis; any of them is killed at any moment, and started again at once."""
 
-    def __init__(self, these: System, redis: RedisServer) -> None:
-        self._these, self._redis = these, redis
-        self._ports = [these.port("predictor"), free_port()]
+    def __init__(self, stack: Stack, redis: RedisServer) -> None:
+        self._stack, self._redis = stack, redis
+        self._ports = [stack.port("predictor"), free_port()]
         self.logs: list[Path] = []
         self._predictors = [self._predictor(number) for number in range(2)]
         self._proxy()
         self.kills: Counter[str] = Counter()
 
     def _predictor(self, number: int) -> Server:
-        server = self._these.launch(
+        server = self._stack.launch(
             "predictor",
             redis_url=self._redis.url,
             lease_seconds=LEASE_SECONDS,
@@ -46,32 +46,32 @@ class Storm:
         return server
 
     def _proxy(self) -> None:
-        self._these.launch("asynchronous", redis_url=self._redis.url)
+        self._stack.launch("asynchronous", redis_url=self._redis.url)
 
-    def calm(self) -> None:
+    def wait_until_ready(self) -> None:
         """Until all are ready."""
-        wait_until(lambda: all(map(is_ready, [*self._predictors, self._these.front])), 60)
+        wait_until(lambda: all(map(is_ready, [*self._predictors, self._stack.front])), 60)
 
-    def rage(self, dice: random.Random, pause: tuple[float, float], seconds: float, end: Event) -> None:
+    def kill_at_random(self, dice: random.Random, pause: tuple[float, float], seconds: float, end: Event) -> None:
         """For so long, and no longer: on a machine that starts processes slowly, clients shall get through too."""
         over = time.monotonic() + seconds
         while not end.wait(dice.uniform(*pause)) and time.monotonic() < over:
             if victims := self._alive():  # whoever has only just begun may go on, or nothing ever would
                 victim = dice.choice(victims)
                 self.kills[victim] += 1
-                self._strike(victim)
+                self._kill_and_restart(victim)
 
     def _alive(self) -> list[str]:
         alive = {"predictor 0": is_ready(self._predictors[0]), "predictor 1": is_ready(self._predictors[1])}
-        alive |= {"proxy": is_ready(self._these.front), "redis": self._redis.answers()}
+        alive |= {"proxy": is_ready(self._stack.front), "redis": self._redis.answers()}
         return [name for name, lives in alive.items() if lives]
 
-    def _strike(self, victim: str) -> None:
+    def _kill_and_restart(self, victim: str) -> None:
         if victim == "redis":
             self._redis.kill()
             self._redis.begin()
         elif victim == "proxy":
-            killed(self._these.front)
+            killed(self._stack.front)
             self._proxy()
         else:
             number = int(victim[-1])

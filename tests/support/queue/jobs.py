@@ -12,41 +12,43 @@ from typing import Any
 import httpx
 from redis import Redis
 
+from tests.support.http.sse import told
 from tests.support.processes import free_port, wait_until
-from tests.support.service_process import SEVEN_PIXELS, Server, is_ready
-from tests.support.sse import told
-from tests.support.stack import System, asynchronous
+from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server, is_ready
+from tests.support.stack import Stack, asynchronous_stack
 
-SEVEN: dict[str, Any] = {"pixels": SEVEN_PIXELS}
-QUICK: dict[str, Any] = {"lease_seconds": 0.8, "backoff_seconds": 0.1, "model_threads": 1}
+SHORT_LEASE: dict[str, Any] = {"lease_seconds": 0.8, "backoff_seconds": 0.1, "model_threads": 1}
 """A predictor that loses patience soon, and to which a slow picture takes as long as it says."""
-TWICE: dict[str, Any] = {"max_attempts": 2, "backoff_seconds": 0.05}
+TWO_ATTEMPTS: dict[str, Any] = {"max_attempts": 2, "backoff_seconds": 0.05}
 """A predictor that tries a job once more, and then gives it up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class Deployment:
     """The proxy, a predictor, and their Redis."""
 
-    these: System
+    stack: Stack
     front: Server
     predictor: Server
     redis: Redis
 
 
 @contextmanager
-def office_with(**predictor: object) -> Iterator[Office]:
+def deployment_with(**predictor: object) -> Iterator[Deployment]:
     """Once all are ready; settings of the predictor."""
-    with asynchronous({"predictor": predictor}) as these:
-        yield Office(these, these.front, these.servers["predictor"], these.store())
+    with asynchronous_stack({"predictor": predictor}) as stack:
+        yield Deployment(stack, stack.front, stack.servers["predictor"], stack.store())
 
 
-def submit(front: Server, body: object = SEVEN, headers: dict[str, str] | None = None, **query: str) -> httpx.Response:
+def submit(
+    front: Server, body: object = SEVEN_JSON, headers: dict[str, str] | None = None, **query: str
+) -> httpx.Response:
     """The answer to a job that is handed in."""
     return front.client.post("/jobs", json=body, headers=headers, params=query)
 
 
-def hand_in(front: Server, body: object = SEVEN, headers: dict[str, str] | None = None, **query: str) -> str:
+def hand_in(front: Server, body: object = SEVEN_JSON, headers: dict[str, str] | None = None, **query: str) -> str:
     """The id of a job that is accepted."""
     answer = submit(front, body, headers, **query)
     assert answer.status_code == 202, answer.text
@@ -131,21 +133,21 @@ def killed(server: Server) -> None:
     server.process.wait(10)
 
 
-def another_proxy(these: System, **settings: object) -> Server:
+def another_proxy(stack: Stack, **settings: object) -> Server:
     """One more, on a port of its own; it may not be ready yet."""
     port = free_port()
-    return these.launch("asynchronous", asynchronous_asynchronous_port=port, asynchronous_port=port, **settings)
+    return stack.launch("asynchronous", asynchronous_asynchronous_port=port, asynchronous_port=port, **settings)
 
 
-def another_predictor(these: System, *, app: str = "", **settings: object) -> Server:
+def another_predictor(stack: Stack, *, app: str = "", **settings: object) -> Server:
     """One more, on a port of its own; it may not be ready yet."""
-    return these.launch("predictor", app=app, **{"asynchronous_predictor_port": free_port(), **settings})
+    return stack.launch("predictor", app=app, **{"asynchronous_predictor_port": free_port(), **settings})
 
 
 @contextmanager
-def predictors(these: System, count: int = 1, *, app: str = "", **settings: object) -> Iterator[list[Server]]:
+def predictors(stack: Stack, count: int = 1, *, app: str = "", **settings: object) -> Iterator[list[Server]]:
     """So many, once they are ready, until the end of the block."""
-    servers = [another_predictor(these, app=app, **settings) for _ in range(count)]
+    servers = [another_predictor(stack, app=app, **settings) for _ in range(count)]
     try:
         for server in servers:
             wait_until(partial(is_ready, server))

@@ -1,0 +1,1 @@
+"""Requests, answers and events over HTTP, and faults between two services."""

@@ -1,0 +1,1 @@
+"""Pictures and documents, good and bad, drawn and generated."""

@@ -1,0 +1,1 @@
+"""The vertical pattern for tests: letters, and what happens to its services."""
