@@ -74,7 +74,7 @@ class Worker:
         self._next_look = 0.0
         self._outcomes, self._open = job_outcomes(app.metrics.registry)
         app.add_companion(self._beating)  # until the work is over, which ends first
-        repeat(app, self.work, "jobs")
+        repeat(app, self.work, "jobs", unavailable=AWAY)
 
     async def work(self) -> None:
         """The lesson: claim, predict as one batch, settle."""

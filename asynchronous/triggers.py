@@ -22,6 +22,7 @@ from redis.asyncio import Redis
 from asynchronous.queue import Values
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
+from common.jobs.redis_connection import AWAY
 from common.service.background import repeat
 from common.service.problems import Problem
 from common.service.service import Service
@@ -107,7 +108,7 @@ class CacheTrigger(_Cache):
             if not found:
                 await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))
 
-        repeat(app, look, "cache")
+        repeat(app, look, "cache", unavailable=AWAY)
 
 
 class PubSubTrigger(_Cache):
@@ -149,4 +150,4 @@ class PubSubTrigger(_Cache):
                 await asyncio.gather(*running, return_exceptions=True)
 
         app.add_companion(opened)
-        repeat(app, listen, "Pub/Sub")
+        repeat(app, listen, "Pub/Sub", unavailable=AWAY)

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from common.inference.predictor import Predictor, load_model
 from common.jobs.job_predictor import JobReader
-from common.jobs.redis_connection import connect
+from common.jobs.redis_connection import AWAY, connect
 from common.open_inference.rest import add_open_inference
 from common.prediction.predict_endpoint import READ, Reader
 from common.service.background import repeat
@@ -47,7 +47,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     reader = JobReader(predictor)
     if reader.fits:
         jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
-        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs")
+        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=AWAY)
     return app
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from common.backends.backend import BackendError
+from common.backends.errors import BackendError
 from common.jobs.redis_connection import connect as connect_redis
 from common.playground.serve import add_playground
 from common.prediction.picture_decoder import PictureDecoder
