@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,22 +15,22 @@ from asynchronous.settings import ProxySettings
 from common.jobs.redis_connection import within
 from common.jobs.subscription import Watch
 from common.service.problems import Problem
-from common.service.request_context import Call
+from common.service.request_context import RequestContext, request_context
+from common.service.responses import problems
 from common.service.service import Service
 
 CALLED_OFF = "called off by its client"
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"description": "see detail"} for status in (404, 422, 503)}
 
 
-def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySettings) -> None:
-    """Add the endpoints under /jobs/{job_id} and /dead-letters."""
-    router = APIRouter(responses=PROBLEMS)
+def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettings) -> APIRouter:
+    """The endpoints under /jobs/{job_id} and /dead-letters."""
+    router = APIRouter(responses=problems(404, 422, 503))
     watch = Watch(app, redis, EVENTS)
 
     async def find(job_id: UUID, request: Request) -> Job:
-        call: Call = request.scope["call"]
-        call.log["job_id"] = job_id
-        async with within(call, "queue"):
+        context = request_context(request)
+        context.log["job_id"] = job_id
+        async with within(context, "queue"):
             return await look(str(job_id))
 
     async def look(job_id: str) -> Job:
@@ -51,7 +51,7 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
                 job = newer
         if not job.ended:
             response.headers["Retry-After"] = "1"
-        _tell_times(job, request.scope["call"])
+        _add_timings(job, request_context(request))
         return job
 
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
@@ -65,12 +65,12 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
                 yield ServerSentEvent(event=newer.status, data=newer)
             job = newer
 
-    @router.delete("/jobs/{job_id}", responses={409: {"description": "it has begun"}})
+    @router.delete("/jobs/{job_id}", responses=problems(409))
     async def cancel_job(job: Annotated[Job, Depends(find)], request: Request) -> Job:
         """Call off a job that has not begun."""
         if settings.trigger != "queue":
             raise Problem(409, f"TRIGGER={settings.trigger} cannot call a job off: only the queue can")
-        async with within(request.scope["call"], "queue"):
+        async with within(request_context(request), "queue"):
             state = await broker.cancel(job.job_id, CALLED_OFF)
             if state in ("running", "done", "failed"):
                 raise Problem(409, f"the job is {state} already: only what is queued can be called off")
@@ -81,19 +81,19 @@ def add_retrieval(app: Service, redis: Redis, broker: Broker, settings: ProxySet
         request: Request, count: Annotated[int, Query(ge=1, le=1_000)] = 100
     ) -> list[DeadLetter]:
         """The jobs that were given up, the latest first."""
-        async with within(request.scope["call"], "queue"):
+        async with within(request_context(request), "queue"):
             return [to_dead_letter(*letter) for letter in await broker.dead_letters(count)]
 
     @router.post("/dead-letters/{job_id}/retry", status_code=202)
     async def retry_dead_letter(job_id: UUID, request: Request, response: Response) -> Accepted:
         """Have a dead letter's job done once more, as if it had just come."""
-        async with within(request.scope["call"], "queue"):
+        async with within(request_context(request), "queue"):
             if not await broker.revive(str(job_id)):
                 raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
         response.headers["Location"] = f"/jobs/{job_id}"
         return Accepted(job_id=str(job_id))
 
-    app.include_router(router)
+    return router
 
 
 def has_ended(job: Job) -> bool:
@@ -101,8 +101,8 @@ def has_ended(job: Job) -> bool:
     return job.ended
 
 
-def _tell_times(job: Job, call: Call) -> None:
+def _add_timings(job: Job, context: RequestContext) -> None:
     """How long it waited and was worked on, so that the playground can show its way."""
     if job.started_at and job.finished_at:
-        call.timings["stream"] = (job.started_at - job.submitted_at).total_seconds()
-        call.timings["predictor"] = (job.finished_at - job.started_at).total_seconds()
+        context.timings["stream"] = (job.started_at - job.submitted_at).total_seconds()
+        context.timings["predictor"] = (job.finished_at - job.started_at).total_seconds()

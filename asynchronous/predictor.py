@@ -22,7 +22,7 @@ from common.inference.predictor import Predictor, load_model
 from common.jobs.job_predictor import JobReader
 from common.jobs.redis_connection import AWAY, answers, connect
 from common.open_inference.rest import add_open_inference
-from common.prediction.predict_endpoint import READ, Reader
+from common.prediction.predict_endpoint import predict_router
 from common.service.background import repeat
 from common.service.service import Service
 from common.service.tracing import span_of
@@ -45,7 +45,7 @@ def create_app(
     model = load_model(settings)
     app = Service("asynchronous-predictor", settings)
     predictor = Predictor(model, settings, app.metrics)
-    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    app.include_router(predict_router(predictor, settings))
     add_open_inference(app, predictor)
 
     redis = connect(app, settings.redis_url)
@@ -73,8 +73,8 @@ class Worker:
         self._retries: set[asyncio.Task[None]] = set()
         self._next_look = 0.0
         self._outcomes, self._open = job_outcomes(app.metrics.registry)
-        app.add_companion(self._beating)  # until the work is over, which ends first
-        repeat(app, self.work, "jobs", unavailable=AWAY)
+        app.add_lifespan(self._beating)  # until the work is over, which ends first
+        repeat(app, self.work, "jobs")
 
     async def work(self) -> None:
         """The lesson: claim, predict as one batch, settle."""

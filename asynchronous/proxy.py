@@ -7,22 +7,26 @@ full, 503 where Redis is away). This process holds nothing that matters: it may 
 from hashlib import sha256
 from pathlib import Path
 from time import time
+from typing import Annotated
 from uuid import uuid4
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from asynchronous.delivery.webhook_sender import Webhooks
-from asynchronous.job_endpoints import add_retrieval
+from asynchronous.job_endpoints import job_router
 from asynchronous.queue import Broker, OtherBody, QueueFull
-from asynchronous.schemas import SUBMIT, Accepted, SubmitQuery
+from asynchronous.schemas import Accepted, IdempotencyKey, SubmitQuery
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers import CacheTrigger, PubSubTrigger, Trigger
+from common.domain.digits import Picture
 from common.jobs.redis_connection import answers, connect, within
 from common.playground.serve import add_playground
 from common.prediction.payload import to_payload
-from common.prediction.picture_decoder import PictureDecoder
+from common.prediction.picture_decoder import IMAGES, PictureDecoder
 from common.service.problems import Problem
-from common.service.request_context import Call, Reply
+from common.service.request_body import read_body
+from common.service.request_context import media_type, request_context
+from common.service.responses import problems, request_body
 from common.service.service import Service
 from common.service.tracing import current_trace
 
@@ -40,67 +44,73 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         "cache": CacheTrigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds),
         "pubsub": PubSubTrigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds),
     }
-    app.add_endpoint("POST", "/jobs", Intake(broker, triggers[settings.trigger], settings), SUBMIT)
-    add_retrieval(app, redis, broker, settings)
+    app.include_router(submit_router(broker, triggers[settings.trigger], settings))
+    app.include_router(job_router(app, redis, broker, settings))
     app.add_check(lambda: answers(redis))
     add_playground(app, Path(__file__).parent, "/jobs")
     return app
 
 
-class Intake:
-    """The endpoint: a picture in, a job's id out."""
+def submit_router(broker: Broker, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
+    """`POST /jobs`: a picture in, a job's id out."""
+    router = APIRouter()
+    pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+    webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
+    most = settings.max_queued_jobs
 
-    def __init__(self, broker: Broker, trigger: Trigger | None, settings: ProxySettings) -> None:
-        self._broker = broker
-        self._trigger = trigger
-        self._most = settings.max_queued_jobs
-        self._pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
-        self._webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
-
-    async def __call__(self, call: Call) -> Reply:
-        """Decode, keep, and only then accept."""
-        query, key = call.query(SubmitQuery), idempotency_key(call)
-        body = await call.body()
-        picture = await self._pictures.decode_one(call, body)
+    @router.post(
+        "/jobs",
+        status_code=202,
+        responses=problems(400, 405, 408, 413, 415, 422, 429, 500, 503, 504),
+        openapi_extra=request_body(Picture, *IMAGES),
+    )
+    async def submit_job(
+        request: Request,
+        response: Response,
+        query: Annotated[SubmitQuery, Query()],
+        idempotency_key: IdempotencyKey = "",
+    ) -> Accepted:
+        """A picture becomes a job; its digit can be fetched later at `Location`. It is stored before it is accepted."""
+        context = request_context(request)
+        body = await read_body(request)
+        picture = await pictures.decode_one(request, body)
         callback_url = str(query.callback_url or "")
         if callback_url:
-            await self._webhooks.check(callback_url, call.deadline)
+            await webhooks.check(callback_url, context.deadline)
+        trace = current_trace.get()
         fields: dict[str, str | bytes | float] = {
             "payload": to_payload(picture),
             "submitted_at": time(),
             "callback_url": callback_url,
-            "traceparent": trace.traceparent if (trace := current_trace.get()) else "",
+            "traceparent": trace.traceparent if trace else "",
         }
         ordering_key = query.ordering_key or ""
-        digest = sha256(b"\0".join([call.media_type.encode(), call.query_string, body])).hexdigest() if key else ""
-        async with within(call, "queue"):
-            if self._trigger:
-                refuse_promises(key, ordering_key, callback_url)
-                accepted = await self._trigger.submit(str(uuid4()), fields, self._most)
+        async with within(context, "queue"):
+            if trigger:
+                refuse_promises(idempotency_key, ordering_key, callback_url)
+                accepted = await trigger.submit(str(uuid4()), fields, most)
             else:
-                accepted = await self._submit(fields, ordering_key, key, digest)
-        call.log["job_id"] = accepted.job_id
-        headers = {"Location": f"/jobs/{accepted.job_id}", **LATER}
-        return Reply(accepted.model_dump_json().encode(), 202, headers=headers)
+                digest = fingerprint(request, body) if idempotency_key else ""
+                accepted = await submit(fields, ordering_key, idempotency_key, digest)
+        context.log["job_id"] = accepted.job_id
+        response.headers.update({"Location": f"/jobs/{accepted.job_id}", **LATER})
+        return accepted
 
-    async def _submit(
-        self, fields: dict[str, str | bytes | float], ordering_key: str, key: str, digest: str
-    ) -> Accepted:
+    async def submit(fields: dict[str, str | bytes | float], ordering_key: str, key: str, digest: str) -> Accepted:
         try:
-            job_id = await self._broker.submit(str(uuid4()), fields, self._most, ordering_key, key, digest)
+            job_id = await broker.submit(str(uuid4()), fields, most, ordering_key, key, digest)
         except QueueFull:
-            raise Problem(429, f"{self._most} jobs have not ended yet: try again later", LATER) from None
+            raise Problem(429, f"{most} jobs have not ended yet: try again later", LATER) from None
         except OtherBody:
             raise Problem(422, f"Idempotency-Key: {key!r} came before with another body: use a key for each") from None
         return Accepted(job_id=job_id)
 
+    return router
 
-def idempotency_key(call: Call) -> str:
-    """The header's value, or nothing; raises `Problem` 422."""
-    key = call.headers.get(b"idempotency-key", b"").decode("latin-1").strip()
-    if not (key.isascii() and key.isprintable() and len(key) <= 255):
-        raise Problem(422, f"Idempotency-Key: expected up to 255 visible ASCII characters, got {key!r:.80}")
-    return key
+
+def fingerprint(request: Request, body: bytes) -> str:
+    """What must be equal for a request to be a repeated one: media type, query and body."""
+    return sha256(b"\0".join([media_type(request).encode(), request.scope["query_string"], body])).hexdigest()
 
 
 def refuse_promises(*promises: str) -> None:

@@ -4,18 +4,31 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Header
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
-from common.domain.digits import Digit, Picture
+from common.domain.digits import Digit
 from common.prediction.payload import to_features
-from common.prediction.picture_decoder import IMAGES
-from common.service.openapi import Operation
 
 Status = Literal["queued", "running", "done", "failed"]
 Delivery = Literal["at-least-once", "at-most-once"]
 CallbackUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=2_000, allowed_schemes=["http", "https"])]
 EXAMPLE = "0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"
+
+
+def _visible_ascii(key: str) -> str:
+    key = key.strip()
+    if not (key.isascii() and key.isprintable() and len(key) <= 255):
+        raise ValueError("expected up to 255 visible ASCII characters")
+    return key
+
+
+IdempotencyKey = Annotated[
+    str,
+    AfterValidator(_visible_ascii),
+    Header(description="With the same key and body it is the same job, however often it is sent."),
+]
 
 
 class SubmitQuery(BaseModel):
@@ -65,18 +78,6 @@ class DeadLetter(BaseModel):
     error: str
     pixels: list[float]
 
-
-SUBMIT = Operation(
-    summary="Hand in a job",
-    description="A picture is kept, and 202 says so; its digit can be fetched later at `Location`.",
-    query=SubmitQuery,
-    headers=(("Idempotency-Key", "With the same key and body it is the same job, however often it is sent."),),
-    json_body=Picture,
-    binary_bodies=IMAGES,
-    response=Accepted,
-    status=202,
-    problems=(400, 405, 408, 413, 415, 422, 429, 500, 503, 504),
-)
 
 _digit = TypeAdapter(Digit)
 

@@ -22,7 +22,6 @@ from redis.asyncio import Redis
 from asynchronous.queue import Values
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
-from common.jobs.redis_connection import AWAY
 from common.service.background import repeat
 from common.service.problems import Problem
 from common.service.service import Service
@@ -108,7 +107,7 @@ class CacheTrigger(_Cache):
             if not found:
                 await asyncio.sleep(LOOK_SECONDS * random.uniform(0.5, 1.5))
 
-        repeat(app, look, "cache", unavailable=AWAY)
+        repeat(app, look, "cache")
 
 
 class PubSubTrigger(_Cache):
@@ -149,5 +148,5 @@ class PubSubTrigger(_Cache):
                 yield
                 await asyncio.gather(*running, return_exceptions=True)
 
-        app.add_companion(opened)
-        repeat(app, listen, "Pub/Sub", unavailable=AWAY)
+        app.add_lifespan(opened)
+        repeat(app, listen, "Pub/Sub")

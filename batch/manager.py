@@ -64,6 +64,6 @@ def hold(app: Service, registry: Registry) -> None:
         except sqlite3.Error:
             return False
 
-    app.add_companion(opened)
+    app.add_lifespan(opened)
     app.add_check(answers)
     app.add_exception_handler(sqlite3.Error, no_registry)

@@ -14,7 +14,7 @@ from benchmarks.questions import PICTURE
 from benchmarks.stopwatch import MANY, Piece, in_loop
 from common.domain.digits import FEATURES
 from common.inference.batcher import Batcher
-from common.service.access_log import Account, Finished
+from common.service.access_log import AccessLog, RequestRecord
 from common.service.metrics import ServiceMetrics
 from common.service.tracing import begin_span
 from web_single import predictor
@@ -42,13 +42,13 @@ BODY: Message = {"type": "http.request", "body": PICTURE.encode(), "more_body": 
 
 async def loop_pieces() -> list[Piece]:
     """Time them all."""
-    account = Account(ServiceMetrics(), "INFO")
-    request = Finished(time.time(), 1e-3, begin_span(), "POST", "/predict", "/predict", 200)
+    access_log = AccessLog(ServiceMetrics(), "INFO")
+    request = RequestRecord(time.time(), 1e-3, begin_span(), "POST", "/predict", "/predict", 200)
     batcher = Batcher(lambda inputs: inputs, max_batch_rows=MANY, max_queue_rows=MANY, inline=True)
     row = {"features": np.ones((1, FEATURES), np.float32)}
 
     async def note() -> None:
-        account.note(request)
+        access_log.add(request)
 
     async def submit() -> None:
         await batcher.submit(row, 1, time.monotonic() + 2)

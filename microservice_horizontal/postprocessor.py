@@ -43,7 +43,7 @@ def create_app(settings: PostProcessorSettings | None = None) -> FastAPI:
     redis = connect(app, settings.redis_url)
     post_processor = PostProcessor(JobStream(redis, settings.job_ttl_seconds), settings)
     app.add_check(lambda: redis_answers(redis))
-    repeat(app, post_processor.work, "answers", unavailable=AWAY)
+    repeat(app, post_processor.work, "answers")
     return app
 
 

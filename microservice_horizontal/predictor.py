@@ -15,15 +15,15 @@ from pydantic_core import to_json
 
 from common.inference.predictor import Predictor, load_model
 from common.jobs.job_predictor import JobReader
-from common.jobs.redis_connection import AWAY, connect
+from common.jobs.redis_connection import connect
 from common.open_inference.rest import add_open_inference
-from common.prediction.predict_endpoint import READ, Reader
+from common.prediction.predict_endpoint import predict_router
 from common.service.background import repeat
 from common.service.problems import Problem
 from common.service.service import Service
 from common.service.tracing import span_of
 from common.store.image_store import ImageStore
-from common.store.retrieve_endpoint import RETRIEVE, Retrieval
+from common.store.retrieve_endpoint import retrieve_router
 from microservice_horizontal.jobs.stream import Entry, JobStream
 from microservice_horizontal.settings import PredictorSettings
 
@@ -40,14 +40,14 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     app = Service(f"microservice_horizontal-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
     store = ImageStore(app, "microservice_horizontal", settings)
-    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
-    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, "first"), RETRIEVE)
+    app.include_router(predict_router(predictor, settings))
+    app.include_router(retrieve_router(predictor, store, "first"))
     add_open_inference(app, predictor)
 
     reader = JobReader(predictor)
     if reader.fits:
         jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
-        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=AWAY)
+        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs")
     return app
 
 

@@ -1,36 +1,36 @@
 """The proxy: it asks all members at once and makes one answer of theirs; or it puts a job where all of them read it.
 
-A member that is slow, hung or dead costs the answer one vote, and is named in it. How long is waited for whom is the
-policy's to say (`gather.py`), and what the votes become the aggregation's (`voting.py`).
+A member that is slow, hung or dead costs the answer one vote, and is named in it. How long to wait for which members is
+the policy (`gather.py`), and what the votes become is the aggregation (`voting.py`).
 """
 
-from functools import partial
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from pathlib import Path as FilePath
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 
-from common.backends.errors import BackendError
+from common.backends.backend import BackendError
+from common.domain import digits
 from common.jobs.redis_connection import connect as connect_redis
 from common.playground.serve import add_playground
-from common.prediction.picture_decoder import PictureDecoder
+from common.prediction.picture_decoder import IMAGES, PictureDecoder
+from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
-from common.service.request_context import Call, Reply
-from common.service.service import Service, once
+from common.service.request_body import read_body
+from common.service.request_context import cancel_on_disconnect, media_type, request_context
+from common.service.responses import json_response, problems, request_body
+from common.service.service import Service, until_first_success
 from common.store.image_store import ImageStore, StoredImage
 from microservice_horizontal.gather import NOT_AWAITED, hear
-from microservice_horizontal.jobs.endpoints import SUBMIT, JobIntake, add_job_endpoints
+from microservice_horizontal.jobs.endpoints import job_router
 from microservice_horizontal.jobs.stream import JobStream
 from microservice_horizontal.members import Member, Picture, connect
-from microservice_horizontal.schemas import (
-    KEEP,
-    PREDICT,
-    PREDICT_ONE,
-    Missing,
-    VoteQuery,
-    to_digit,
-    to_prediction,
-)
+from microservice_horizontal.schemas import Missing, Prediction, VoteQuery, to_digit, to_prediction
 from microservice_horizontal.settings import ProxySettings
+
+FindPicture = Callable[[Request, bool], Awaitable[Picture]]
+"""Gives the picture that a request holds or names; a stored one is fetched from the store where the flag says so."""
 
 
 def create_app(settings: ProxySettings | None = None) -> FastAPI:
@@ -39,77 +39,89 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     app = Service("microservice_horizontal", settings)
     members = connect(app, settings)
     store = ImageStore(app, "microservice_horizontal", settings)
-    proxy = Proxy(members, store, settings)
-    app.add_endpoint("POST", "/images", proxy.keep, KEEP)
-    app.add_endpoint("POST", "/predict", proxy.predict, PREDICT)
+    pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+
+    async def find_picture(request: Request, retrieve: bool) -> Picture:
+        body = await read_body(request)
+        stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
+        if stored is None:
+            return await pictures.decode_one(request, body)
+        return await store.get(stored.image_id, "first", request_context(request)) if retrieve else stored.image_id
+
+    app.include_router(predict_router(members, find_picture, settings))
+    app.include_router(image_router(store, pictures))
     for member in members.values():
-        app.add_endpoint("POST", f"/predict/{member.name}", partial(proxy.predict_one, member), PREDICT_ONE)
-        app.add_check(once(member.classifier.is_ready))
-    app.post("/predict/{model}", include_in_schema=False)(partial(no_such_model, list(members)))
+        app.add_check(until_first_success(member.classifier.is_ready))
 
     redis = connect_redis(app, settings.redis_url)
     jobs = JobStream(redis, settings.job_ttl_seconds)
-    app.add_endpoint("POST", "/jobs", JobIntake(jobs, proxy.picture, settings), SUBMIT)
-    add_job_endpoints(app, redis, jobs, settings)
-    app.add_check(once(store.is_ready))
-    add_playground(app, Path(__file__).parent)
+    app.include_router(job_router(app, redis, jobs, find_picture, settings))
+    app.add_check(until_first_success(store.is_ready))
+    add_playground(app, FilePath(__file__).parent)
     return app
 
 
-class Proxy:
-    """The endpoints, and the fan-out behind them."""
+def predict_router(members: dict[str, Member], find_picture: FindPicture, settings: ProxySettings) -> APIRouter:
+    """`POST /predict` and `POST /predict/{model}`."""
+    router = APIRouter(
+        responses=problems(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+    )
+    body = request_body(digits.Picture | StoredImage, *IMAGES)
+    retrieve = settings.retrieval == "proxy"
 
-    def __init__(self, members: dict[str, Member], store: ImageStore, settings: ProxySettings) -> None:
-        self._members = members
-        self._store = store
-        self._settings = settings
-        self._pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+    @router.post("/predict", openapi_extra=body)
+    async def predict(request: Request, query: Annotated[VoteQuery, Query()]) -> Prediction:
+        """All models read a digit in parallel; the answer is what their votes become.
 
-    async def predict(self, call: Call) -> Reply:
-        """`POST /predict`: ask all in parallel, aggregate what comes back."""
-        query = call.query(VoteQuery)
-        policy, quorum = query.policy or self._settings.policy, query.quorum or self._settings.quorum
-        if quorum > len(self._members):
-            raise Problem(422, f"query quorum: expected 1 to {len(self._members)}, got {quorum}")
-        picture = await self.picture(call, self._settings.retrieval == "proxy")
-        with call.while_client_waits():
-            heard = await hear({name: one.ask(picture, call) for name, one in self._members.items()}, policy, quorum)
-        in_order = [name for name in self._members if name in heard.answers]
+        A picture, or the id of a stored one, gives the digit, the votes, and which models are missing.
+        """
+        policy, quorum = query.policy or settings.policy, query.quorum or settings.quorum
+        if quorum > len(members):
+            raise Problem(422, f"query quorum: expected 1 to {len(members)}, got {quorum}")
+        picture, context = await find_picture(request, retrieve), request_context(request)
+        calls = {name: member.ask(picture, context) for name, member in members.items()}
+        heard = await cancel_on_disconnect(request, hear(calls, policy, quorum))
         missing = [
             Missing(model=name, reason=heard.failures[name].reason if name in heard.failures else NOT_AWAITED)
-            for name in self._members
+            for name in members
             if name not in heard.answers
         ]
-        predictions = {name: to_digit(heard.answers[name]) for name in in_order}
-        how = query.aggregation or self._settings.aggregation
-        prediction = to_prediction(predictions, missing, how, self._settings.weights)
-        return Reply(prediction.model_dump_json().encode())
+        predictions = {name: to_digit(heard.answers[name]) for name in members if name in heard.answers}
+        return to_prediction(predictions, missing, query.aggregation or settings.aggregation, settings.weights)
 
-    async def predict_one(self, member: Member, call: Call) -> Reply:
-        """`POST /predict/{model}`: that model's answer alone."""
-        picture = await self.picture(call, self._settings.retrieval == "proxy")
+    @router.post("/predict/{model}", openapi_extra=body)
+    async def predict_one(
+        request: Request, model: Annotated[str, Path(json_schema_extra={"enum": list[object](members)})]
+    ) -> digits.Digit:
+        """One model's reading alone."""
+        if model not in members:
+            raise Problem(404, f"there is no model {model!r:.60}: expected one of {', '.join(members)}")
+        picture = await find_picture(request, retrieve)
         try:
-            with call.while_client_waits():
-                classification = await member.ask(picture, call)
+            call = members[model].ask(picture, request_context(request))
+            return to_digit(await cancel_on_disconnect(request, call))
         except BackendError as error:
             raise error.problem() from None
-        return Reply(to_digit(classification).model_dump_json().encode())
 
-    async def keep(self, call: Call) -> Reply:
-        """`POST /images`: keep a picture."""
-        picture = await self._pictures.decode_one(call, await call.body())
-        image_id = await self._store.put(picture, call)
-        return Reply(StoredImage(image_id=image_id).model_dump_json().encode(), 201)
-
-    async def picture(self, call: Call, retrieve: bool) -> Picture:
-        """The picture in the request, or the one that it names: got here, once for all, or left to the members."""
-        body = await call.body()
-        stored = StoredImage.named_in(body) if call.media_type == "application/json" else None
-        if stored is None:
-            return await self._pictures.decode_one(call, body)
-        return await self._store.get(stored.image_id, "first", call) if retrieve else stored.image_id
+    return router
 
 
-async def no_such_model(names: list[str], model: str) -> None:
-    """Say which there are."""
-    raise Problem(404, f"there is no model {model!r:.60}: expected one of {', '.join(names)}")
+def image_router(store: ImageStore, pictures: PictureDecoder) -> APIRouter:
+    """`POST /images`."""
+    router = APIRouter(route_class=LeanRoute)
+
+    @router.post(
+        "/images",
+        summary="Store a picture",
+        status_code=201,
+        response_model=StoredImage,
+        responses=problems(400, 405, 408, 413, 415, 422, 500, 503, 504),
+        openapi_extra=request_body(digits.Picture, *IMAGES),
+    )
+    async def store_image(request: Request) -> Response:
+        """It gets an `image_id`, by which it can be read any number of times."""
+        picture = await pictures.decode_one(request, await read_body(request))
+        image_id = await store.put(picture, request_context(request))
+        return json_response(StoredImage(image_id=image_id), 201)
+
+    return router

@@ -7,10 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.backends.classifier import Classification
-from common.domain.digits import Digit, ModelRef, Picture, to_digits
-from common.prediction.picture_decoder import IMAGES
-from common.service.openapi import Operation
-from common.store.image_store import StoredImage
+from common.domain.digits import Digit, ModelRef, to_digits
 from microservice_horizontal.settings import Aggregation, Policy
 from microservice_horizontal.voting import aggregate
 
@@ -69,31 +66,3 @@ def verdict(predictions: Mapping[str, Digit], how: Aggregation, weights: Mapping
     model = ModelRef(name=how, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
     digit = to_digits(found.probabilities[np.newaxis], model)[0]
     return digit.model_copy(update={"digit": found.digit})  # of several that are equally likely
-
-
-PREDICT = Operation(
-    summary="Have several models read a digit",
-    description="A picture, or the id of one that is kept, gives the digit that the votes become, the votes, and who "
-    "is missing.",
-    query=VoteQuery,
-    json_body=Picture | StoredImage,
-    binary_bodies=IMAGES,
-    response=Prediction,
-    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
-)
-PREDICT_ONE = Operation(
-    summary="Have this model read a digit",
-    json_body=Picture | StoredImage,
-    binary_bodies=IMAGES,
-    response=Digit,
-    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
-)
-KEEP = Operation(
-    summary="Keep a picture",
-    description="It gets an `image_id`, by which it can be read as often as one likes.",
-    json_body=Picture,
-    binary_bodies=IMAGES,
-    response=StoredImage,
-    status=201,
-    problems=(400, 405, 408, 413, 415, 422, 500, 503, 504),
-)

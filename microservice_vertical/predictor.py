@@ -7,10 +7,10 @@ from fastapi import FastAPI
 
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.rest import add_open_inference
-from common.prediction.predict_endpoint import READ, Reader
+from common.prediction.predict_endpoint import predict_router
 from common.service.service import Service
 from common.store.image_store import ImageStore
-from common.store.retrieve_endpoint import RETRIEVE, Retrieval
+from common.store.retrieve_endpoint import retrieve_router
 from microservice_vertical.settings import PredictorSettings
 
 
@@ -21,7 +21,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     app = Service(f"microservice_vertical-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
     store = ImageStore(app, "microservice_vertical", settings)
-    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
-    app.add_endpoint("POST", "/retrieve", Retrieval(predictor, store, settings.scans), RETRIEVE)
+    app.include_router(predict_router(predictor, settings))
+    app.include_router(retrieve_router(predictor, store, settings.scans))
     add_open_inference(app, predictor)
     return app

@@ -1,22 +1,24 @@
-"""The proxy: it gets the scans and asks one service after another, each by what the one before has said.
+"""The proxy: it gets the scans and asks one service after another, each depending on the answer before it.
 
-Is it legible? Then the reader reads it. Is the reader in doubt? Then the specialist does, who looks at every scan.
-One deadline holds over all. A hard step that fails is the request's failure, with the status that fits; without a soft
-one the best answer so far is given, marked as degraded.
+Is it legible? Then the reader reads it. Is the reader not confident? Then the specialist reads every scan. One deadline
+holds over all. A hard step that fails is the request's failure, with the status that fits; without a soft one the best
+answer so far is given, marked as degraded.
 """
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 
+from common.domain.digits import Picture
 from common.playground.serve import add_playground
-from common.prediction.picture_decoder import PictureDecoder
-from common.service.request_context import Call, Reply
-from common.service.service import Service, once
+from common.prediction.picture_decoder import IMAGES, PictureDecoder
+from common.service.lean_route import LeanRoute
+from common.service.request_body import read_body
+from common.service.request_context import RequestContext, cancel_on_disconnect, media_type, request_context
+from common.service.responses import json_response, problems, request_body
+from common.service.service import Service, until_first_success
 from common.store.image_store import ImageStore, StoredImage
 from microservice_vertical.schemas import (
-    KEEP,
-    PREDICT,
     Answered,
     FailedAnswer,
     Prediction,
@@ -33,60 +35,81 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     settings = settings or ProxySettings.from_environment()
     app = Service("microservice_vertical", settings)
     store, stages = ImageStore(app, "microservice_vertical", settings), connect(app, settings)
-    proxy = Proxy(store, stages, settings)
-    app.add_endpoint("POST", "/images", proxy.keep, KEEP)
-    app.add_endpoint("POST", "/predict", proxy.predict, PREDICT)
+    app.include_router(images_router(Flow(*stages, settings), store, settings))
     for stage in stages:
         is_ready = stage.classifier.is_ready
-        app.add_check(is_ready if stage.hard else once(is_ready))
-    app.add_check(once(store.is_ready))
+        app.add_check(is_ready if stage.hard else until_first_success(is_ready))
+    app.add_check(until_first_success(store.is_ready))
     add_playground(app, Path(__file__).parent)
     return app
 
 
-class Proxy:
-    """The endpoints, and the order of predictions behind them."""
+class Flow:
+    """The order of predictions."""
 
-    def __init__(self, store: ImageStore, stages: tuple[Stage, Stage, Stage], settings: ProxySettings) -> None:
-        self._store = store
-        self._quality, self._reader, self._specialist = stages
+    def __init__(self, quality: Stage, reader: Stage, specialist: Stage, settings: ProxySettings) -> None:
+        self._quality, self._reader, self._specialist = quality, reader, specialist
         self._doubt_up_to = settings.doubt_up_to
-        self._retrieves = settings.retrieval == "proxy"
-        self._pictures = PictureDecoder(settings.max_pixels, settings.max_scans)
 
-    async def keep(self, call: Call) -> Reply:
-        """`POST /images`: keep the scans of a letter."""
-        scans, _ = await self._pictures.decode(call, await call.body())
-        image_id = await self._store.put(scans, call)
-        return Reply(StoredImage(image_id=image_id).model_dump_json().encode(), 201)
-
-    async def predict(self, call: Call) -> Reply:
-        """`POST /predict`: retrieve, predict in order, gather."""
-        letter = await self._letter(call)
-        with call.while_client_waits():
-            prediction = await self._predict(letter, call)
-        return Reply(prediction.model_dump_json().encode())
-
-    async def _letter(self, call: Call) -> Letter:
-        """The picture in the request, or the scans that it names: got once for all, or by each predictor for itself."""
-        body = await call.body()
-        stored = StoredImage.named_in(body) if call.media_type == "application/json" else None
-        if stored is None:
-            return await self._pictures.decode_one(call, body)
-        return await self._store.get(stored.image_id, "all", call) if self._retrieves else stored.image_id
-
-    async def _predict(self, letter: Letter, call: Call) -> Prediction:
+    async def predict(self, letter: Letter, context: RequestContext) -> Prediction:
         """Each step depends on the one before it."""
-        quality = await self._quality.ask(letter, call)
+        quality = await self._quality.ask(letter, context)
         if isinstance(quality, QualityAnswer) and not quality.legible:
             return gathered([quality])
 
-        reading = await self._reader.ask(letter, call)
-        if not self._is_doubtful(reading):
+        reading = await self._reader.ask(letter, context)
+        if self._is_confident(reading):
             return gathered([quality, reading])
 
-        return gathered([quality, reading, await self._specialist.ask(letter, call)])
+        return gathered([quality, reading, await self._specialist.ask(letter, context)])
 
-    def _is_doubtful(self, reading: Answered | FailedAnswer) -> bool:
-        """Whether the reader is no surer than the setting says, or has not read at all."""
-        return not isinstance(reading, ReadingAnswer) or reading.confidence <= self._doubt_up_to
+    def _is_confident(self, reading: Answered | FailedAnswer) -> bool:
+        return isinstance(reading, ReadingAnswer) and reading.confidence > self._doubt_up_to
+
+
+def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> APIRouter:
+    """`POST /images` and `POST /predict`."""
+    router = APIRouter(route_class=LeanRoute)
+    pictures = PictureDecoder(settings.max_pixels, settings.max_scans)
+
+    @router.post(
+        "/images",
+        summary="Store the scans of a letter",
+        status_code=201,
+        response_model=StoredImage,
+        responses=problems(400, 405, 408, 413, 415, 422, 500, 503, 504),
+        openapi_extra=request_body(Picture | list[Picture], *IMAGES),
+    )
+    async def store_image(request: Request) -> Response:
+        """A picture, or a JSON list of several scans of the same letter, gives an `image_id`."""
+        scans, _ = await pictures.decode(request, await read_body(request))
+        image_id = await store.put(scans, request_context(request))
+        return json_response(StoredImage(image_id=image_id), 201)
+
+    @router.post(
+        "/predict",
+        summary="Read a digit, in stages",
+        response_model=Prediction,
+        responses=problems(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
+        openapi_extra=request_body(Picture | StoredImage, *IMAGES),
+    )
+    async def predict(request: Request) -> Response:
+        """A picture, or the id of a letter's scans, gives a digit and the stages that led to it.
+
+        An illegible scan gives no digit and one stage.
+        """
+        letter = await find_letter(request)
+        prediction = await cancel_on_disconnect(request, flow.predict(letter, request_context(request)))
+        return json_response(prediction)
+
+    async def find_letter(request: Request) -> Letter:
+        """The picture in the request, or the stored scans: fetched here for all predictors, or by each for itself."""
+        body = await read_body(request)
+        stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
+        if stored is None:
+            return await pictures.decode_one(request, body)
+        if settings.retrieval == "predictor":
+            return stored.image_id
+        return await store.get(stored.image_id, "all", request_context(request))
+
+    return router

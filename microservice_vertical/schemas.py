@@ -5,13 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
+from common.backends.backend import BackendError
 from common.backends.classifier import Classification
-from common.backends.errors import BackendError
-from common.domain.digits import DECIMALS, Digit, ModelRef, Picture, to_digits
-from common.prediction.picture_decoder import IMAGES
-from common.service.openapi import Operation
+from common.domain.digits import DECIMALS, Digit, ModelRef, to_digits
 from common.service.problems import Problem
-from common.store.image_store import StoredImage
 
 StageName = Literal["quality", "reader", "specialist"]
 LEGIBILITIES, LEGIBLE = 2, 1
@@ -106,23 +103,3 @@ def gathered(stages: Sequence[Answered | FailedAnswer]) -> Prediction:
         raise failures[-1].problem
     best = readings[-1] if readings else NO_DIGIT
     return Prediction.model_construct(**dict(best), legible=legible, degraded=bool(failures), stages=list(stages))
-
-
-PREDICT = Operation(
-    summary="Read a digit, in stages",
-    description="A picture, or the id of a letter's scans, gives a digit and the stages that led to it. "
-    "An illegible scan gives no digit and one stage.",
-    json_body=Picture | StoredImage,
-    binary_bodies=IMAGES,
-    response=Prediction,
-    problems=(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
-)
-KEEP = Operation(
-    summary="Keep the scans of a letter",
-    description="A picture, or a JSON list of several scans of the same letter, gives an `image_id`.",
-    json_body=Picture | list[Picture],
-    binary_bodies=IMAGES,
-    response=StoredImage,
-    status=201,
-    problems=(400, 405, 408, 413, 415, 422, 500, 503, 504),
-)

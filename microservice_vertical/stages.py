@@ -3,19 +3,17 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
-from yarl import URL
 
-from common.backends.backend import Backend
+from common.backends.backend import Backend, BackendError
 from common.backends.classifier import Classification
 from common.backends.classifier_rest import RestClassifier
-from common.backends.errors import BackendError
-from common.backends.http_client import HttpClient
-from common.backends.metrics import BackendMetrics
-from common.domain.digits import CLASSES, INPUT, OUTPUT
-from common.service.request_context import Call
+from common.backends.http_client import Client
+from common.domain.digits import CLASSES
+from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
 from microservice_vertical.schemas import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
@@ -32,36 +30,35 @@ class Stage:
 
     name: StageName
     classifier: RestClassifier
-    retrieve: URL
+    retrieve: httpx.URL
     scans: slice
     hard: bool
 
-    async def ask(self, letter: Letter, call: Call) -> Answered | FailedAnswer:
+    async def ask(self, letter: Letter, context: RequestContext) -> Answered | FailedAnswer:
         """Its answer; where it fails, a failed one if it is soft, else a `Problem` that names it: 502, 503 or 504."""
         try:
-            classification = await self._classify(letter, call)
-            return answered(self.name, classification, call.timings[self.name])
+            classification = await self._classify(letter, context)
+            return answered(self.name, classification, context.timings[self.name])
         except BackendError as error:
             if error.status == 404 and isinstance(letter, UUID) and str(letter) in error.cause:
                 raise not_kept(letter) from None
             if self.hard:
                 raise error.problem() from None
-            return failed(self.name, error, call.timings[self.name])
+            return failed(self.name, error, context.timings[self.name])
 
-    async def _classify(self, letter: Letter, call: Call) -> Classification:
+    async def _classify(self, letter: Letter, context: RequestContext) -> Classification:
         if isinstance(letter, UUID):
-            return await self.classifier.send(self.retrieve, to_json({"image_id": letter}), JSON, call)
-        return await self.classifier.classify(letter[self.scans], call)
+            return await self.classifier.ask(self.retrieve, to_json({"image_id": letter}), JSON, context)
+        return await self.classifier.classify(letter[self.scans], context)
 
 
 def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]:
     """quality, reader and specialist, each with a breaker of its own, on one pool of connections."""
-    client, metrics = HttpClient(app), BackendMetrics(app.metrics.registry)
+    client = Client(app)
 
     def stage(name: StageName, url: str, step: Step, classes: int, scans: slice) -> Stage:
-        backend = Backend(name, settings, metrics)
-        classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=classes)
-        return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, step == "hard")
+        classifier = RestClassifier(Backend(name, settings, app.metrics), client, url, classes)
+        return Stage(name, classifier, httpx.URL(url).join("/retrieve"), scans, step == "hard")
 
     first, every = slice(1), slice(None)
     return (

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.grpc_service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
-from common.prediction.predict_endpoint import READ, Reader
+from common.prediction.predict_endpoint import predict_router
 from common.service.service import Service
 from synchronous.settings import PredictorSettings
 
@@ -19,7 +19,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     model = load_model(settings)
     app = Service("synchronous-predictor", settings)
     predictor = Predictor(model, settings, app.metrics)
-    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    app.include_router(predict_router(predictor, settings))
     add_open_inference(app, predictor)
     add_open_inference_grpc(app, predictor, settings)
     return app

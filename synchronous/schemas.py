@@ -6,9 +6,7 @@ from typing import ClassVar, Literal, cast
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, Field
 
-from common.domain.digits import Digit, Picture
-from common.prediction.picture_decoder import IMAGES
-from common.service.openapi import Operation
+from common.domain.digits import Digit
 from common.service.tracing import current_trace
 
 Bin = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "manual"]
@@ -39,17 +37,6 @@ class Letter(BaseModel):
 
 
 Step = Registration | Reading | Letter
-
-SORT = Operation(
-    summary="Sort a letter",
-    description="A picture of the letter's digit gives its bin. With `Accept: text/event-stream` each step is an event "
-    "as soon as it is done: `registered`, `read`, `sorted`; or `problem`, which ends it.",
-    json_body=Picture,
-    binary_bodies=IMAGES,
-    response=Letter,
-    text_responses=("text/event-stream",),
-    problems=(400, 405, 408, 413, 415, 422, 500, 502, 503, 504),
-)
 
 
 def bin_for(prediction: Digit | None) -> Bin:

@@ -12,7 +12,7 @@ from common.inference.predictor import Predictor, load_model
 from common.open_inference.grpc_service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
 from common.playground.serve import add_playground
-from common.prediction.predict_endpoint import READ, Reader
+from common.prediction.predict_endpoint import predict_router
 from common.service.service import Service
 from web_single.settings import Settings
 
@@ -23,7 +23,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     model = load_model(settings)
     app = Service("web_single", settings)
     predictor = Predictor(model, settings, app.metrics)
-    app.add_endpoint("POST", "/predict", Reader(predictor, settings), READ)
+    app.include_router(predict_router(predictor, settings))
     add_open_inference(app, predictor)
     add_open_inference_grpc(app, predictor, settings)
     add_playground(app, Path(__file__).parent)

@@ -23,7 +23,7 @@ from asynchronous.delivery.results import ResultDatabase
 from asynchronous.delivery.webhook_sender import Webhooks
 from asynchronous.schemas import Job, to_job
 from asynchronous.settings import DeliverySettings
-from common.jobs.redis_connection import AWAY, answers, connect
+from common.jobs.redis_connection import answers, connect
 from common.service.background import repeat
 from common.service.service import Service
 from common.service.tracing import Trace, span_of
@@ -43,9 +43,9 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
     redis = connect(app, settings.redis_url)
     app.add_check(lambda: answers(redis))
     delivery = Delivery(app, Outbox(redis, settings.result_ttl_seconds), settings)
-    repeat(app, delivery.store, "results", unavailable=AWAY)
+    repeat(app, delivery.store, "results")
     if settings.webhook_secret:
-        repeat(app, delivery.call_back, "webhooks", unavailable=AWAY)
+        repeat(app, delivery.call_back, "webhooks")
     else:
         logger.warning("no WEBHOOK_SECRET is set: webhooks stay where they are, and results go to the database alone")
     return app
@@ -64,7 +64,7 @@ class Delivery:
         registry = app.metrics.registry
         self._stored = Counter("results_stored", "Results brought to the database.", registry=registry)
         self._delivered = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
-        app.add_companion(self._opened)
+        app.add_lifespan(self._opened)
 
     async def store(self) -> None:
         """One round: bring what has ended to the database."""

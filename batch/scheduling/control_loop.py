@@ -52,7 +52,7 @@ class Runner:
         self._lead: IO[str] | None = None
         self._runs = Gauge("runs", "Runs by their state.", ["state"], registry=app.metrics.registry)
         self._rows = Counter("rows_done", "Rows that jobs have done.", registry=app.metrics.registry)
-        app.add_companion(self._running)
+        app.add_lifespan(self._running)
 
     def round(self) -> None:
         """Everything that is to be done now; what fails in one schedule or run does not stop the others."""

@@ -14,9 +14,11 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
+from starlette.requests import ClientDisconnect
+
 from common.inference.entries import Entry, Prediction, Run, run_batch
 from common.inference.model import Tensors
-from common.service.problems import ClientLeft, Problem
+from common.service.problems import Problem
 
 
 class Batcher:
@@ -43,7 +45,6 @@ class Batcher:
         self._on_batch = on_batch
         self._queue: OrderedDict[Entry, None] = OrderedDict()
         self._busy = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._worker = None if inline else ThreadPoolExecutor(1, "inference")
 
     def submit(
@@ -52,21 +53,21 @@ class Batcher:
         rows: int,
         deadline: float,
         key: Hashable = None,
-        client_left: Callable[[], bool] = lambda: False,
+        client_disconnected: Callable[[], bool] = lambda: False,
     ) -> asyncio.Future[Prediction]:
         """Queue `rows` rows; the future gives their outputs.
 
         `deadline` is a `time.monotonic()`. Only entries of an equal `key` share a batch. Raises `Problem` 413 (more
         rows than a batch may have) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
-        `ClientLeft`, or what the model raised for these rows.
+        `ClientDisconnect`, or what the model raised for these rows.
         """
         if rows > self._max_batch_rows:
             raise Problem(413, f"expected at most {self._max_batch_rows} rows in one request, got {rows}: send several")
         if self.queued_rows + rows > self._max_queue_rows:
             raise Problem(503, f"{self.queued_rows} rows are waiting already: try again", {"Retry-After": "1"})
-        loop = self._loop = self._loop or asyncio.get_running_loop()  # up to Python 3.11, asking is a system call
+        loop = asyncio.get_running_loop()
         now = monotonic()
-        entry = Entry(inputs, rows, deadline, key, client_left, loop.create_future(), now)
+        entry = Entry(inputs, rows, deadline, key, client_disconnected, loop.create_future(), now)
         self._queue[entry] = None
         self.queued_rows += rows
         if self._worker:  # inline, the queue is looked at in every turn of the loop, and needs no timer
@@ -118,8 +119,8 @@ class Batcher:
         """Whether somebody still waits for this entry; if it is too late for that, its future says so."""
         if entry.deadline <= now:
             entry.expire()
-        elif self._worker and entry.client_left():
-            entry.settle(ClientLeft())
+        elif self._worker and entry.client_disconnected():
+            entry.settle(ClientDisconnect())
         return not entry.future.done()
 
     def _settled(self, entry: Entry) -> None:

@@ -30,7 +30,7 @@ class Entry:
     rows: int
     deadline: float
     key: Hashable
-    client_left: Callable[[], bool]
+    client_disconnected: Callable[[], bool]
     future: asyncio.Future[Prediction]
     submitted: float
     timer: asyncio.TimerHandle | None = None

@@ -8,11 +8,10 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from common.inference.batcher import Batcher
-from common.inference.metrics import PredictorMetrics
 from common.inference.model import ANY, NO_BATCH, Model, Tensors
 from common.inference.model_file import ModelError
 from common.inference.settings import ModelSettings
-from common.service.metrics import ServiceMetrics
+from common.service.metrics import PredictorMetrics, ServiceMetrics
 
 THREAD_HOP_SECONDS = 38e-6
 """What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
@@ -35,12 +34,12 @@ def load_model(settings: ModelSettings) -> Model:
 
 
 class Caller(Protocol):
-    """Whoever waits for a prediction: a `Call`, or what stands for it where there is no HTTP."""
+    """Whoever waits for a prediction: a `RequestContext`, or what stands for it where there is no HTTP."""
 
     deadline: float
     timings: dict[str, float]
 
-    def client_left(self) -> bool:
+    def client_disconnected(self) -> bool:
         """Whether nobody waits any more."""
         ...
 
@@ -60,14 +59,16 @@ class Predictor:
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             inline=self.inline,
-            on_batch=model_metrics.record_batch,
+            on_batch=model_metrics.batch,
         )
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
     async def predict(self, inputs: Tensors, rows: int, call: Caller) -> Tensors:
         """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
-        prediction = await self._batcher.submit(inputs, rows, call.deadline, self._key(inputs), call.client_left)
+        prediction = await self._batcher.submit(
+            inputs, rows, call.deadline, self._key(inputs), call.client_disconnected
+        )
         call.timings["queue"], call.timings["predict"] = prediction.waited, prediction.ran
         return prediction.outputs
 

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from common.backends.classifier import validate_probabilities
+from common.backends.classifier import mistake
 from common.domain import digits
 from common.inference.predictor import Predictor
 from common.prediction.payload import to_features
@@ -21,7 +21,7 @@ class Attempt:
     deadline: float
     timings: dict[str, float] = field(default_factory=dict)
 
-    def client_left(self) -> bool:
+    def client_disconnected(self) -> bool:
         """A job's client never waits."""
         return False
 
@@ -54,8 +54,6 @@ class JobReader:
                 if problem.status_code != 503 or monotonic() >= deadline:
                     raise
                 await asyncio.sleep(FULL_SECONDS)  # callers over HTTP fill the queue in front of the model
-        try:
-            validate_probabilities(outputs[self._output], len(DIGITS), 1)
-        except ValueError as error:
-            raise ValueError(f"{self._model.name}: {error}") from None
+        if found := mistake(outputs[self._output], len(DIGITS), 1):
+            raise ValueError(f"{self._model.name}: {found}")
         return digits.to_json(outputs[self._output], self._model, many=False)

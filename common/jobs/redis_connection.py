@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, TimeoutError as RedisTimeoutError
 
-from common.service.deadline import Caller, remaining_timeout
+from common.backends.backend import Caller, seconds_to_give
 from common.service.problems import Problem
 from common.service.service import Service
 
@@ -38,7 +38,7 @@ def connect(app: Service, url: SecretStr) -> Redis:
         async with redis:
             yield
 
-    app.add_companion(opened)
+    app.add_lifespan(opened)
     return redis
 
 
@@ -58,7 +58,7 @@ async def within(caller: Caller, name: str) -> AsyncIterator[None]:
     """
     started = monotonic()
     try:
-        if (seconds := remaining_timeout(caller.deadline)) <= 0:
+        if (seconds := seconds_to_give(caller.deadline)) <= 0:
             raise TimeoutError
         async with asyncio.timeout(seconds):
             yield

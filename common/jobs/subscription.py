@@ -36,7 +36,7 @@ class Watch:
         self._process = app.process
         self._channel = channel
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
-        app.add_companion(self._listening)
+        app.add_lifespan(self._listening)
 
     async def follow(
         self, job_id: str, look: Callable[[str], Awaitable[Job]], is_over: Callable[[Job], bool], seconds: float

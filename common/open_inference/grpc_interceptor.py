@@ -12,11 +12,10 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from starlette.requests import ClientDisconnect
 
-from common.service.access_log import Finished
-from common.service.middleware import FAILED
-from common.service.problems import ClientLeft, Problem
-from common.service.response_sender import CLIENT_LEFT
+from common.service.access_log import RequestRecord
+from common.service.problems import CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, Problem
 from common.service.server_timing import server_timing
 from common.service.service import Service
 from common.service.tracing import begin_span
@@ -30,7 +29,7 @@ STATUS = {
     404: grpc.StatusCode.NOT_FOUND,
     413: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
-    CLIENT_LEFT: grpc.StatusCode.CANCELLED,
+    CLIENT_CLOSED_REQUEST: grpc.StatusCode.CANCELLED,
     503: grpc.StatusCode.UNAVAILABLE,  # clients and balancers may try again elsewhere
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
@@ -45,7 +44,7 @@ class GrpcCall:
     context: Context
     timings: dict[str, float] = field(default_factory=dict)
 
-    def client_left(self) -> bool:
+    def client_disconnected(self) -> bool:
         """Whether the caller has cancelled, or the connection is gone."""
         return bool(self.context.cancelled())
 
@@ -84,14 +83,14 @@ class GrpcEnvelope:
         traceparent = dict(context.invocation_metadata() or ()).get("traceparent", "")
         trace = begin_span(str(traceparent).encode("latin-1", "replace"))
         call = GrpcCall(started + self._seconds_allowed(context), context)
-        status = CLIENT_LEFT
+        status = CLIENT_CLOSED_REQUEST
         self._count(1)
         try:
             self._admit(method)
             answer: Message | Problem = await method.answer(_parsed(method.request_type, data), call)
             status = 200
         except asyncio.CancelledError:  # gRPC cancels when the caller does, and at the deadline
-            status = 504 if time.monotonic() >= call.deadline else CLIENT_LEFT
+            status = 504 if time.monotonic() >= call.deadline else CLIENT_CLOSED_REQUEST
             raise
         except Exception as error:
             answer = _problem(error, method.path)
@@ -99,7 +98,7 @@ class GrpcEnvelope:
         finally:
             self._count(-1)
             seconds = time.monotonic() - started
-            self._app.account.note(Finished(began, seconds, trace, "gRPC", method.path, method.path, status))
+            self._app.access_log.add(RequestRecord(began, seconds, trace, "gRPC", method.path, method.path, status))
         timing = server_timing(call.timings, seconds)
         context.set_trailing_metadata((("server-timing", timing), ("traceparent", trace.traceparent)))
         if isinstance(answer, Problem):
@@ -130,7 +129,7 @@ def _parsed(type_: type[Message], data: bytes) -> Message:
 def _problem(error: Exception, path: str) -> Problem:
     if isinstance(error, Problem):
         return error
-    if isinstance(error, ClientLeft):
-        return Problem(CLIENT_LEFT, "the caller did not wait")
+    if isinstance(error, ClientDisconnect):
+        return Problem(CLIENT_CLOSED_REQUEST, "the client disconnected")
     logger.error("%s failed", path, exc_info=error)
-    return FAILED
+    return INTERNAL_ERROR

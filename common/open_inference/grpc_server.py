@@ -64,7 +64,7 @@ def add_grpc_server(
             await ending
 
     if settings.grpc_port:
-        app.add_companion(serve)
+        app.add_lifespan(serve)
 
 
 def _server(settings: GrpcSettings) -> grpc.aio.Server:

@@ -4,10 +4,12 @@ Where there are such tensors, the header `Inference-Header-Content-Length` tells
 malformed raises `Problem` 400; nothing else is ever raised.
 """
 
+import re
 from collections.abc import Sequence
 from reprlib import repr as shown
 from typing import Any
 
+from fastapi import Response
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
@@ -18,20 +20,19 @@ from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
 from common.open_inference.tensors_json import from_json_data, to_json_data
 from common.service.problems import Problem
-from common.service.request_context import Reply
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
 _request = TypeAdapter(InferRequest)
 
 
-def read_request(body: bytes, header_length: bytes | None) -> tuple[InferRequest, memoryview]:
+def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
     """The request, and the bytes after its JSON."""
     end = len(body)
     if header_length is not None:
-        if not header_length.isdigit() or len(header_length) > 18 or int(header_length) > end:
-            got = header_length.decode("latin-1")
-            raise Problem(400, f"{HEADER_LENGTH}: expected a number up to the body's {end} bytes, got {got!r:.30}")
+        if not re.fullmatch("[0-9]{1,18}", header_length) or int(header_length) > end:
+            expected = f"expected a number up to the body's {end} bytes"
+            raise Problem(400, f"{HEADER_LENGTH}: {expected}, got {header_length!r:.30}")
         end = int(header_length)
     try:
         return _request.validate_json(body if end == len(body) else body[:end]), memoryview(body)[end:]
@@ -65,7 +66,7 @@ def read_inputs(request: InferRequest, binary: memoryview, check: TensorCheck) -
     return inputs
 
 
-def write_reply(model: Model, outputs: Tensors, as_bytes: Sequence[bool], request_id: str | None = None) -> Reply:
+def write_response(model: Model, outputs: Tensors, as_bytes: Sequence[bool], request_id: str | None = None) -> Response:
     """The answer, with each output in JSON, or `as_bytes` after it."""
     heads: list[dict[str, Any]] = []
     tail: list[bytes] = []
@@ -82,8 +83,9 @@ def write_reply(model: Model, outputs: Tensors, as_bytes: Sequence[bool], reques
         document["id"] = request_id
     json = to_json(document | {"outputs": heads}, inf_nan_mode="constants")
     if not tail:
-        return Reply(json)
-    return Reply(b"".join((json, *tail)), 200, "application/octet-stream", {HEADER_LENGTH: str(len(json))})
+        return Response(json, media_type="application/json")
+    headers = {HEADER_LENGTH: str(len(json))}
+    return Response(b"".join((json, *tail)), 200, headers, "application/octet-stream")
 
 
 def wanted_as_bytes(request: InferRequest, count: int) -> list[bool]:

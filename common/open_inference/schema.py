@@ -94,3 +94,43 @@ class InferResponse(BaseModel):
     model_version: str
     id: str | None = None
     outputs: list[OutputTensor]
+
+
+class ServerMetadata(BaseModel):
+    """What the server is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class Health(BaseModel):
+    """Both keys, wherever one is asked for: the specification has one, clients read the other."""
+
+    live: bool
+    ready: bool
+
+
+class TensorMetadata(BaseModel):
+    """One input or output of a model; -1 in a shape is an axis of any length."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """What a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelReady(BaseModel):
+    """Whether a model can predict."""
+
+    name: str
+    ready: bool

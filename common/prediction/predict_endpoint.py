@@ -1,48 +1,47 @@
 """`POST /predict`: a picture in, a digit out. Here, and only here, HTTP, the domain and the model meet."""
 
 import numpy as np
+from fastapi import APIRouter, Request, Response
 
 from common.domain import digits
 from common.inference.model import Model
 from common.inference.predictor import Predictor
 from common.prediction.picture_decoder import IMAGES, PictureDecoder
 from common.prediction.settings import PredictSettings
-from common.service.openapi import Operation
+from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
-from common.service.request_context import Call, Reply
+from common.service.request_body import read_body
+from common.service.request_context import request_context
+from common.service.responses import problems, request_body
 
 DIGITS = [str(digit) for digit in range(10)]
 
-READ = Operation(
-    summary="Read a digit",
-    description="A picture gives a digit; a JSON list of pictures gives the list of their digits, in order.",
-    json_body=digits.Picture | list[digits.Picture],
-    binary_bodies=IMAGES,
-    response=digits.Digit | list[digits.Digit],
-    problems=(400, 405, 408, 409, 413, 415, 422, 500, 503, 504),
-)
 
+def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter:
+    """`POST /predict` for this model; one that is no reader of digits is a 409 at each request."""
+    router = APIRouter(route_class=LeanRoute)
+    model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
+    model_input = predictor.model.inputs[0]
+    probabilities = probabilities_output(predictor.model)
+    pictures = PictureDecoder(settings.max_pixels, settings.max_batch_rows)
 
-class Reader:
-    """The endpoint; a model that is no reader of digits is refused at each call (409)."""
+    @router.post(
+        "/predict",
+        summary="Read a digit",
+        response_model=digits.Digit | list[digits.Digit],
+        responses=problems(400, 405, 408, 409, 413, 415, 422, 500, 503, 504),
+        openapi_extra=request_body(digits.Picture | list[digits.Picture], *IMAGES),
+    )
+    async def predict(request: Request) -> Response:
+        """A picture gives a digit; a JSON list of pictures gives the list of their digits, in order."""
+        if probabilities is None:
+            raise Problem(409, f"the model {model.name} reads no digits: use the Open Inference Protocol under /v2")
+        features, many = await pictures.decode(request, await read_body(request))
+        features = features.astype(model_input.dtype, copy=False)
+        outputs = await predictor.predict({model_input.name: features}, len(features), request_context(request))
+        return Response(digits.to_json(outputs[probabilities], model, many), media_type="application/json")
 
-    def __init__(self, predictor: Predictor, settings: PredictSettings) -> None:
-        self._predictor = predictor
-        self._model = digits.ModelRef(name=predictor.model.name, version=predictor.model.version)
-        self._probabilities = probabilities_output(predictor.model)
-        self._input = predictor.model.inputs[0]
-        self._pictures = PictureDecoder(settings.max_pixels, settings.max_batch_rows)
-
-    async def __call__(self, call: Call) -> Reply:
-        """Decode, predict, encode."""
-        if self._probabilities is None:
-            raise Problem(
-                409, f"the model {self._model.name} reads no digits: use the Open Inference Protocol under /v2"
-            )
-        features, many = await self._pictures.decode(call, await call.body())
-        features = features.astype(self._input.dtype, copy=False)
-        outputs = await self._predictor.predict({self._input.name: features}, len(features), call)
-        return Reply(digits.to_json(outputs[self._probabilities], self._model, many))
+    return router
 
 
 def probabilities_output(model: Model) -> str | None:

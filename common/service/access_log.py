@@ -1,7 +1,7 @@
-"""What is written down of every request: its metrics and its line in the log.
+"""What is recorded of every request: its metrics and its line in the log.
 
-All requests that ended in one turn of the event loop are written down together, in the next: one by one, between
-other work, it would cost twice as much.
+Requests that finish in the same turn of the event loop are logged together in the next one. Logging each separately
+costs twice as much CPU.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from common.service.metrics import ServiceMetrics
 from common.service.tracing import Trace
 
 
-class Finished(NamedTuple):
-    """A request that has got its answer. `began` counts seconds since the epoch; `route` is the path as declared.
+class RequestRecord(NamedTuple):
+    """A request that was answered. `began` counts seconds since the epoch; `route` is the path as declared.
 
     `log` holds further members of its line in the log.
     """
@@ -35,24 +35,22 @@ class Finished(NamedTuple):
     log: Mapping[str, object] = MappingProxyType({})
 
 
-class Account:
+class AccessLog:
     """Counts requests, and from log level INFO on writes a line of JSON for each to stdout."""
 
     def __init__(self, metrics: ServiceMetrics, log_level: str) -> None:
         self._metrics = metrics
         self._logs = logging.getLevelNamesMapping()[log_level] <= logging.INFO
-        self._finished: list[Finished] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._requests: list[RequestRecord] = []
 
-    def note(self, request: Finished) -> None:
-        """Write this request down in the next turn of the loop."""
-        self._finished.append(request)
-        if len(self._finished) == 1:
-            self._loop = self._loop or asyncio.get_running_loop()
-            self._loop.call_soon(self._write)
+    def add(self, request: RequestRecord) -> None:
+        """Count and log this request in the next turn of the event loop."""
+        self._requests.append(request)
+        if len(self._requests) == 1:
+            asyncio.get_running_loop().call_soon(self._write)
 
     def _write(self) -> None:
-        finished, self._finished = self._finished, []
+        finished, self._requests = self._requests, []
         for request in finished:
             self._metrics.request(request.method, request.route, request.status, request.seconds)
         if self._logs:
@@ -60,7 +58,7 @@ class Account:
             sys.stdout.flush()
 
 
-def _line(request: Finished) -> str:
+def _line(request: RequestRecord) -> str:
     time = f"{_utc(int(request.began))}.{int(request.began * 1e3) % 1000:03d}Z"
     path = f'"{request.path}"' if request.path == request.route else to_json(request.path).decode()
     more = f",{to_json(request.log, fallback=str).decode()[1:-1]}" if request.log else ""

@@ -1,93 +1,102 @@
-"""What happens around every request, once and outermost: limits, deadline, trace, timing, errors, metrics, log.
+"""What happens around every request, once and outermost: limits, deadline, trace, timing, metrics, log.
 
-An endpoint of the hot path is found here by its exact path; every other request goes on to FastAPI, and its answer
-gets the same headers and the same account.
+It is plain ASGI, around FastAPI's own stack: the user's middleware, exception handlers and routing are inside.
 """
 
-import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.service.access_log import Account, Finished
-from common.service.problems import ClientLeft, Problem
-from common.service.process_state import State
-from common.service.request_context import Call, EndpointRoute, problem_document
-from common.service.response_sender import CLIENT_LEFT, Answer
-from common.service.settings import ServiceSettings
-from common.service.tracing import begin_span
+from common.service.access_log import RequestRecord
+from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
+from common.service.request_context import RequestContext
+from common.service.route_templates import RouteTemplates
+from common.service.server_timing import server_timing
+from common.service.shutdown import ProcessState
+from common.service.tracing import Trace, begin_span
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from common.service.service import Service
 
 NOT_LIMITED = ("/health/", "/v2/health/", "/metrics")
-"""Who looks how a busy service is doing must not be turned away."""
-FAILED = Problem(500, "the service failed: its log tells more, under this trace id")
-
-UNMATCHED = "unmatched"
-"""The route of a path that is not declared: what callers type would make a time series for each typing error."""
+"""Health and metrics requests are never rejected for overload."""
 
 
-class Envelope:
+class RequestMiddleware:
     """The outermost ASGI application of a service."""
 
-    def __init__(
-        self,
-        routes: Mapping[str, EndpointRoute],
-        fastapi: ASGIApp,
-        settings: ServiceSettings,
-        state: State,
-        account: Account,
-    ) -> None:
-        self._routes = routes
-        self._fastapi = fastapi
-        self._settings = settings
-        self._state = state
-        self._account = account
+    def __init__(self, app: ASGIApp, service: "Service") -> None:
+        self._app = app
+        self._settings = service.settings
+        self._state = service.process
+        self._access_log = service.access_log
+        self._templates = RouteTemplates(service.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request; pass on what is none (lifespan)."""
+        """Answer one HTTP request; everything else (lifespan, WebSocket) passes."""
         if scope["type"] != "http":
-            await self._fastapi(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         began, started = time.time(), time.monotonic()
+        method, path = scope["method"], scope["path"]
         headers = dict(scope["headers"])
         trace = begin_span(headers.get(b"traceparent"))
-        limit, query = self._settings.max_body_bytes, scope["query_string"]
-        call = Call(scope["method"], scope["path"], headers, started, receive, limit, query)
-        route = self._routes.get(call.path)
-        refusal = route.refusal if route else problem_document
-        answer = Answer(send, call.timings, trace, started, self._state)
-        counts = not call.path.startswith(NOT_LIMITED)
+        # A mounted app gets a `receive` that may be a middleware's, and must not be polled.
+        pollable = None if "app_root_path" in scope else receive
+        context = RequestContext(started, self._settings.max_body_bytes, pollable)
+        scope.setdefault("state", {})["request_context"] = context
+        sender = ResponseSender(send, context, trace, started, self._state)
+        counts = not path.removeprefix(scope.get("root_path", "")).startswith(NOT_LIMITED)
         self._state.requests_in_flight += counts
+        inner = self._templates.as_get(scope) if method == "HEAD" else scope
         try:
             if counts and self._state.requests_in_flight > self._settings.max_concurrent_requests:
                 raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
-            call.deadline += self._seconds_allowed(headers.get(b"x-request-timeout-ms"))
-            if route:
-                await answer.reply(await route.reply(call))
-            else:
-                scope["call"] = call
-                await self._fastapi(scope, receive, answer.pass_on)
-        except ClientLeft:
-            answer.status = CLIENT_LEFT
+            context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
+            await self._app(inner, receive, sender.send)
         except Problem as problem:
-            await answer.refuse(refusal(problem))
-        except Exception:
-            logger.exception("%s %s failed", call.method, call.path)
-            await answer.refuse(refusal(FAILED))
+            response = render_problem(Request(scope), problem)
+            await response(scope, receive, sender.send)
         finally:
             self._state.requests_in_flight -= counts
             seconds = time.monotonic() - started
-            declared = route or scope.get("route")
-            path = declared.path if declared else UNMATCHED
-            self._account.note(Finished(began, seconds, trace, call.method, call.path, path, answer.status, call.log))
+            route = self._templates.of(inner)
+            self._access_log.add(RequestRecord(began, seconds, trace, method, path, route, sender.status, context.log))
 
-    def _seconds_allowed(self, timeout_ms: bytes | None) -> float:
+    def _timeout_seconds(self, timeout_ms: bytes | None) -> float:
         if timeout_ms is None:
             return self._settings.request_timeout_ms / 1e3
         if not timeout_ms.isdigit() or len(timeout_ms) > 18 or not (milliseconds := int(timeout_ms)):
-            got = timeout_ms.decode("latin-1")
+            sent = timeout_ms.decode("latin-1")
             expected = "expected whole milliseconds above 0 such as 2000"
-            raise Problem(400, f"X-Request-Timeout-Ms: {expected}, got {got!r:.40}")
+            raise Problem(400, f"X-Request-Timeout-Ms: {expected}, got {sent!r:.40}")
         return min(milliseconds, self._settings.max_request_timeout_ms) / 1e3
+
+
+class ResponseSender:
+    """Adds its timing and its trace to a response; `status` is what was sent, or 499 while nothing was."""
+
+    def __init__(self, send: Send, context: RequestContext, trace: Trace, started: float, state: ProcessState) -> None:
+        self.status = CLIENT_CLOSED_REQUEST
+        self._send = send
+        self._context = context
+        self._trace = trace
+        self._started = started
+        self._state = state
+
+    async def send(self, message: Message) -> None:
+        """The ASGI `send` for everything inside."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._headers()]
+        await self._send(message)
+
+    def _headers(self) -> Sequence[tuple[bytes, bytes]]:
+        timing = server_timing(self._context.timings, time.monotonic() - self._started)
+        headers = [(b"server-timing", timing), (b"traceparent", self._trace.traceparent.encode())]
+        if self._state.draining:  # a client must not reuse a connection that is about to close
+            headers.append((b"connection", b"close"))
+        return headers

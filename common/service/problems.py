@@ -1,22 +1,31 @@
 """What a caller gets instead of an answer: one exception, rendered as RFC 9457 `application/problem+json`.
 
-Anything below an endpoint may raise `Problem`; the service turns it into the response. The detail tells the
-caller what to send instead: field, what was expected, what came, an example.
+Anything below an endpoint may raise `Problem`; the service renders it, as it renders FastAPI's own errors. The detail
+says what to send instead: field, what was expected, what was sent, an example.
 """
 
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a request whose client disconnected. Only the log and the metrics see it."""
+MAX_SHOWN = 80
+"""Characters of a wrong value that an error repeats."""
 
 
 class Problem(HTTPException):
     """A request that cannot be answered, and why.
 
     `extensions` become further members of the problem document (RFC 9457, section 3.2); `headers` go onto the
-    response (`Retry-After`, `Allow`). It is an `HTTPException`, so that FastAPI's own endpoints may raise it too.
+    response (`Retry-After`, `Allow`). It is an `HTTPException`, so FastAPI handles it like one.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **extensions: object) -> None:
@@ -24,11 +33,75 @@ class Problem(HTTPException):
         self.extensions = extensions
 
     def document(self) -> bytes:
-        """The problem as UTF-8 JSON; its type is `about:blank`, since the status says what kind of problem it is."""
+        """The problem as UTF-8 JSON. Its type is `about:blank`: the status says what kind of problem it is."""
         title = HTTPStatus(self.status_code).phrase
         common = {"type": "about:blank", "title": title, "status": self.status_code, "detail": self.detail}
         return to_json(common | self.extensions)
 
 
-class ClientLeft(Exception):
-    """The caller closed the connection before its answer was there: nobody is left to be answered."""
+INTERNAL_ERROR = Problem(500, "the service failed: its log says more, under this trace id")
+
+ProblemRenderer = Callable[[Request, Problem], Response]
+"""Turns a problem into a response."""
+
+
+def problem_document(problem: Problem) -> Response:
+    """The problem as RFC 9457 defines it."""
+    return Response(problem.document(), problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+async def problem_handler(request: Request, error: Exception) -> Response:
+    """FastAPI's exception handler for `HTTPException`, `RequestValidationError` and every other exception.
+
+    Below a prefix that has a renderer of its own (`Service.problem_renderers`), that one is used.
+    """
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    return render_problem(request, to_problem(request, error))
+
+
+def render_problem(request: Request, problem: Problem) -> Response:
+    """The problem as clients of this path expect it."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    for prefix, render in request.app.problem_renderers.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            rendered: Response = render(request, problem)
+            return rendered
+    return problem_document(problem)
+
+
+def to_problem(request: Request, error: Exception) -> Problem:
+    """Any exception as a problem; what is not about the request is a 500 without details."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        return Problem(422, "; ".join(_describe(request, found) for found in error.errors()))
+    if not isinstance(error, HTTPException):
+        return INTERNAL_ERROR
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and "Allow" in headers:
+        return Problem(405, f"{request.url.path}: expected {headers['Allow']}, got {request.method}", headers)
+    return Problem(error.status_code, str(error.detail), headers)
+
+
+def _describe(request: Request, found: dict[str, Any]) -> str:
+    """One error of pydantic's: where, what is wrong, what was sent; and for an unknown parameter, which there are."""
+    source, *path = found["loc"]
+    name = ".".join(str(part) for part in path)
+    where = name.title() if source == "header" else f"{source} {name}".rstrip()
+    text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {found['input']!r:.{MAX_SHOWN}}"
+    if found["type"] == "extra_forbidden" and (known := _parameters(request, str(source))):
+        text += f"; expected one of {', '.join(known)}"
+    return text
+
+
+def _parameters(request: Request, source: str) -> list[str]:
+    """The parameters of this request's endpoint, by the OpenAPI document; `source` is query, path, header or cookie."""
+    path = request.scope["route"].path_format
+    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+    return [parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == source]
+
+
+PROBLEM_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
+    (HTTPException, RequestValidationError, ClientDisconnect, Exception), problem_handler
+)

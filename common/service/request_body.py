@@ -1,59 +1,51 @@
-"""Reading a request's body: whole, not too long, and not for ever."""
+"""Reads a request's body: whole, bounded in size and in time."""
 
 import asyncio
-from collections.abc import Coroutine
 from time import monotonic
-from typing import Any, cast
 
-from starlette.types import Message, Receive
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
-from common.service.problems import ClientLeft, Problem
+from common.service.problems import Problem
+from common.service.request_context import RequestContext, poll, request_context
 
 DISCARD_BYTES = 16 * 2**20
-"""How much of a body that is too long is read all the same: a client that still sends does not see an early answer."""
+"""How much of a body that is too long is read all the same: a client that is still sending misses an early answer."""
 
 
-async def read_body(receive: Receive, deadline: float, max_bytes: int) -> bytes:
-    """The whole body; `deadline` is a `time.monotonic()`.
+async def read_body(request: Request) -> bytes:
+    """The whole body, of at most MAX_BODY_BYTES.
 
-    Raises `Problem` 413 (longer than `max_bytes`) or 408 (not here by the deadline), and `ClientLeft`.
+    Raises `Problem` 413 (too long) or 408 (not here by the request's deadline), and `ClientDisconnect`.
     """
-    message = poll(receive)
+    context = request_context(request)
+    # Nearly always the body is here already, and a timer would cost more than reading it. Only a server may be polled.
+    message = poll(request.receive) if request.receive is context.receive else None
     if message and message["type"] == "http.request" and not message.get("more_body"):
-        body = message.get("body", b"")  # nearly always: it is here already, and a timer would cost more than this
+        body = bytes(message.get("body", b""))
     else:
-        try:
-            async with asyncio.timeout(deadline - monotonic()):
-                body = await _read_on(message or await receive(), receive, max_bytes)
-        except TimeoutError:
-            raise Problem(408, "the request's body did not arrive before its deadline") from None
-    if len(body) > max_bytes:
-        # A body without end would otherwise be read on behind the answer.
+        body = await _read_in_time(request, context, message)
+    if len(body) > context.max_body_bytes:
+        # Without closing, the server would go on reading a body without end behind the answer.
         close = {"Connection": "close"}
-        raise Problem(413, f"expected a body of at most {max_bytes} bytes: send a smaller one", close)
-    return bytes(body)
+        raise Problem(413, f"expected a body of at most {context.max_body_bytes} bytes: send a smaller one", close)
+    return body
 
 
-async def _read_on(message: Message, receive: Receive, max_bytes: int) -> bytearray:
-    """The body, or its first `max_bytes` and one more."""
-    body = bytearray()
-    size = 0
-    while message["type"] == "http.request":
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        body += chunk[: max_bytes + 1 - len(body)]
-        if not message.get("more_body") or size > DISCARD_BYTES:
-            return body
-        message = await receive()
-    raise ClientLeft
-
-
-def poll(receive: Receive) -> Message | None:
-    """What the server has for us at this moment, without waiting for more."""
-    waiting = cast(Coroutine[Any, Any, Message], receive())
+async def _read_in_time(request: Request, context: RequestContext, message: Message | None) -> bytes:
+    """The body, or its first `max_body_bytes` and one more; `message` is what of it has been read already."""
+    body, size = bytearray(), 0
     try:
-        waiting.send(None)
-    except StopIteration as done:
-        return cast(Message, done.value)
-    waiting.close()
-    return None
+        async with asyncio.timeout(context.deadline - monotonic()):
+            message = message or await request.receive()
+            while message["type"] == "http.request":
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                body += chunk[: context.max_body_bytes + 1 - len(body)]
+                if not message.get("more_body") or size > DISCARD_BYTES:
+                    return bytes(body)
+                message = await request.receive()
+    except TimeoutError:
+        raise Problem(408, "the request's body did not arrive before its deadline") from None
+    raise ClientDisconnect

@@ -1,75 +1,71 @@
-"""What makes an app a service: probes, metrics, problems, drain, OpenAPI, and the envelope around every request.
+"""What makes a FastAPI app a service: probes, metrics, problems, graceful shutdown, and the request middleware.
 
-A pattern's `create_app` makes a `Service`, adds its endpoints and returns it. It is a FastAPI app in every respect;
-an endpoint on the hot path is added by `add_endpoint` and reached by its exact path, before FastAPI's routing.
+A pattern's `create_app` makes a `Service`, includes its routers and returns it. It is a FastAPI app in every respect:
+middleware, dependencies, exception handlers and `TestClient` work as on any other.
 """
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
 
-from common.service.access_log import Account
+from common.service.access_log import AccessLog
+from common.service.lean_route import LeanRouting
 from common.service.log_format import configure_logging
 from common.service.metrics import ServiceMetrics
-from common.service.middleware import Envelope
-from common.service.openapi import Operation, with_operations
-from common.service.problems import MEDIA_TYPE, Problem
-from common.service.process_state import State
-from common.service.request_context import Endpoint, EndpointRoute, Refusal, problem_document
+from common.service.middleware import RequestMiddleware
+from common.service.offline_docs import add_docs
+from common.service.problems import PROBLEM_HANDLERS, ProblemRenderer
+from common.service.responses import move_definitions
 from common.service.settings import ServiceSettings
-from common.service.shutdown import drain_on_sigterm
+from common.service.shutdown import ProcessState, drain_on_sigterm
 
 Check = Callable[[], Awaitable[bool]]
-"""Whether something that a service cannot work without answers."""
+"""Whether something works that the service needs."""
 CHECK_SECONDS = 1.0
-"""How long a check may take: probes do not wait long themselves."""
+"""How long a check may take: probes have short timeouts themselves."""
 
 
 class Service(FastAPI):
-    """A FastAPI app with the parts that every service has."""
+    """A FastAPI app with the parts that every service has.
+
+    `problem_renderers` maps a path prefix to the form in which its clients expect errors; elsewhere it is RFC 9457.
+    """
 
     def __init__(self, title: str, settings: ServiceSettings) -> None:
         configure_logging(settings.log_level)
+        super().__init__(
+            title=title,
+            lifespan=_lifespan,
+            exception_handlers=PROBLEM_HANDLERS,
+            middleware=[Middleware(LeanRouting, fastapi_app=self)],  # `add_middleware` puts others around it
+            telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
+            docs_url=None,
+            redoc_url=None,
+        )
         self.settings = settings
         self.metrics = ServiceMetrics()
-        self.account = Account(self.metrics, settings.log_level)
-        self.process = State()
+        self.access_log = AccessLog(self.metrics, settings.log_level)
+        self.process = ProcessState()
+        self.problem_renderers: dict[str, ProblemRenderer] = {}
+        self.lifespan_resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._checks: list[Check] = []
-        self._companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
-        self._routes: dict[str, EndpointRoute] = {}
-        self._operations: list[tuple[EndpointRoute, Operation]] = []
-        self._envelope = Envelope(self._routes, super().__call__, settings, self.process, self.account)
-        super().__init__(title=title, lifespan=Service._run, exception_handlers=PROBLEMS)
+        add_docs(self)
         self.get("/health/live", summary="Does the process answer?")(self._live)
         self.get("/health/ready", summary="May requests be sent here?")(self._ready)
         self.get("/metrics", summary="Metrics for Prometheus", response_class=Response)(self._metrics)
 
-    def add_endpoint(
-        self,
-        method: str,
-        path: str,
-        endpoint: Endpoint,
-        operation: Operation,
-        refusal: Refusal = problem_document,
-    ) -> None:
-        """Serve `endpoint` at exactly `path`; `operation` describes it in the OpenAPI document."""
-        route = EndpointRoute(method, path, endpoint, refusal)
-        self._routes[path] = route
-        self._operations.append((route, operation))
-
-    def add_companion(self, companion: Callable[[], AbstractAsyncContextManager[object]]) -> None:
+    def add_lifespan(self, resource: Callable[[], AbstractAsyncContextManager[object]]) -> None:
         """Hold this open while the service runs: a client, a pool, another server."""
-        self._companions.append(companion)
+        self.lifespan_resources.append(resource)
 
     def add_check(self, check: Check) -> None:
-        """Be ready only while this is true; too late an answer is none."""
+        """Be ready only while this is true; an answer that comes too late counts as false."""
         self._checks.append(check)
 
     async def is_ready(self) -> bool:
@@ -82,23 +78,15 @@ class Service(FastAPI):
         except TimeoutError:
             return False
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The envelope; in it our endpoints, and for every other path FastAPI."""
-        await self._envelope(scope, receive, send)
+    def build_middleware_stack(self) -> ASGIApp:
+        """FastAPI's stack, with the user's middleware in it, inside the request middleware."""
+        return RequestMiddleware(super().build_middleware_stack(), self)
 
     def openapi(self) -> dict[str, Any]:
-        """FastAPI's document and the endpoints' own entries."""
-        return with_operations(super().openapi(), self._operations)
-
-    @asynccontextmanager
-    async def _run(self) -> AsyncIterator[None]:
-        gc.collect()
-        gc.freeze()  # what was made at start stays: searching it for garbage again and again made p99 five times longer
-        async with AsyncExitStack() as stack:
-            for companion in self._companions:
-                await stack.enter_async_context(companion())
-            with drain_on_sigterm(self.settings.drain_seconds, self.process.drain):
-                yield
+        """FastAPI's document, with the schemas of bodies that handlers read themselves."""
+        document = super().openapi()
+        move_definitions(document)
+        return document
 
     async def _live(self) -> dict[str, bool]:
         return {"live": True}
@@ -113,34 +101,24 @@ class Service(FastAPI):
         return Response(text, media_type=media_type)
 
 
-def once(check: Check) -> Check:
-    """A check that, once true, stays so: of what must be there at first, and may fail later."""
-    passed = False
+@asynccontextmanager
+async def _lifespan(app: Service) -> AsyncIterator[None]:
+    gc.collect()
+    gc.freeze()  # objects made at start stay: searching them for garbage again and again made p99 five times longer
+    async with AsyncExitStack() as stack:
+        for resource in app.lifespan_resources:
+            await stack.enter_async_context(resource())
+        with drain_on_sigterm(app.settings.drain_seconds, app.process.drain):
+            yield
+
+
+def until_first_success(check: Check) -> Check:
+    """A check that stays true once it was true: for what must be there at first, and may fail later."""
+    succeeded = False
 
     async def passes() -> bool:
-        nonlocal passed
-        passed = passed or await check()
-        return passed
+        nonlocal succeeded
+        succeeded = succeeded or await check()
+        return succeeded
 
     return passes
-
-
-async def _problem(_: Request, error: Exception) -> Response:
-    """Whatever FastAPI refuses, as a problem document."""
-    if isinstance(error, RequestValidationError):
-        fields = [
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()
-        ]
-        problem = Problem(422, "; ".join(fields))
-    elif isinstance(error, Problem):
-        problem = error
-    elif isinstance(error, HTTPException):
-        problem = Problem(error.status_code, str(error.detail), dict(error.headers or {}))
-    else:
-        problem = Problem(500, "the service failed: its log tells more, under this trace id")
-    return Response(problem.document(), problem.status_code, problem.headers, MEDIA_TYPE)
-
-
-PROBLEMS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(
-    (HTTPException, RequestValidationError, Exception), _problem
-)

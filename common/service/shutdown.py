@@ -1,7 +1,7 @@
-"""From SIGTERM to the closing of the port: not ready first, so that balancers look elsewhere; then uvicorn's own end.
+"""From SIGTERM to the closing of the port: first not ready, so that load balancers go elsewhere, then uvicorn's end.
 
 uvicorn closes its listener the moment it gets the signal, while balancers still send requests. Wrapping its handler
-puts a wait in between; work in flight is finished by uvicorn afterwards.
+puts a wait in between; uvicorn finishes the work in flight afterwards.
 """
 
 import asyncio
@@ -11,9 +11,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from dataclasses import dataclass, field
 from types import FrameType
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ProcessState:
+    """Whether the process is about to end, and how many requests are in flight (probes do not count)."""
+
+    draining: bool = False
+    requests_in_flight: int = 0
+    on_drain: list[Callable[[], object]] = field(default_factory=list)
+
+    def drain(self) -> None:
+        """Stop being ready, and call those who registered for it."""
+        self.draining = True
+        for callback in self.on_drain:
+            callback()
 
 
 @contextmanager
@@ -32,7 +48,7 @@ def drain_on_sigterm(seconds: float, on_drain: Callable[[], None]) -> Iterator[N
         loop.call_later(seconds, server_handler, number, frame)
 
     def begin(number: int, frame: FrameType | None) -> None:
-        # In a context of its own: the signal interrupts some request, whose trace this is not.
+        # In a context of its own: the signal interrupts some request, and must not be logged with its trace id.
         loop.call_soon_threadsafe(drain, number, frame, context=Context())
 
     signal.signal(signal.SIGTERM, begin)

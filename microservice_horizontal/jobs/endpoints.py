@@ -5,18 +5,18 @@ from math import inf
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
-from common.domain.digits import Picture as PictureBody
+from common.domain.digits import Picture
 from common.jobs.redis_connection import within
 from common.jobs.subscription import Watch
 from common.prediction.payload import to_payload
 from common.prediction.picture_decoder import IMAGES
-from common.service.openapi import Operation
 from common.service.problems import Problem
-from common.service.request_context import Call, Reply
+from common.service.request_context import request_context
+from common.service.responses import problems, request_body
 from common.service.service import Service
 from common.service.tracing import current_trace
 from common.store.image_store import StoredImage
@@ -27,49 +27,23 @@ from microservice_horizontal.settings import ProxySettings
 MAX_WAIT_SECONDS = 20.0
 WAIT = f"seconds, until it is closed; more than {MAX_WAIT_SECONDS:g} are {MAX_WAIT_SECONDS:g}"
 
-SUBMIT = Operation(
-    summary="Have all models read a digit, and answer later",
-    json_body=PictureBody | StoredImage,
-    binary_bodies=IMAGES,
-    response=Accepted,
-    status=202,
-    problems=(400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
-)
 
-
-class JobIntake:
-    """The endpoint: a picture in, a job's id out."""
-
-    def __init__(
-        self, jobs: JobStream, picture: Callable[[Call, bool], Awaitable[Any]], settings: ProxySettings
-    ) -> None:
-        self._jobs = jobs
-        self._picture = picture
-        self._settings = settings
-
-    async def __call__(self, call: Call) -> Reply:
-        """Keep, and only then accept."""
-        payload = to_payload(await self._picture(call, True))
-        job_id = call.log["job_id"] = str(uuid4())
-        trace = current_trace.get()
-        async with within(call, "stream"):
-            seconds, most = self._settings.job_deadline_seconds, self._settings.max_open_jobs
-            kept = await self._jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "", most)
-        if not kept:
-            raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
-        headers = {"Location": f"/jobs/{job_id}", "Retry-After": "1"}
-        return Reply(Accepted(job_id=job_id).model_dump_json().encode(), 202, headers=headers)
-
-
-def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: ProxySettings) -> None:
-    """Add `GET /jobs/{job_id}` and `GET /jobs/{job_id}/events`."""
+def job_router(
+    app: Service,
+    redis: Redis,
+    jobs: JobStream,
+    find_picture: Callable[[Request, bool], Awaitable[Any]],
+    settings: ProxySettings,
+) -> APIRouter:
+    """`POST /jobs`, `GET /jobs/{job_id}` and `GET /jobs/{job_id}/events`."""
+    router = APIRouter()
     watch = Watch(app, redis, EVENTS)
     members = settings.names
 
     async def find(job_id: UUID, request: Request) -> Job:
-        call: Call = request.scope["call"]
-        call.log["job_id"] = job_id
-        async with within(call, "stream"):
+        context = request_context(request)
+        context.log["job_id"] = job_id
+        async with within(context, "stream"):
             return await look(str(job_id))
 
     async def look(job_id: str) -> Job:
@@ -77,7 +51,26 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
         return to_job(job_id, fields, members)
 
-    @app.get("/jobs/{job_id}", responses={404: {"description": "see detail"}, 503: {"description": "see detail"}})
+    @router.post(
+        "/jobs",
+        status_code=202,
+        responses=problems(400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
+        openapi_extra=request_body(Picture | StoredImage, *IMAGES),
+    )
+    async def submit_job(request: Request, response: Response) -> Accepted:
+        """All models read a digit, and answer later, at `Location`. The job is stored before it is accepted."""
+        payload = to_payload(await find_picture(request, True))
+        context, trace = request_context(request), current_trace.get()
+        job_id = context.log["job_id"] = str(uuid4())
+        async with within(context, "stream"):
+            seconds, most = settings.job_deadline_seconds, settings.max_open_jobs
+            stored = await jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "", most)
+        if not stored:
+            raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
+        response.headers.update({"Location": f"/jobs/{job_id}", "Retry-After": "1"})
+        return Accepted(job_id=job_id)
+
+    @router.get("/jobs/{job_id}", responses=problems(404, 422, 503))
     async def get_job(
         job: Annotated[Job, Depends(find)],
         response: Response,
@@ -91,7 +84,7 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
             response.headers["Retry-After"] = "1"
         return job
 
-    @app.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+    @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404, 422, 503))
     async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
         """Each model's answer the moment it is there (`prediction`), what began early (`early`), then the end
         (`aggregate`, or `failed`).
@@ -107,6 +100,8 @@ def add_job_endpoints(app: Service, redis: Redis, jobs: JobStream, settings: Pro
             told.update(newer.predictions)
             if newer.status != "running":
                 yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)
+
+    return router
 
 
 def is_closed(job: Job) -> bool:

@@ -152,7 +152,12 @@ def test_the_three_services_answer_the_same_paths(stack: Stack) -> None:
 def interface(server: Server, stage: str) -> str:
     """The service's OpenAPI document, its model called M and its version V."""
     document = server.get("/openapi.json").text
-    for old, new in ((f"models/{MODELS[stage]}", "models/M"), (f"vertical-{MODELS[stage]}", "vertical-M")):
+    model = MODELS[stage]
+    for old, new in (
+        (f"models/{model}", "models/M"),
+        (f"models_{model}", "models_M"),
+        (f"vertical-{MODELS[stage]}", "vertical-M"),
+    ):
         document = document.replace(old, new)
     return document.replace(version(stage), "V")
 

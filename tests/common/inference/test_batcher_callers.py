@@ -3,8 +3,9 @@
 from time import monotonic
 
 import pytest
+from starlette.requests import ClientDisconnect
 
-from common.service.problems import ClientLeft, Problem
+from common.service.problems import Problem
 from tests.support.gated_batcher import MAX_QUEUE, batcher, both, doubled, run, submit, until
 
 
@@ -77,7 +78,7 @@ def test_an_entry_whose_client_has_left_costs_no_inference() -> None:
             await until(lambda: model.started == [[1]])
             gone, good = submit(queue, 2, left=lambda: True), submit(queue, 3)
             model.open()
-            with pytest.raises(ClientLeft):
+            with pytest.raises(ClientDisconnect):
                 await gone
             assert doubled(await good) == [6]
             await first

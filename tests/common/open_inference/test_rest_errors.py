@@ -103,7 +103,7 @@ def test_wrong_binary_tensors(server: Server) -> None:
 
 
 def test_unknown_paths_models_versions_and_methods(server: Server) -> None:
-    for path in ("/v2/models/nope", "/v2/models/mlp/versions/1/infer", "/v2/models/mlp/nope", "/v2/nope", "/v2/"):
+    for path in ("/v2/models/nope", "/v2/models/mlp/versions/1/infer", "/v2/models/mlp/nope", "/v2/nope", "/v2/nope/"):
         refused(server.get(path), 404, "mlp")
         refused(server.client.post(path, json=in_json(SEVEN_TENSOR)), 404, "mlp")
     refused(server.get(INFER), 405, "POST")

@@ -96,7 +96,7 @@ def test_a_wrong_method_is_told_the_right_one(server: Server, path: str, wrong: 
 
 def test_an_endpoint_of_fastapi_answers_problems_too(own: Server) -> None:
     assert own.get("/square/12").json() == 144
-    is_problem(own.get("/square/twelve"), 422, "path.number", "twelve")
+    is_problem(own.get("/square/twelve"), 422, "path number", "twelve")
 
 
 def test_a_problem_keeps_its_headers_and_further_members(own: Server) -> None:

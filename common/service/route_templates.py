@@ -1,0 +1,51 @@
+"""The routes of an app as metrics name them: by the declared path, `/jobs/{job_id}`, never by what a client typed."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute
+from starlette.types import Scope
+
+UNMATCHED = "unmatched"
+"""The route of a path that is not declared: each typing error would otherwise become a time series."""
+
+
+class RouteTemplates:
+    """Looks up the declared path of a request that was routed."""
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._routes: dict[int, list[RouteContext]] = {}
+        for route in iter_route_contexts(routes):
+            self._routes.setdefault(id(route.original_route), []).append(route)
+        self._paths = {route: str(found[0].path) for route, found in self._routes.items() if len(found) == 1}
+        self._heads = [
+            route.path_regex
+            for found in self._routes.values()
+            for route in found
+            if isinstance(route.original_route, APIRoute) and "HEAD" in (route.methods or ())
+        ]
+
+    def of(self, scope: Scope) -> str:
+        """The path as declared, with the prefixes of its routers."""
+        route = scope.get("route")
+        if route is None:
+            return UNMATCHED
+        return self._paths.get(id(route)) or self._of_several(scope, route)
+
+    def as_get(self, scope: Scope) -> Scope:
+        """A HEAD request as the GET that answers it, unless HEAD itself is declared; the server sends no body."""
+        path = _local_path(scope)
+        return scope if any(head.match(path) for head in self._heads) else {**scope, "method": "GET"}
+
+    def _of_several(self, scope: Scope, route: BaseRoute) -> str:
+        """Of a router that is included twice each route has two paths; of a mounted app, none here."""
+        path = _local_path(scope)
+        found = self._routes.get(id(route), [])
+        declared = next((one for one in found if one.path_regex.match(path)), None)
+        return str(declared.path) if declared else cast(str, getattr(route, "path", UNMATCHED))
+
+
+def _local_path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
