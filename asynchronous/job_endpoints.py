@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
-from asynchronous.queue import EVENTS, Broker
+from asynchronous.queue import EVENTS, JobQueue
 from asynchronous.schemas import Accepted, DeadLetter, Job, to_dead_letter, to_job
 from asynchronous.settings import ProxySettings
-from common.jobs.redis_connection import within
-from common.jobs.subscription import Watch
+from common.jobs.redis_connection import redis_deadline
+from common.jobs.subscription import JobSubscription
 from common.service.problems import Problem
 from common.service.request_context import RequestContext, request_context
 from common.service.responses import problems
@@ -22,19 +22,19 @@ from common.service.service import Service
 CALLED_OFF = "called off by its client"
 
 
-def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettings) -> APIRouter:
+def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySettings) -> APIRouter:
     """The endpoints under /jobs/{job_id} and /dead-letters."""
     router = APIRouter(responses=problems(404, 422, 503))
-    watch = Watch(app, redis, EVENTS)
+    subscription = JobSubscription(app, redis, EVENTS)
 
     async def find(job_id: UUID, request: Request) -> Job:
         context = request_context(request)
         context.log["job_id"] = job_id
-        async with within(context, "queue"):
+        async with redis_deadline(context, "queue"):
             return await look(str(job_id))
 
     async def look(job_id: str) -> Job:
-        if not (fields := await broker.get(job_id)):
+        if not (fields := await queue.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
         return to_job(job_id, fields)
 
@@ -47,7 +47,7 @@ def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettin
     ) -> Job:
         """The job's state; with `wait` once it has ended, or after so many seconds as it is."""
         if wait and not job.ended:
-            async for newer in watch.follow(job.job_id, look, has_ended, min(wait, settings.max_wait_seconds)):
+            async for newer in subscription.states(job.job_id, look, has_ended, min(wait, settings.max_wait_seconds)):
                 job = newer
         if not job.ended:
             response.headers["Retry-After"] = "1"
@@ -60,7 +60,7 @@ def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettin
         yield ServerSentEvent(event=job.status, data=job)
         if job.ended:
             return
-        async for newer in watch.follow(job.job_id, look, has_ended, inf):
+        async for newer in subscription.states(job.job_id, look, has_ended, inf):
             if newer.status != job.status:
                 yield ServerSentEvent(event=newer.status, data=newer)
             job = newer
@@ -70,8 +70,8 @@ def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettin
         """Call off a job that has not begun."""
         if settings.trigger != "queue":
             raise Problem(409, f"TRIGGER={settings.trigger} cannot call a job off: only the queue can")
-        async with within(request_context(request), "queue"):
-            state = await broker.cancel(job.job_id, CALLED_OFF)
+        async with redis_deadline(request_context(request), "queue"):
+            state = await queue.cancel(job.job_id, CALLED_OFF)
             if state in ("running", "done", "failed"):
                 raise Problem(409, f"the job is {state} already: only what is queued can be called off")
             return await look(job.job_id)
@@ -81,14 +81,14 @@ def job_router(app: Service, redis: Redis, broker: Broker, settings: ProxySettin
         request: Request, count: Annotated[int, Query(ge=1, le=1_000)] = 100
     ) -> list[DeadLetter]:
         """The jobs that were given up, the latest first."""
-        async with within(request_context(request), "queue"):
-            return [to_dead_letter(*letter) for letter in await broker.dead_letters(count)]
+        async with redis_deadline(request_context(request), "queue"):
+            return [to_dead_letter(*letter) for letter in await queue.dead_letters(count)]
 
     @router.post("/dead-letters/{job_id}/retry", status_code=202)
     async def retry_dead_letter(job_id: UUID, request: Request, response: Response) -> Accepted:
         """Have a dead letter's job done once more, as if it had just come."""
-        async with within(request_context(request), "queue"):
-            if not await broker.revive(str(job_id)):
+        async with redis_deadline(request_context(request), "queue"):
+            if not await queue.retry_dead_letter(str(job_id)):
                 raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
         response.headers["Location"] = f"/jobs/{job_id}"
         return Accepted(job_id=str(job_id))

@@ -1,25 +1,26 @@
-"""The proxy: it takes jobs in and gives results out, and never waits for a predictor.
+"""The proxy: accepts jobs and returns results, and never waits for a predictor.
 
-A job is in Redis, whole, before its client hears 202; what cannot be kept is refused at once (429 where the queue is
-full, 503 where Redis is away). This process holds nothing that matters: it may be killed, or run many times over.
+A job is stored in Redis before the client gets its 202. A job that cannot be stored is rejected immediately: 429 if the
+queue is full, 503 if Redis is away. This process holds no state: it may be killed, or run as several replicas.
 """
 
 from hashlib import sha256
 from pathlib import Path
-from time import time
 from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 
-from asynchronous.delivery.webhook_sender import Webhooks
+from asynchronous.delivery.webhook_sender import WebhookSender
 from asynchronous.job_endpoints import job_router
-from asynchronous.queue import Broker, OtherBody, QueueFull
+from asynchronous.queue import IdempotencyConflict, JobQueue, QueueFull
 from asynchronous.schemas import Accepted, IdempotencyKey, SubmitQuery
 from asynchronous.settings import ProxySettings
-from asynchronous.triggers import CacheTrigger, PubSubTrigger, Trigger
+from asynchronous.triggers.cache import CacheTrigger
+from asynchronous.triggers.pubsub import PubSubTrigger
+from asynchronous.triggers.unqueued_jobs import Trigger
 from common.domain.digits import Picture
-from common.jobs.redis_connection import answers, connect, within
+from common.jobs.redis_connection import connect, ping, redis_deadline
 from common.playground.serve import add_playground
 from common.prediction.payload import to_payload
 from common.prediction.picture_decoder import IMAGES, PictureDecoder
@@ -38,25 +39,26 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     settings = settings or ProxySettings.from_environment()
     app = Service("asynchronous", settings)
     redis = connect(app, settings.redis_url)
-    broker = Broker(redis, settings.job_ttl_seconds, settings.result_ttl_seconds)
+    ttls = settings.job_ttl_seconds, settings.result_ttl_seconds
+    queue = JobQueue(redis, *ttls)
     triggers: dict[str, Trigger | None] = {
         "queue": None,
-        "cache": CacheTrigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds),
-        "pubsub": PubSubTrigger(redis, settings.job_ttl_seconds, settings.result_ttl_seconds),
+        "cache": CacheTrigger(redis, *ttls),
+        "pubsub": PubSubTrigger(redis, *ttls),
     }
-    app.include_router(submit_router(broker, triggers[settings.trigger], settings))
-    app.include_router(job_router(app, redis, broker, settings))
-    app.add_check(lambda: answers(redis))
+    app.include_router(submit_router(queue, triggers[settings.trigger], settings))
+    app.include_router(job_router(app, redis, queue, settings))
+    app.add_check(lambda: ping(redis))
     add_playground(app, Path(__file__).parent, "/jobs")
     return app
 
 
-def submit_router(broker: Broker, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
+def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
     """`POST /jobs`: a picture in, a job's id out."""
     router = APIRouter()
     pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
-    webhooks = Webhooks(settings.webhook_secret, settings.webhook_allow_private)
-    most = settings.max_queued_jobs
+    webhooks = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
+    max_open_jobs = settings.max_queued_jobs
 
     @router.post(
         "/jobs",
@@ -78,30 +80,32 @@ def submit_router(broker: Broker, trigger: Trigger | None, settings: ProxySettin
         if callback_url:
             await webhooks.check(callback_url, context.deadline)
         trace = current_trace.get()
-        fields: dict[str, str | bytes | float] = {
-            "payload": to_payload(picture),
-            "submitted_at": time(),
-            "callback_url": callback_url,
-            "traceparent": trace.traceparent if trace else "",
-        }
+        traceparent = trace.traceparent if trace else ""
         ordering_key = query.ordering_key or ""
-        async with within(context, "queue"):
+        async with redis_deadline(context, "queue"):
             if trigger:
-                refuse_promises(idempotency_key, ordering_key, callback_url)
-                accepted = await trigger.submit(str(uuid4()), fields, most)
+                reject_queue_options(idempotency_key, ordering_key, callback_url)
+                accepted = await trigger.submit(str(uuid4()), to_payload(picture), traceparent, max_open_jobs)
             else:
-                digest = fingerprint(request, body) if idempotency_key else ""
-                accepted = await submit(fields, ordering_key, idempotency_key, digest)
+                accepted = await submit(
+                    to_payload(picture),
+                    ordering_key=ordering_key,
+                    idempotency_key=idempotency_key,
+                    digest=fingerprint(request, body) if idempotency_key else "",
+                    callback_url=callback_url,
+                    traceparent=traceparent,
+                )
         context.log["job_id"] = accepted.job_id
         response.headers.update({"Location": f"/jobs/{accepted.job_id}", **LATER})
         return accepted
 
-    async def submit(fields: dict[str, str | bytes | float], ordering_key: str, key: str, digest: str) -> Accepted:
+    async def submit(payload: bytes, **fields: str) -> Accepted:
         try:
-            job_id = await broker.submit(str(uuid4()), fields, most, ordering_key, key, digest)
+            job_id = await queue.submit(str(uuid4()), payload, max_open_jobs=max_open_jobs, **fields)
         except QueueFull:
-            raise Problem(429, f"{most} jobs have not ended yet: try again later", LATER) from None
-        except OtherBody:
+            raise Problem(429, f"{max_open_jobs} jobs have not ended yet: try again later", LATER) from None
+        except IdempotencyConflict:
+            key = fields["idempotency_key"]
             raise Problem(422, f"Idempotency-Key: {key!r} came before with another body: use a key for each") from None
         return Accepted(job_id=job_id)
 
@@ -113,7 +117,7 @@ def fingerprint(request: Request, body: bytes) -> str:
     return sha256(b"\0".join([media_type(request).encode(), request.scope["query_string"], body])).hexdigest()
 
 
-def refuse_promises(*promises: str) -> None:
-    """What only the queue keeps, the other triggers must not seem to."""
-    if any(promises):
+def reject_queue_options(*options: str) -> None:
+    """Raise `Problem` 422 for an option that only the queue supports."""
+    if any(options):
         raise Problem(422, "Idempotency-Key, ordering_key and callback_url need TRIGGER=queue: leave them out")

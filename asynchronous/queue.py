@@ -1,44 +1,46 @@
-"""The queue. Every Redis command of it is here or, where several must be one step, in `scripts.py`.
+"""The queue. Single Redis commands are here; what must be one step is in `queue.lua`.
 
-A job is a hash. What is to be done is a stream, read by one consumer group: an entry stays pending with the predictor
-that read it until its result is written, and writing, acknowledging and deleting are one step. A predictor renews the
-lease on what it holds; what nobody has renewed for a while another predictor claims. A result is taken only from the
-predictor that holds the entry, so one that comes back from a long pause changes nothing.
+Jobs to do are entries of a Redis Stream, read by one consumer group. An entry stays pending until its result is
+written; writing, acknowledging and deleting are one step. A predictor renews the leases of the entries that it holds;
+another predictor claims an entry whose lease has expired. A result is accepted only from the predictor that holds the
+entry, so a predictor that comes back from a long pause changes nothing.
 
-Any process may be killed at any instant: a job is then done again, and never lost. Redis itself must keep what it
-acknowledged (`appendonly yes`) and must not evict (`noeviction`).
+If a process is killed at any instant, its jobs are done again; none is lost. Redis itself must keep what it has
+acknowledged (`appendonly yes`) and must not evict (`noeviction`). All times are Redis's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from secrets import token_hex
-from time import time
 from typing import Any, Literal, NamedTuple
 
+from pydantic_core import to_json
 from redis.asyncio import Redis
 
-from asynchronous import scripts
-from common.jobs.redis_connection import claim_idle, forget_silent, make_group
+from common.jobs.lua_script import register_operation
+from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
-DEAD_LETTERS = "asynchronous:dead-letters"
 EVENTS = "asynchronous:events"
-"""The channel of changes: lines of a job's id and its new state."""
+"""The channel of changes: lines with a job's id and its new status."""
+
+ADDING = ("submit", "retry_dead_letter")
+"""The operations of `queue.lua` that Redis refuses when its memory is full."""
+FREEING = ("start_jobs", "renew_leases", "complete_jobs", "enqueue_due_retries", "cancel", "list_dead_letters")
 
 Fields = dict[bytes, bytes]
-Values = Mapping[str, str | bytes | float]
-Kind = Literal["done", "retry", "dead"]
 
 
 class QueueFull(Exception):
-    """There are as many jobs as may be open at a time."""
+    """The maximum number of open jobs is reached."""
 
 
-class OtherBody(Exception):
+class IdempotencyConflict(Exception):
     """This Idempotency-Key came before, with another body."""
 
 
-class Claimed(NamedTuple):
-    """A job that a predictor holds, by its entry in the stream; `attempts` counts the one that now begins."""
+class ClaimedJob(NamedTuple):
+    """A job that a predictor holds, by its entry in the stream; `attempts` includes the one that now starts."""
 
     entry: bytes
     job_id: str
@@ -48,115 +50,118 @@ class Claimed(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a claimed job: done with a prediction in JSON, or dead or to be retried with an error."""
+    """How an attempt ended: done with a prediction (JSON), or with an error: retry in so many seconds, or dead."""
 
-    job: Claimed
-    kind: Kind
+    job: ClaimedJob
+    kind: Literal["done", "retry", "dead"]
     content: bytes | str
     attempts: int
-    retry_at: float = 0.0
+    retry_in: float = 0.0
 
 
-class Broker:
-    """The queue, for those who hand jobs in and those who do them. Times are seconds since the epoch."""
+class JobQueue:
+    """The queue, for the proxy and the predictors. The methods are in the order of a job's life."""
 
     def __init__(self, redis: Redis, job_ttl_seconds: int, result_ttl_seconds: int) -> None:
         self._redis = redis
         self._job_ttl, self._result_ttl = job_ttl_seconds, result_ttl_seconds
-        script = redis.register_script
-        self._submit, self._cancel, self._revive = map(script, (scripts.SUBMIT, scripts.CANCEL, scripts.REVIVE))
-        self._begin, self._renew, self._settle = map(script, (scripts.BEGIN, scripts.RENEW, scripts.SETTLE))
-        self._release = script(scripts.RELEASE)
+        file = Path(__file__).with_name("queue.lua")
+        self._scripts = {
+            name: register_operation(redis, file, name, frees_memory=name in FREEING) for name in ADDING + FREEING
+        }
 
-    # Handing in, looking, calling off
+    async def _call(self, operation: str, *payload: bytes, **arguments: object) -> Any:
+        return await self._scripts[operation](args=[to_json(arguments), *payload])
+
+    async def open(self) -> None:
+        """Create the stream and its consumer group, unless they exist."""
+        await ensure_group(self._redis, STREAM, GROUP)
 
     async def submit(
         self,
         job_id: str,
-        fields: Values,
-        most: int,
+        payload: bytes,
+        *,
+        max_open_jobs: int,
         ordering_key: str = "",
         idempotency_key: str = "",
         digest: str = "",
+        callback_url: str = "",
+        traceparent: str = "",
     ) -> str:
-        """Keep a job and have it done; gives its id, or that of the job with the same Idempotency-Key and digest.
+        """Store a job and enqueue it. Returns its id, or the id of the job with the same Idempotency-Key and digest.
 
-        `most`: so many jobs may be open. Whether an answer came or not, it may be called again with the same `job_id`.
-        Raises `QueueFull`, `OtherBody`.
+        May be repeated with the same `job_id` if no reply came. Raises `QueueFull`, `IdempotencyConflict`.
         """
-        pairs = [part for field in fields.items() for part in field]
-        arguments = [job_id, time(), most, digest, idempotency_key, self._job_ttl, ordering_key, *pairs]
-        found = str(await self._submit(args=arguments), "ascii")
+        keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": digest}
+        fields = {"job_id": job_id, "callback_url": callback_url, "traceparent": traceparent}
+        limits = {"max_open_jobs": max_open_jobs, "job_ttl": self._job_ttl}
+        found = str(await self._call("submit", payload, **keys, **fields, **limits), "ascii")
         if found == "full":
             raise QueueFull
         if found == "conflict":
-            raise OtherBody
+            raise IdempotencyConflict
         return found
 
     async def get(self, job_id: str) -> Fields:
-        """The fields of a job; none where there is no such job, or no more."""
+        """The fields of a job; empty if it does not exist or has expired."""
         return await self._redis.hgetall(f"asynchronous:job:{job_id}")  # type: ignore[return-value]
 
-    async def cancel(self, job_id: str, error: str) -> str | None:
-        """Call off a job that has not begun: `cancelled`; else its state, or None where there is no such job."""
-        found = await self._cancel(args=[job_id, error, time(), self._result_ttl, _new_call()])
-        return found and str(found, "ascii")
-
-    # Doing
-
-    async def open(self) -> None:
-        """Make the stream and its group, unless they are there."""
-        await make_group(self._redis, STREAM, GROUP)
-
-    async def claim(self, consumer: str, count: int, block_ms: int) -> list[Claimed]:
-        """Up to `count` jobs that nobody has begun; waits for the first as long as `block_ms`."""
+    async def claim(self, consumer: str, count: int, block_ms: int) -> list[ClaimedJob]:
+        """Up to `count` new jobs; waits up to `block_ms` for the first."""
         found: Any = await self._redis.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=count, block=block_ms)
-        return await self._begun(found[0][1]) if found else []
+        return await self._start(found[0][1]) if found else []
 
-    async def recover(self, consumer: str, count: int, lease_ms: int) -> list[Claimed]:
-        """Up to `count` jobs of predictors that have been silent for longer than their lease."""
-        return await self._begun(await claim_idle(self._redis, STREAM, GROUP, consumer, lease_ms, count))
+    async def claim_expired(self, consumer: str, count: int, lease_ms: int) -> list[ClaimedJob]:
+        """Up to `count` jobs of predictors that have not renewed their lease for so long."""
+        return await self._start(await claim_idle(self._redis, STREAM, GROUP, consumer, lease_ms, count))
 
-    async def renew(self, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
-        """Say that these are still worked on; gives those that another predictor has taken meanwhile."""
-        return set(await self._renew(args=[consumer, *entries])) if entries else set()
-
-    async def settle(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
-        """Write what came of these jobs, all in one step; gives the entries that were still ours."""
-        if not outcomes:
-            return set()
-        parts = [(o.job.entry, o.job.job_id, o.attempts, o.kind, o.content, o.retry_at) for o in outcomes]
-        flat = [part for outcome in parts for part in outcome]
-        return set(await self._settle(args=[consumer, time(), self._result_ttl, self._job_ttl, *flat]))
-
-    async def release_due(self) -> int:
-        """Put what was to be retried by now back into the stream; gives how many jobs have not ended."""
-        return int(await self._release(args=[time()]))
-
-    async def forget_dead(self, silent_ms: int) -> None:
-        """Strike predictors that hold nothing and have been silent for so long off the group's list."""
-        await forget_silent(self._redis, STREAM, GROUP, silent_ms)
-
-    async def _begun(self, entries: Sequence[tuple[bytes, Fields]]) -> list[Claimed]:
-        """Those of them that are to be done."""
+    async def _start(self, entries: Sequence[tuple[bytes, Fields]]) -> list[ClaimedJob]:
         if not entries:
             return []
-        parts = [part for entry, fields in entries for part in (entry, fields[b"job_id"], fields[b"ordering_key"])]
-        begun = await self._begin(args=[time(), self._job_ttl, _new_call(), *parts])
-        return [Claimed(entry, str(job_id, "ascii"), int(tries), *more) for entry, job_id, tries, *more in begun]
+        read = [{"entry": entry} | fields for entry, fields in entries]  # each has job_id and ordering_key
+        started = await self._call("start_jobs", entries=read, job_ttl=self._job_ttl, call_id=new_call_id())
+        return [
+            ClaimedJob(entry, str(job_id, "ascii"), int(attempts), *job) for entry, job_id, attempts, *job in started
+        ]
 
-    # Dead letters
+    async def renew_leases(self, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
+        """Renew the leases of these entries. Returns the entries that the consumer has lost."""
+        return set(await self._call("renew_leases", consumer=consumer, entries=entries))
+
+    async def complete_jobs(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
+        """Write the outcomes of these jobs, all in one step. Returns the entries that the consumer still held."""
+        if not outcomes:
+            return set()
+        written = [o._asdict() | {"job": None, "entry": o.job.entry, "job_id": o.job.job_id} for o in outcomes]
+        ttls = {"job_ttl": self._job_ttl, "result_ttl": self._result_ttl}
+        return set(await self._call("complete_jobs", consumer=consumer, outcomes=written, **ttls))
+
+    async def enqueue_due_retries(self) -> int:
+        """Put failed jobs whose next attempt is due back into the stream. Returns the number of open jobs."""
+        return int(await self._call("enqueue_due_retries"))
+
+    async def cancel(self, job_id: str, error: str) -> str | None:
+        """End a job that has not started. Returns `cancelled`, or the job's status, or None if there is no such job."""
+        ids = {"job_id": job_id, "call_id": new_call_id()}
+        found = await self._call("cancel", error=error, result_ttl=self._result_ttl, **ids)
+        return found and str(found, "ascii")
 
     async def dead_letters(self, count: int) -> list[tuple[bytes, Fields]]:
-        """The newest `count` of them, newest first, each with its place in the stream."""
-        oldest = int((time() - self._job_ttl) * 1e3)  # of those before, the job has expired
-        return await self._redis.xrevrange(DEAD_LETTERS, min=oldest, count=count)  # type: ignore[return-value]
+        """The newest `count` dead letters, newest first, as pairs (entry id, fields)."""
+        found = await self._call("list_dead_letters", count=count, job_ttl=self._job_ttl)
+        return [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]
 
-    async def revive(self, job_id: str) -> bool:
-        """Have a dead letter's job done once more; False where there is no such dead letter."""
-        return await self._revive(args=[job_id, time(), self._job_ttl, _new_call()]) is not None
+    async def retry_dead_letter(self, job_id: str) -> bool:
+        """Enqueue the job of a dead letter again. Returns False if there is no such dead letter."""
+        ids = {"job_id": job_id, "call_id": new_call_id()}
+        return await self._call("retry_dead_letter", job_ttl=self._job_ttl, **ids) is not None
+
+    async def remove_idle_consumers(self, idle_ms: int) -> None:
+        """Remove predictors that hold nothing and have been idle for so long from the consumer group."""
+        await remove_idle_consumers(self._redis, STREAM, GROUP, idle_ms)
 
 
-def _new_call() -> str:
-    """A name for one call of a script, however often it is sent."""
+def new_call_id() -> str:
+    """Names one call of an operation, however often it is sent."""
     return token_hex(4)

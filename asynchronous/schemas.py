@@ -1,11 +1,9 @@
 """A job as its client sees it: what is handed in, what is answered, what can be looked up."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Header
-from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
 from common.domain.digits import Digit
@@ -112,9 +110,3 @@ def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
 def to_time(seconds: Any) -> datetime:
     """Seconds since the epoch as a moment in UTC."""
     return datetime.fromtimestamp(float(seconds), UTC)
-
-
-def job_outcomes(registry: CollectorRegistry) -> tuple[Callable[[str], None], Gauge]:
-    """Counts attempts by outcome (done, retry, dead, late), and shows how many jobs have not ended."""
-    outcomes = Counter("jobs", "Attempts at jobs, by outcome.", ["outcome"], registry=registry)
-    return lambda outcome: outcomes.labels(outcome).inc(), Gauge("jobs_open", "Jobs not ended.", registry=registry)

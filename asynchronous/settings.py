@@ -1,14 +1,31 @@
 """The environment variables of the three services: proxy, predictor, delivery."""
 
+import base64
+import binascii
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from asynchronous.webhook_signature import checked_secret
 from common.jobs.settings import RedisUrl
 from common.prediction.settings import PictureSettings, PredictSettings
 from common.service.settings import ServiceSettings
+
+SECRET_PREFIX, SECRET_BYTES = "whsec_", range(24, 65)
+
+
+def check_secret(secret: SecretStr | None) -> SecretStr | None:
+    """The secret, unchanged; raises ValueError if it does not have the form that Standard Webhooks requires."""
+    if secret is None:
+        return None
+    text = secret.get_secret_value()
+    try:
+        key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        key = b""
+    if not text.startswith(SECRET_PREFIX) or len(key) not in SECRET_BYTES:
+        raise ValueError(f"expected {SECRET_PREFIX} and 24 to 64 random bytes in base64")
+    return secret
 
 
 class ResultSettings(BaseSettings):
@@ -29,7 +46,7 @@ class WebhookSettings(BaseSettings):
     """How results are delivered to a `callback_url`."""
 
     webhook_secret: Annotated[
-        SecretStr | None, BeforeValidator(lambda secret: secret or None), AfterValidator(checked_secret)
+        SecretStr | None, BeforeValidator(lambda secret: secret or None), AfterValidator(check_secret)
     ] = Field(None, description="`whsec_` and base64, signs deliveries; without it no callback_url is taken")
     webhook_allow_private: bool = Field(False, description="true: deliver to addresses inside the network too")
 

@@ -17,7 +17,7 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic_core import to_json
 
-from common.jobs.redis_connection import AWAY, answers as redis_answers, connect
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
 from common.service.background import repeat
 from common.service.service import Service
 from microservice_horizontal.jobs.next_action import begin_next_action
@@ -42,8 +42,8 @@ def create_app(settings: PostProcessorSettings | None = None) -> FastAPI:
     app = Service("microservice_horizontal-postprocessor", settings)
     redis = connect(app, settings.redis_url)
     post_processor = PostProcessor(JobStream(redis, settings.job_ttl_seconds), settings)
-    app.add_check(lambda: redis_answers(redis))
-    repeat(app, post_processor.work, "answers")
+    app.add_check(lambda: ping(redis))
+    repeat(app, post_processor.work, "answers", unavailable=REDIS_UNAVAILABLE)
     return app
 
 
@@ -128,7 +128,7 @@ def _failing_alone(job_id: str) -> Iterator[None]:
     """Whatever goes wrong in this block is told in the log, and the other jobs go on; but for Redis, who serves all."""
     try:
         yield
-    except AWAY:
+    except REDIS_UNAVAILABLE:
         raise
     except Exception as error:
         logger.exception("job %s: %s", job_id, error)

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 
 from common.inference.predictor import Predictor, load_model
-from common.jobs.job_predictor import JobReader
-from common.jobs.redis_connection import connect
+from common.jobs.job_predictor import JobPredictor
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
 from common.prediction.predict_endpoint import predict_router
 from common.service.background import repeat
@@ -44,17 +44,17 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     app.include_router(retrieve_router(predictor, store, "first"))
     add_open_inference(app, predictor)
 
-    reader = JobReader(predictor)
+    reader = JobPredictor(predictor)
     if reader.fits:
         jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
-        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs")
+        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=REDIS_UNAVAILABLE)
     return app
 
 
 class Worker:
     """Reads jobs for its member, has them predicted as one batch, keeps the answers."""
 
-    def __init__(self, member: str, reader: JobReader, jobs: JobStream, settings: PredictorSettings) -> None:
+    def __init__(self, member: str, reader: JobPredictor, jobs: JobStream, settings: PredictorSettings) -> None:
         self._member = member
         self._reader = reader
         self._jobs = jobs
@@ -87,7 +87,7 @@ class Worker:
             return to_json({"error": f"{job.attempts - 1} processes ended while they worked on it"})
         deadline = monotonic() + self._settings.job_ttl_seconds  # nobody can ask for it any longer
         try:
-            return await self._reader.read(job.payload, deadline)
+            return await self._reader.predict(job.payload, deadline)
         except Exception as error:
             if isinstance(error, Problem) and error.status_code in (503, 504):
                 return None

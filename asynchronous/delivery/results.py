@@ -1,4 +1,4 @@
-"""The result database: one row for each job, whatever happens on the way."""
+"""The result database: one row a job, however often it is delivered."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ CREATE TABLE IF NOT EXISTS results (
     finished_at TEXT NOT NULL
 )
 """
-KEEP = """
+UPSERT = """
 INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, digit = excluded.digit,
     confidence = excluded.confidence, prediction = excluded.prediction, error = excluded.error,
     finished_at = excluded.finished_at
 WHERE excluded.finished_at > results.finished_at
 """
-"""A dead letter that was retried has a newer end, which takes the place of the older."""
+"""A dead letter that was retried ends a second time; the newer row replaces the older."""
 
 
 class ResultDatabase:
-    """An SQLite file; to be used by one thread at a time."""
+    """An SQLite file; only one thread at a time may use it."""
 
     def __init__(self, path: str) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +37,13 @@ class ResultDatabase:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(SCHEMA)
 
-    def keep(self, jobs: Sequence[Job]) -> None:
-        """Write these, all or none."""
+    def upsert(self, jobs: Sequence[Job]) -> None:
+        """Write these jobs, all or none."""
         with self._connection:
-            self._connection.executemany(KEEP, [_row(job) for job in jobs])
+            self._connection.executemany(UPSERT, [_row(job) for job in jobs])
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
 

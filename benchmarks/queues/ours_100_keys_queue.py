@@ -2,11 +2,11 @@
 
 from uuid import uuid4
 
-from benchmarks.queues.ours_queue import WORKER, Client, connect, fields, result
+from benchmarks.queues.ours_queue import WORKER, Client, connect, result
 
 __all__ = ["WORKER", "connect", "result", "submit"]
 
 
 async def submit(client: Client, payload: bytes) -> str:
     """Hand one in."""
-    return await client.broker.submit(str(uuid4()), fields(payload), most=1_000_000, ordering_key=str(payload[0] % 100))
+    return await client.queue.submit(str(uuid4()), payload, max_open_jobs=1_000_000, ordering_key=str(payload[0] % 100))

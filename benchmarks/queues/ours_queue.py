@@ -1,25 +1,24 @@
-"""The asynchronous pattern: its broker's functions here, its predictor as the worker."""
+"""The asynchronous pattern: its queue here, its predictor as the worker."""
 
 import asyncio
 import os
 from collections import defaultdict
-from time import time
 from uuid import uuid4
 
 from pydantic_core import from_json
 from redis.asyncio import Redis
 
-from asynchronous.queue import EVENTS, Broker, Values
+from asynchronous.queue import EVENTS, JobQueue
 
 WORKER = ("uvicorn", "asynchronous.predictor:create_app", "--factory", "--port", "0", "--no-access-log")
 
 
 class Client:
-    """A broker, and the jobs that were told to have ended."""
+    """The queue, and the jobs that have ended."""
 
     def __init__(self) -> None:
         self.redis = Redis.from_url(os.environ["REDIS_URL"], socket_timeout=None, max_connections=256)
-        self.broker = Broker(self.redis, 600, 60)
+        self.queue = JobQueue(self.redis, 600, 60)
         self.listener: asyncio.Task[None] | None = None
         self.ended: defaultdict[bytes, asyncio.Event] = defaultdict(asyncio.Event)
 
@@ -43,14 +42,9 @@ async def connect() -> Client:
     return client
 
 
-def fields(payload: bytes) -> Values:
-    """What the proxy keeps of a job."""
-    return {"payload": payload, "submitted_at": time(), "callback_url": "", "traceparent": ""}
-
-
 async def submit(client: Client, payload: bytes) -> str:
     """Hand one in."""
-    return await client.broker.submit(str(uuid4()), fields(payload), most=1_000_000)
+    return await client.queue.submit(str(uuid4()), payload, max_open_jobs=1_000_000)
 
 
 async def result(client: Client, job_id: str) -> list[float]:
@@ -58,6 +52,6 @@ async def result(client: Client, job_id: str) -> list[float]:
     async with asyncio.timeout(60):
         await client.ended[job_id.encode()].wait()
     del client.ended[job_id.encode()]
-    job = await client.broker.get(job_id)
+    job = await client.queue.get(job_id)
     answer: list[float] = from_json(job[b"prediction"])["probabilities"]
     return answer

@@ -1,4 +1,4 @@
-"""A job's payload in, a digit out. Here, and only here, what lies in a queue, the domain and the model meet."""
+"""A job's payload in, a prediction out. Queues call the model only through this."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ FULL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class Attempt:
-    """Stands for a caller where there is none; `deadline` is a `time.monotonic()`."""
+class JobContext:
+    """Takes the place of a request's context, since a job has no request; `deadline` is a `time.monotonic()`."""
 
     deadline: float
     timings: dict[str, float] = field(default_factory=dict)
@@ -26,8 +26,8 @@ class Attempt:
         return False
 
 
-class JobReader:
-    """Reads payloads; those that are read at the same time share an inference."""
+class JobPredictor:
+    """Predicts payloads; those that are predicted at the same time share an inference."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
@@ -40,7 +40,7 @@ class JobReader:
         """Whether the model reads digits at all."""
         return self._output is not None
 
-    async def read(self, payload: bytes, deadline: float) -> bytes:
+    async def predict(self, payload: bytes, deadline: float) -> bytes:
         """The digit in JSON; raises what the model raises, ValueError where it gives no probabilities, or `Problem`:
         503 (no room by the deadline), 504 (too late).
         """
@@ -48,7 +48,7 @@ class JobReader:
         features = to_features(payload).astype(self._input.dtype, copy=False)
         while True:
             try:
-                outputs = await self._predictor.predict({self._input.name: features}, 1, Attempt(deadline))
+                outputs = await self._predictor.predict({self._input.name: features}, 1, JobContext(deadline))
                 break
             except Problem as problem:
                 if problem.status_code != 503 or monotonic() >= deadline:

@@ -1,7 +1,7 @@
-"""Who waits for a job is woken when its state changes: one subscription serves all who wait in this process.
+"""Wakes requests that wait for a job when its status changes. One subscription serves all of them in this process.
 
-What is told is only that something has changed; the state is read from the job. So a message that is lost, while Redis
-is away, costs time and nothing else: all who wait look again when the connection is back.
+A message says only that a job has changed; its state is read from the job. So a message that is lost while Redis is
+away costs time and nothing else: every waiting request reads its job again when the connection is back.
 """
 
 import asyncio
@@ -16,49 +16,49 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from common.jobs.redis_connection import AWAY
+from common.jobs.redis_connection import REDIS_UNAVAILABLE
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
-LOOK_AGAIN_SECONDS = 1.0
-"""The longest wait without a look: for the end of this process, and for a change that was not told."""
+POLL_SECONDS = 1.0
+"""How often a job is read without a message: for the end of this process, and for a lost message."""
 PAUSE_SECONDS = 0.2
 LISTEN_SECONDS = 2.0
 
 
-class Watch:
-    """Listens on a channel while the app runs; a message there is lines, each a job's id, a space and whatever."""
+class JobSubscription:
+    """Listens on a channel while the app runs; a message is lines, each a job's id, a space and what has changed."""
 
     def __init__(self, app: Service, redis: Redis, channel: str) -> None:
         self._redis = redis
         self._process = app.process
         self._channel = channel
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
-        app.add_lifespan(self._listening)
+        app.add_lifespan(self._subscribed)
 
-    async def follow(
-        self, job_id: str, look: Callable[[str], Awaitable[Job]], is_over: Callable[[Job], bool], seconds: float
+    async def states(
+        self, job_id: str, fetch: Callable[[str], Awaitable[Job]], has_ended: Callable[[Job], bool], seconds: float
     ) -> AsyncIterator[Job]:
-        """What `look` gives of a job, at once and after each change: until it is over, or so many seconds are.
+        """The job from `fetch`, now and after each change, until it has ended or so many seconds have passed.
 
-        It also ends when the app drains. A look that Redis does not answer is none, and the next is the second try.
+        Also stops when the service shuts down. While Redis does not answer, nothing is yielded and `fetch` is repeated.
         """
         end = monotonic() + seconds
-        with self._on(job_id) as changed:
+        with self._changes_of(job_id) as changed:
             while True:
                 changed.clear()
-                job = await _looked(look, job_id)
+                job = await _fetch(fetch, job_id)
                 if job is not None:
                     yield job
                 left = end - monotonic()
-                if (job is not None and is_over(job)) or left <= 0 or self._process.draining:
+                if (job is not None and has_ended(job)) or left <= 0 or self._process.draining:
                     return
-                await _wait(changed, min(left, LOOK_AGAIN_SECONDS))
+                await _wait(changed, min(left, POLL_SECONDS))
 
     @contextmanager
-    def _on(self, job_id: str) -> Iterator[asyncio.Event]:
+    def _changes_of(self, job_id: str) -> Iterator[asyncio.Event]:
         """An event that is set when this job changes."""
         key, changed = job_id.encode(), asyncio.Event()
         self._waiting[key].add(changed)
@@ -70,7 +70,7 @@ class Watch:
                 del self._waiting[key]
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
+    async def _subscribed(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self._listen())
         try:
             yield
@@ -79,33 +79,33 @@ class Watch:
             await asyncio.wait([task])
 
     async def _listen(self) -> None:
-        told = False
+        warned = False
         while True:
             try:
                 async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._channel)
                     while True:
-                        await self._hear(channel)
-                        told = False
-            except AWAY as error:
-                if not told:
-                    logger.warning("changes of jobs are not told: %s", error)
-                told = True
+                        await self._receive(channel)
+                        warned = False
+            except REDIS_UNAVAILABLE as error:
+                if not warned:
+                    logger.warning("changes of jobs are not received: %s", error)
+                warned = True
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _hear(self, channel: PubSub) -> None:
-        """What is told next; where nothing is, ask for a sign of life, since a dead connection is silent, too."""
+    async def _receive(self, channel: PubSub) -> None:
+        """Handle the next message; if there is none, send a PING, since a dead connection is silent too."""
         message = await channel.get_message(timeout=LISTEN_SECONDS)
         if message is None:
             await channel.ping()
             message = await channel.get_message(timeout=LISTEN_SECONDS)
         if message is None:
-            raise RedisConnectionError("the subscription fell silent")
+            raise RedisConnectionError("no reply on the subscription")
         self._wake(message)
 
     def _wake(self, message: dict[str, object]) -> None:
         data = message["data"]
-        if not isinstance(data, bytes):  # subscribed, perhaps once more: what was told meanwhile was missed
+        if not isinstance(data, bytes):  # subscribed, perhaps again: messages in between were lost
             jobs = list(self._waiting)
         else:
             jobs = [line.partition(b" ")[0] for line in data.splitlines()]
@@ -114,11 +114,11 @@ class Watch:
                 changed.set()
 
 
-async def _looked(look: Callable[[str], Awaitable[Job]], job_id: str) -> Job | None:
+async def _fetch(fetch: Callable[[str], Awaitable[Job]], job_id: str) -> Job | None:
     try:
-        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-            return await look(job_id)
-    except AWAY:
+        async with asyncio.timeout(POLL_SECONDS):
+            return await fetch(job_id)
+    except REDIS_UNAVAILABLE:
         return None
 
 

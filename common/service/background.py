@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from common.jobs.redis_connection import AWAY
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -14,18 +13,24 @@ PAUSE_SECONDS = 0.5
 """After a round that failed."""
 
 
-def repeat(app: Service, round_: Callable[[], Awaitable[object]], name: str) -> None:
+def repeat(
+    app: Service,
+    round_: Callable[[], Awaitable[object]],
+    name: str,
+    unavailable: tuple[type[Exception], ...] = (),
+) -> None:
     """While the app runs and does not drain, have rounds of work done; the one that is begun at the end is finished.
 
-    A round ends by itself, within a second or so. One that fails is told in the log, and the next is the second try.
+    A round ends by itself, within a second or so. One that fails is logged, and the next is the second try.
+    The exceptions in `unavailable` (a store that is down) are logged in one line, without a traceback.
     """
 
     async def work() -> None:
         while not (app.process.draining or ending.is_set()):
             try:
                 await round_()
-            except AWAY as error:
-                logger.warning("%s: Redis does not answer: %s", name, error)
+            except unavailable as error:
+                logger.warning("%s: unavailable: %s", name, error)
                 await _pause(ending)
             except Exception:
                 logger.exception("%s: a round failed", name)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from common.backends.backend import Caller
-from common.jobs.redis_connection import answers, connect, within
+from common.jobs.redis_connection import connect, ping, redis_deadline
 from common.prediction.payload import SCAN_BYTES, to_features, to_payload
 from common.service.problems import Problem
 from common.service.service import Service
@@ -59,13 +59,13 @@ class ImageStore:
     async def put(self, scans: NDArray[np.float32], caller: Caller) -> UUID:
         """Keep scans of shape (n, 64), and give them an id; raises `Problem` 503."""
         image_id = uuid4()
-        async with within(caller, "store"):
+        async with redis_deadline(caller, "store"):
             await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
         return image_id
 
     async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.float32]:
         """Scans of shape (n, 64), or the first alone, shape (1, 64); raises `Problem`: 404, 503."""
-        async with within(caller, "store"):
+        async with redis_deadline(caller, "store"):
             content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
         if not content or len(content) % SCAN_BYTES:  # nothing, or nothing of ours
             raise not_kept(image_id)
@@ -73,7 +73,7 @@ class ImageStore:
 
     async def is_ready(self) -> bool:
         """Whether it answers."""
-        return await answers(self._redis)
+        return await ping(self._redis)
 
     def _key(self, image_id: UUID) -> str:
         return f"{self._pattern}:image:{image_id}"

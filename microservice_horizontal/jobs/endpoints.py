@@ -10,8 +10,8 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
 from common.domain.digits import Picture
-from common.jobs.redis_connection import within
-from common.jobs.subscription import Watch
+from common.jobs.redis_connection import redis_deadline
+from common.jobs.subscription import JobSubscription
 from common.prediction.payload import to_payload
 from common.prediction.picture_decoder import IMAGES
 from common.service.problems import Problem
@@ -37,13 +37,13 @@ def job_router(
 ) -> APIRouter:
     """`POST /jobs`, `GET /jobs/{job_id}` and `GET /jobs/{job_id}/events`."""
     router = APIRouter()
-    watch = Watch(app, redis, EVENTS)
+    subscription = JobSubscription(app, redis, EVENTS)
     members = settings.names
 
     async def find(job_id: UUID, request: Request) -> Job:
         context = request_context(request)
         context.log["job_id"] = job_id
-        async with within(context, "stream"):
+        async with redis_deadline(context, "stream"):
             return await look(str(job_id))
 
     async def look(job_id: str) -> Job:
@@ -62,7 +62,7 @@ def job_router(
         payload = to_payload(await find_picture(request, True))
         context, trace = request_context(request), current_trace.get()
         job_id = context.log["job_id"] = str(uuid4())
-        async with within(context, "stream"):
+        async with redis_deadline(context, "stream"):
             seconds, most = settings.job_deadline_seconds, settings.max_open_jobs
             stored = await jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "", most)
         if not stored:
@@ -78,7 +78,7 @@ def job_router(
     ) -> Job:
         """The answers so far; with `wait` once the job is closed, or after so many seconds as it is."""
         if wait and not is_closed(job):
-            async for newer in watch.follow(job.job_id, look, is_closed, min(wait, MAX_WAIT_SECONDS)):
+            async for newer in subscription.states(job.job_id, look, is_closed, min(wait, MAX_WAIT_SECONDS)):
                 job = newer
         if job.status == "running":
             response.headers["Retry-After"] = "1"
@@ -90,7 +90,7 @@ def job_router(
         (`aggregate`, or `failed`).
         """
         told: set[str] = set()
-        async for newer in watch.follow(job.job_id, look, is_closed, inf):
+        async for newer in subscription.states(job.job_id, look, is_closed, inf):
             for name, digit in newer.predictions.items():
                 if name not in told:
                     yield ServerSentEvent(event="prediction", data=digit)

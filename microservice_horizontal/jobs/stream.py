@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.jobs.redis_connection import claim_idle, forget_silent, make_group
+from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
 JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
 DEADLINES = "microservice_horizontal:deadlines"
@@ -118,7 +118,7 @@ class JobStream:
 
     async def read(self, member: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
         """Up to `count` jobs that this member has not read yet; waits for the first as long as `block_ms`."""
-        await make_group(self._redis, JOBS, member)
+        await ensure_group(self._redis, JOBS, member)
         found: Any = await self._redis.xreadgroup(member, consumer, {JOBS: ">"}, count=count, block=block_ms)
         return [_entry(entry, fields) for entry, fields in found[0][1]] if found else []
 
@@ -127,13 +127,13 @@ class JobStream:
 
         Where there is none, processes that are no more are forgotten.
         """
-        await make_group(self._redis, JOBS, member)
+        await ensure_group(self._redis, JOBS, member)
         taken = []
         for entry, fields in await claim_idle(self._redis, JOBS, member, consumer, lease_ms, 1):
             for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # or it has just been answered
                 taken.append(_entry(entry, fields, int(held["times_delivered"])))
         if not taken:
-            await forget_silent(self._redis, JOBS, member, SILENT_LEASES * lease_ms)
+            await remove_idle_consumers(self._redis, JOBS, member, SILENT_LEASES * lease_ms)
         return taken
 
     async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
@@ -148,11 +148,11 @@ class JobStream:
 
         Where a dead one has left none, those that are no more are forgotten.
         """
-        await make_group(self._redis, ANSWERS, POST_PROCESSORS)
+        await ensure_group(self._redis, ANSWERS, POST_PROCESSORS)
         entries = await claim_idle(self._redis, ANSWERS, POST_PROCESSORS, consumer, lease_ms, count)
         if not entries:
             group = POST_PROCESSORS
-            await forget_silent(self._redis, ANSWERS, group, SILENT_LEASES * lease_ms)
+            await remove_idle_consumers(self._redis, ANSWERS, group, SILENT_LEASES * lease_ms)
             found: Any = await self._redis.xreadgroup(group, consumer, {ANSWERS: ">"}, count=count, block=block_ms)
             entries = found[0][1] if found else []
         return [Told(entry, str(fields[b"job_id"], "ascii"), fields[b"member"].decode()) for entry, fields in entries]

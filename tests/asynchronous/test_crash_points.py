@@ -104,7 +104,7 @@ def test_what_a_predictor_brings_after_a_long_pause_changes_nothing(valkey: Redi
                 (job,) = done(proxy, job_id)
         finally:
             first.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: first.metric("jobs_total", outcome="late") == 1)
+        wait_until(lambda: first.metric("jobs_total", outcome="lost_lease") == 1)
         assert job["attempts"] == 2
         assert proxy.get(f"/jobs/{job_id}").json() == job
         assert first.metric("jobs_total", outcome="done") == 0

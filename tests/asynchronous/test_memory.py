@@ -1,7 +1,6 @@
 """What the queue takes of Redis' memory it gives back: what has ended expires, and what is kept is bounded."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -11,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from asynchronous.delivery.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
-from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM, Broker, Claimed, Kind, Outcome, Values
+from asynchronous.queue import GROUP, STREAM, ClaimedJob, JobQueue, Outcome
 from common.prediction.payload import to_payload
 from tests.support.queue.model import FIXED, FOREVER
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
@@ -20,68 +19,67 @@ AT_ONCE = 64
 TTL = 1
 PAYLOAD = to_payload(np.zeros((1, 64), np.float32))
 PREDICTION = b'{"digit":7,"confidence":0.98,"probabilities":[0,0,0,0,0,0,0,0.98,0.01,0.01]}'
+DEAD_LETTERS = "asynchronous:dead-letters"
 MOST_LEFT = 3 * 2**20
 
 
 @asynccontextmanager
-async def brokers(server: RedisServer, job_ttl: int = TTL) -> AsyncIterator[tuple[Redis, Broker]]:
+async def open_queue(server: RedisServer, job_ttl: int = TTL) -> AsyncIterator[tuple[Redis, JobQueue]]:
     """On an empty server."""
     async with Redis(port=server.port) as redis:
         await redis.flushdb()
-        broker = Broker(redis, job_ttl, TTL)
-        await broker.open()
-        yield redis, broker
+        queue = JobQueue(redis, job_ttl, TTL)
+        await queue.open()
+        yield redis, queue
 
 
-async def submit(broker: Broker, number: int) -> str:
+async def submit(queue: JobQueue, number: int) -> str:
     """Every tenth with an ordering key, every other with an Idempotency-Key."""
     ordering_key = f"key-{number % 70}" if number % 10 == 0 else ""
     idempotency_key = f"once-{uuid4()}" if number % 2 else ""
-    fields: dict[str, str | bytes | float] = {
-        "payload": PAYLOAD,
-        "submitted_at": time.time(),
-        "callback_url": "",
-        "traceparent": "",
-    }
-    return await broker.submit(str(uuid4()), fields, 10_000, ordering_key, idempotency_key, "digest")
+    keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": "digest"}
+    return await queue.submit(str(uuid4()), PAYLOAD, max_open_jobs=10_000, **keys)
 
 
-def outcome(number: int, job: Claimed) -> Outcome:
+def outcome(number: int, job: ClaimedJob) -> Outcome:
     """Most are done; a few are tried again, or dead."""
-    kind: Kind = "dead" if number % 200 == 7 else "retry" if number % 50 == 9 and job.attempts == 1 else "done"
-    return Outcome(job, kind, PREDICTION if kind == "done" else "ValueError: so it is", job.attempts)
+    if number % 200 == 7:
+        return Outcome(job, "dead", "ValueError: so it is", job.attempts)
+    if number % 50 == 9 and job.attempts == 1:
+        return Outcome(job, "retry", "ValueError: so it is", job.attempts)
+    return Outcome(job, "done", PREDICTION, job.attempts)
 
 
 async def used_memory(redis: Redis) -> int:
     return int((await redis.info("memory"))["used_memory"])
 
 
-async def work(broker: Broker, jobs: int) -> int:
+async def work(queue: JobQueue, jobs: int) -> int:
     """Hand them in and do them, a batch at a time, by predictors that are replaced; gives how many were begun."""
     begun = submitted = 0
-    while await broker.release_due() or submitted < jobs:
+    while await queue.enqueue_due_retries() or submitted < jobs:
         predictor = f"predictor-{submitted // 10_000}"
         numbers = range(submitted, min(submitted + AT_ONCE, jobs))
-        await asyncio.gather(*[submit(broker, number) for number in numbers])
+        await asyncio.gather(*[submit(queue, number) for number in numbers])
         submitted += len(numbers)
-        claimed = await broker.claim(predictor, 2 * AT_ONCE, 1)
-        await broker.settle(predictor, [outcome(begun + place, job) for place, job in enumerate(claimed)])
+        claimed = await queue.claim(predictor, 2 * AT_ONCE, 1)
+        await queue.complete_jobs(predictor, [outcome(begun + place, job) for place, job in enumerate(claimed)])
         begun += len(claimed)
     return begun
 
 
 async def take_and_give_back(server: RedisServer, jobs: int, job_ttl: int) -> None:
-    async with brokers(server, job_ttl) as (redis, broker):
-        await work(broker, AT_ONCE)  # the scripts are there
+    async with open_queue(server, job_ttl) as (redis, queue):
+        await work(queue, AT_ONCE)  # the scripts are there
         before = await used_memory(redis)
-        assert await work(broker, jobs) >= jobs  # some of them twice
+        assert await work(queue, jobs) >= jobs  # some of them twice
         at_its_end = await used_memory(redis)
 
         assert await redis.xlen(STREAM) == 0
-        assert await broker.release_due() == 0
+        assert await queue.enqueue_due_retries() == 0
         await deliver(redis)
         await asyncio.sleep(max(job_ttl, TTL) + 0.2)  # dead letters' jobs are kept for longer
-        await broker.forget_dead(100)
+        await queue.remove_idle_consumers(100)
         assert await redis.xinfo_consumers(STREAM, GROUP) == []
         assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
         assert {key.decode() async for key in redis.scan_iter(count=1_000)} <= FIXED
@@ -98,8 +96,8 @@ async def deliver(redis: Redis) -> None:
     """What has ended is brought to the result database, which need not be there for this."""
     outbox = Outbox(redis, TTL)
     await outbox.open()
-    while finished := await outbox.finished("delivery", 1_000, 1):
-        await outbox.stored([entry for entry, _, _ in finished])
+    while finished := await outbox.read_finished("delivery", 1_000, 1):
+        await outbox.acknowledge([entry for entry, _, _ in finished])
 
 
 @pytest.mark.parametrize(
@@ -125,10 +123,10 @@ def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> Non
     """The delivery process does not run: results are listed for it as long as they are kept, and no longer."""
 
     async def check() -> None:
-        async with brokers(valkey, job_ttl=60) as (redis, broker):
-            await work(broker, 1_000)
+        async with open_queue(valkey, job_ttl=60) as (redis, queue):
+            await work(queue, 1_000)
             await asyncio.sleep(TTL + 0.1)
-            await work(broker, 1)
+            await work(queue, 1)
             assert await redis.xlen("asynchronous:finished") <= 200
 
     asyncio.run(check())
@@ -137,11 +135,11 @@ def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> Non
 @pytest.mark.full
 def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> None:
     async def check() -> None:
-        async with brokers(valkey, job_ttl=60) as (redis, broker):
+        async with open_queue(valkey, job_ttl=60) as (redis, queue):
             for _ in range(2):
-                await submit_plain(broker, callback_url="http://receiver/hook")
-                (job,) = await broker.claim("predictor", 10, 1)
-                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                await submit_plain(queue, callback_url="http://receiver/hook")
+                (job,) = await queue.claim("predictor", 10, 1)
+                await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
                 await asyncio.sleep(TTL + 0.1)
             assert await redis.zcard("asynchronous:webhooks") == 1
 
@@ -151,16 +149,16 @@ def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> N
 @pytest.mark.full
 def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisServer) -> None:
     async def check() -> None:
-        async with brokers(valkey) as (redis, broker):
+        async with open_queue(valkey) as (redis, queue):
             for _ in range(2):
-                job_id = await submit_plain(broker)
-                (job,) = await broker.claim("predictor", 10, 1)
-                await broker.settle("predictor", [Outcome(job, "dead", "so it is", 1)])
-                assert [fields[b"job_id"].decode() for _, fields in await broker.dead_letters(10)] == [job_id]
+                job_id = await submit_plain(queue)
+                (job,) = await queue.claim("predictor", 10, 1)
+                await queue.complete_jobs("predictor", [Outcome(job, "dead", "so it is", 1)])
+                assert [fields[b"job_id"].decode() for _, fields in await queue.dead_letters(10)] == [job_id]
                 await asyncio.sleep(0.6 * TTL)
-                assert len(await broker.dead_letters(10)) == 1
+                assert len(await queue.dead_letters(10)) == 1
                 await asyncio.sleep(0.6 * TTL)
-                assert await broker.dead_letters(10) == []
+                assert await queue.dead_letters(10) == []
             assert not await redis.exists(DEAD_LETTERS)
 
     asyncio.run(check())
@@ -169,11 +167,11 @@ def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisSe
 @pytest.mark.full
 def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(valkey: RedisServer) -> None:
     async def check() -> None:
-        async with brokers(valkey) as (redis, _):
-            outbox = Outbox(redis, TTL, silent_ms=20)
+        async with open_queue(valkey) as (redis, _):
+            outbox = Outbox(redis, TTL, idle_ms=20)
             await outbox.open()
             for number in range(3):
-                await outbox.finished(f"delivery-{number}", 1, 1)
+                await outbox.read_finished(f"delivery-{number}", 1, 1)
             await asyncio.sleep(0.3)
             await outbox.open()
             assert await redis.xinfo_consumers(FINISHED, DELIVERIES) == []
@@ -184,9 +182,9 @@ def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(valkey: Red
 # Jobs that have waited for so long that they are given up
 
 
-async def submit_plain(broker: Broker, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
-    fields: Values = {"payload": PAYLOAD, "submitted_at": time.time(), "callback_url": callback_url}
-    return await broker.submit(str(uuid4()), fields, 100, ordering_key, once, "digest")
+async def submit_plain(queue: JobQueue, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
+    fields = {"ordering_key": ordering_key, "idempotency_key": once, "digest": "digest", "callback_url": callback_url}
+    return await queue.submit(str(uuid4()), PAYLOAD, max_open_jobs=100, **fields)
 
 
 @pytest.mark.full
@@ -195,16 +193,16 @@ def test_jobs_that_waited_too_long_are_counted_no_more(valkey: RedisServer, orde
     """Else they would take the place of others for ever."""
 
     async def check() -> None:
-        async with brokers(valkey) as (redis, broker):
+        async with open_queue(valkey) as (redis, queue):
             for _ in range(3):
-                await submit_plain(broker, ordering_key)
+                await submit_plain(queue, ordering_key)
             await asyncio.sleep(TTL + 0.1)
-            assert await broker.claim("predictor", 10, 1) == []
-            assert (await redis.xlen(STREAM), await broker.release_due()) == (0, 0)
+            assert await queue.claim("predictor", 10, 1) == []
+            assert (await redis.xlen(STREAM), await queue.enqueue_due_retries()) == (0, 0)
             assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
 
-            fresh = await submit_plain(broker, ordering_key)
-            assert [job.job_id for job in await broker.claim("predictor", 10, 1)] == [fresh]
+            fresh = await submit_plain(queue, ordering_key)
+            assert [job.job_id for job in await queue.claim("predictor", 10, 1)] == [fresh]
 
     asyncio.run(check())
 
@@ -213,17 +211,17 @@ def test_jobs_that_waited_too_long_are_counted_no_more(valkey: RedisServer, orde
 @pytest.mark.parametrize("ordering_key", ["", "key"])
 def test_a_job_that_waited_too_long_for_its_retry_is_gone_for_good(valkey: RedisServer, ordering_key: str) -> None:
     async def check() -> None:
-        async with brokers(valkey) as (redis, broker):
-            await submit_plain(broker, ordering_key)
-            (job,) = await broker.claim("predictor", 1, 1)
-            await broker.settle("predictor", [Outcome(job, "retry", "so it is", 1, time.time())])
+        async with open_queue(valkey) as (redis, queue):
+            await submit_plain(queue, ordering_key)
+            (job,) = await queue.claim("predictor", 1, 1)
+            await queue.complete_jobs("predictor", [Outcome(job, "retry", "so it is", 1)])
             await asyncio.sleep(TTL + 0.1)
-            assert await broker.release_due() == 0
-            assert await broker.claim("predictor", 1, 1) == []
+            assert await queue.enqueue_due_retries() == 0
+            assert await queue.claim("predictor", 1, 1) == []
             assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
 
-            fresh = await submit_plain(broker, ordering_key)
-            assert [job.job_id for job in await broker.claim("predictor", 1, 1)] == [fresh]
+            fresh = await submit_plain(queue, ordering_key)
+            assert [job.job_id for job in await queue.claim("predictor", 1, 1)] == [fresh]
 
     asyncio.run(check())
 
@@ -233,17 +231,17 @@ def test_what_is_behind_a_job_that_waited_too_long_for_its_retry_is_done(valkey:
     """Its line goes on, which later jobs have kept from expiring with it."""
 
     async def check() -> None:
-        async with brokers(valkey) as (_, broker):
-            await submit_plain(broker, "key")
-            (job,) = await broker.claim("predictor", 1, 1)
-            await broker.settle("predictor", [Outcome(job, "retry", "so it is", 1, time.time())])
+        async with open_queue(valkey) as (_, queue):
+            await submit_plain(queue, "key")
+            (job,) = await queue.claim("predictor", 1, 1)
+            await queue.complete_jobs("predictor", [Outcome(job, "retry", "so it is", 1)])
             await asyncio.sleep(0.6 * TTL)
-            behind = [await submit_plain(broker, "key") for _ in range(2)]
+            behind = [await submit_plain(queue, "key") for _ in range(2)]
             await asyncio.sleep(0.6 * TTL)
-            assert await broker.release_due() == 2
+            assert await queue.enqueue_due_retries() == 2
             for job_id in behind:
-                (job,) = await broker.claim("predictor", 10, 1)
-                await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                (job,) = await queue.claim("predictor", 10, 1)
+                await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
                 assert job.job_id == job_id
 
     asyncio.run(check())
@@ -254,16 +252,16 @@ def test_the_line_and_the_idempotency_key_of_a_job_last_as_long_as_it_does(valke
     """Which is longer than at first if it had to wait."""
 
     async def check() -> None:
-        async with brokers(valkey) as (_, broker):
-            job_id = await submit_plain(broker, "key", "once")
+        async with open_queue(valkey) as (_, queue):
+            job_id = await submit_plain(queue, "key", "once")
             await asyncio.sleep(0.6 * TTL)
-            (job,) = await broker.claim("predictor", 1, 1)
+            (job,) = await queue.claim("predictor", 1, 1)
             await asyncio.sleep(0.6 * TTL)
-            assert await submit_plain(broker, "key", "once") == job_id
-            behind = await submit_plain(broker, "key")
-            assert await broker.claim("predictor", 10, 1) == []
-            await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
-            assert [job.job_id for job in await broker.claim("predictor", 10, 1)] == [behind]
+            assert await submit_plain(queue, "key", "once") == job_id
+            behind = await submit_plain(queue, "key")
+            assert await queue.claim("predictor", 10, 1) == []
+            await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
+            assert [job.job_id for job in await queue.claim("predictor", 10, 1)] == [behind]
 
     asyncio.run(check())
 
@@ -273,12 +271,12 @@ def test_a_job_that_was_worked_on_for_too_long_is_gone_for_good(valkey: RedisSer
     """Its result has no job to belong to: what is shown of a job is whole, or not there."""
 
     async def check() -> None:
-        async with brokers(valkey) as (_, broker):
-            await submit_plain(broker)
-            (job,) = await broker.claim("predictor", 1, 1)
+        async with open_queue(valkey) as (_, queue):
+            await submit_plain(queue)
+            (job,) = await queue.claim("predictor", 1, 1)
             await asyncio.sleep(TTL + 0.1)
-            await broker.settle("predictor", [Outcome(job, "done", PREDICTION, 1)])
-            assert await broker.get(job.job_id) == {}
-            assert await broker.release_due() == 0
+            await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
+            assert await queue.get(job.job_id) == {}
+            assert await queue.enqueue_due_retries() == 0
 
     asyncio.run(check())

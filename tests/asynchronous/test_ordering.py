@@ -18,7 +18,7 @@ from tests.support.service_process import Server
 from tests.support.stack import Stack, asynchronous_stack
 
 KEYS = ("a", "b", "c")
-pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
+pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_jobs.py and test_queue.py
 
 
 @pytest.fixture(scope="module")

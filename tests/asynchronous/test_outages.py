@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from asynchronous.queue import EVENTS, Broker
-from common.jobs.redis_connection import BROKEN
+from asynchronous.queue import EVENTS, JobQueue
+from common.jobs.redis_connection import CONNECTION_ERRORS
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Fault, Link
 from tests.support.onnx_models import poisoned
@@ -135,19 +135,19 @@ def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(deploym
     """The connection breaks after Redis has called a job off, or queued a dead letter again."""
 
     async def check(job_id: str, bad: str) -> None:
-        retry_once = Retry(NoBackoff(), 1, supported_errors=BROKEN)
+        retry_once = Retry(NoBackoff(), 1, supported_errors=CONNECTION_ERRORS)
         async with Redis(port=deployment.link.port, retry=retry_once, single_connection_client=True) as redis:
-            broker = Broker(redis, job_ttl_seconds=60, result_ttl_seconds=60)
-            assert (await broker.cancel("none", ""), await broker.revive("none")) == (
+            queue = JobQueue(redis, job_ttl_seconds=60, result_ttl_seconds=60)
+            assert (await queue.cancel("none", ""), await queue.retry_dead_letter("none")) == (
                 None,
                 False,
             )
             deployment.link.set(fault, once=True)
-            assert await broker.cancel(job_id, "called off") == "cancelled"
-            assert await broker.cancel(job_id, "called off") == "failed"
+            assert await queue.cancel(job_id, "called off") == "cancelled"
+            assert await queue.cancel(job_id, "called off") == "failed"
             deployment.link.set(fault, once=True)
-            assert await broker.revive(bad)
-            assert not await broker.revive(bad)
+            assert await queue.retry_dead_letter(bad)
+            assert not await queue.retry_dead_letter(bad)
 
     bad = hand_in(deployment.front, poisoned())
     assert ended(deployment.front, bad)["status"] == "failed"

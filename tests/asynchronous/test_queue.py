@@ -1,4 +1,4 @@
-"""The broker: whatever is asked of it, in whatever order, it does what a simple model of the queue does.
+"""Whatever calls the queue receives, in whatever order, it does what a simple model of a queue does.
 
 A real server with its own clock; two predictors that may lose what they hold; a lease is over when the test says so.
 Retries are due at once, after a moment (the test waits for it), or not while the test runs.
@@ -7,7 +7,7 @@ Retries are due at once, after a moment (the test waits for it), or not while th
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from asynchronous.queue import DEAD_LETTERS, EVENTS, GROUP, STREAM, Broker, Claimed, Kind, OtherBody, Outcome, QueueFull
+from asynchronous.queue import EVENTS, GROUP, STREAM, ClaimedJob, IdempotencyConflict, JobQueue, Outcome, QueueFull
 from tests.support.queue.model import FIXED, FOREVER, Job, Queue, ids
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
@@ -37,19 +37,20 @@ PREDICTORS = ("one", "two")
 ORDERING_KEYS = ("a", "b")
 
 predictors = st.sampled_from(PREDICTORS)
+kinds: st.SearchStrategy[Literal["done", "retry", "dead"]] = st.sampled_from(["done", "done", "retry", "dead"])
 keys = st.sampled_from(["", "", *ORDERING_KEYS])
 
 
 class Machine(RuleBasedStateMachine):
-    """Asks the broker and the model the same, and compares."""
+    """Calls the queue and the model the same, and compares."""
 
     def __init__(self, server: RedisServer) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
         self.redis = Redis(port=server.port)
-        self.broker = Broker(self.redis, TTL, TTL)
+        self.job_queue = JobQueue(self.redis, TTL, TTL)
         self.queue = Queue()
-        self.hands: dict[str, dict[bytes, Claimed]] = {name: {} for name in PREDICTORS}
+        self.hands: dict[str, dict[bytes, ClaimedJob]] = {name: {} for name in PREDICTORS}
         """What each predictor believes to hold."""
 
     def run(self, asked: Awaitable[Answer]) -> Answer:
@@ -61,7 +62,7 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.run(self.redis.flushdb())
-        self.run(self.broker.open())
+        self.run(self.job_queue.open())
         self.channel = self.redis.pubsub(ignore_subscribe_messages=True)
         self.run(self.channel.subscribe(EVENTS))
         self.run(self.channel.get_message(timeout=1.0))
@@ -87,9 +88,10 @@ class Machine(RuleBasedStateMachine):
         queue, job_id = self.queue, str(uuid4())
         job = Job(job_id, ordering_key, payload=job_id.encode())
         seen = queue.by_idempotency_key.get(idempotency_key)
-        asked = self.broker.submit(job_id, {"payload": job.payload}, MOST, ordering_key, idempotency_key, digest)
+        keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": digest}
+        asked = self.job_queue.submit(job_id, job.payload, max_open_jobs=MOST, **keys)
         if seen and seen[1] != digest:
-            with pytest.raises(OtherBody):
+            with pytest.raises(IdempotencyConflict):
                 self.run(asked)
         elif seen:
             assert self.run(asked) == seen[0]
@@ -107,13 +109,14 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def submit_once_more_after_a_broken_connection(self, data: st.DataObject) -> None:
         job = self.any_job(data)
-        assert self.run(self.broker.submit(job.id, {"payload": b"other"}, MOST, job.ordering_key)) == job.id
+        asked = self.job_queue.submit(job.id, b"other", max_open_jobs=MOST, ordering_key=job.ordering_key)
+        assert self.run(asked) == job.id
 
     @precondition(lambda self: self.queue.jobs)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         queue, job = self.queue, self.any_job(data)
-        found = self.run(self.broker.cancel(job.id, "called off"))
+        found = self.run(self.job_queue.cancel(job.id, "called off"))
         if job.status != "queued":
             assert found == job.status
             return
@@ -125,23 +128,23 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def cancel_what_never_was(self) -> None:
-        assert self.run(self.broker.cancel(str(uuid4()), "called off")) is None
+        assert self.run(self.job_queue.cancel(str(uuid4()), "called off")) is None
 
     # Doing
 
     @rule(predictor=predictors, count=st.integers(1, 4))
     def claim(self, predictor: str, count: int) -> None:
         expected, self.queue.ready = self.queue.ready[:count], self.queue.ready[count:]
-        self.begun(predictor, self.run(self.broker.claim(predictor, count, 1)), expected)
+        self.begun(predictor, self.run(self.job_queue.claim(predictor, count, 1)), expected)
 
     @rule(predictor=predictors, count=st.integers(1, 4), is_over=st.booleans())
-    def recover(self, predictor: str, count: int, is_over: bool) -> None:
+    def claim_expired(self, predictor: str, count: int, is_over: bool) -> None:
         """Every lease is over, or none is."""
         expected = [job for job, _ in self.queue.held.values()][:count] if is_over else []
-        found = self.run(self.broker.recover(predictor, count, 0 if is_over else LONG_MS))
+        found = self.run(self.job_queue.claim_expired(predictor, count, 0 if is_over else LONG_MS))
         self.begun(predictor, found, expected)
 
-    def begun(self, predictor: str, found: list[Claimed], expected: list[Job]) -> None:
+    def begun(self, predictor: str, found: list[ClaimedJob], expected: list[Job]) -> None:
         for job in expected:
             job.attempts += 1
             self.queue.becomes(job, "running")
@@ -151,32 +154,30 @@ class Machine(RuleBasedStateMachine):
             self.hands[predictor][claimed.entry] = claimed
 
     @rule(predictor=predictors)
-    def renew(self, predictor: str) -> None:
+    def renew_leases(self, predictor: str) -> None:
         entries = list(self.hands[predictor])
         lost = {entry for entry in entries if not self.holds(predictor, entry)}
-        assert self.run(self.broker.renew(predictor, entries)) == lost
+        assert self.run(self.job_queue.renew_leases(predictor, entries)) == lost
         self.hands[predictor] = {e: claimed for e, claimed in self.hands[predictor].items() if e not in lost}
 
     @precondition(lambda self: any(self.hands.values()))
     @rule(data=st.data(), predictor=predictors)
-    def settle(self, data: st.DataObject, predictor: str) -> None:
+    def complete(self, data: st.DataObject, predictor: str) -> None:
         """Some of what a predictor believes to hold, also what another has taken or ended meanwhile."""
         hand = self.hands[predictor]
         chosen = data.draw(st.lists(st.sampled_from(sorted(hand)), max_size=4, unique=True)) if hand else []
-        kinds: st.SearchStrategy[Kind] = st.sampled_from(["done", "done", "retry", "dead"])
         wait = data.draw(st.sampled_from([0.0, MOMENT_SECONDS, NEVER_SECONDS]))
         before = self.server_time()
         outcomes = [
-            Outcome(hand[entry], data.draw(kinds), f"of {predictor}", hand[entry].attempts, time.time() + wait)
-            for entry in chosen
+            Outcome(hand[entry], data.draw(kinds), f"of {predictor}", hand[entry].attempts, wait) for entry in chosen
         ]
         ours = {entry for entry in chosen if self.holds(predictor, entry)}
-        assert self.run(self.broker.settle(predictor, outcomes)) == ours
+        assert self.run(self.job_queue.complete_jobs(predictor, outcomes)) == ours
         due = before + wait, self.server_time() + wait
         for outcome in outcomes:
             del hand[outcome.job.entry]
             if outcome.job.entry in ours:
-                self.queue.settle(outcome, due)
+                self.queue.complete(outcome, due)
 
     def holds(self, predictor: str, entry: bytes) -> bool:
         return entry in self.queue.held and self.queue.held[entry][1] == predictor
@@ -187,7 +188,7 @@ class Machine(RuleBasedStateMachine):
         self.hands[predictor].clear()
 
     @rule()
-    def release_due(self) -> None:
+    def enqueue_due_retries(self) -> None:
         """What is due in a moment is waited for, so that no job comes due while this asks."""
         soon = [latest for _, latest in self.queue.delayed.values() if latest < self.server_time() + NEVER_SECONDS / 2]
         time.sleep(max(0.0, max(soon, default=0.0) - self.server_time()))
@@ -195,7 +196,7 @@ class Machine(RuleBasedStateMachine):
         for _, job_id in sorted((at, job_id) for job_id, (_, at) in self.queue.delayed.items() if at <= now):
             del self.queue.delayed[job_id]
             self.queue.ready.append(self.queue.jobs[job_id])
-        assert self.run(self.broker.release_due()) == self.queue.open
+        assert self.run(self.job_queue.enqueue_due_retries()) == self.queue.open
 
     def server_time(self) -> float:
         seconds, microseconds = self.run(self.redis.time())
@@ -203,9 +204,9 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.queue.jobs)
     @rule(data=st.data())
-    def revive(self, data: st.DataObject) -> None:
+    def retry_dead_letter(self, data: st.DataObject) -> None:
         job = self.any_job(data)
-        assert self.run(self.broker.revive(job.id)) == job.is_dead
+        assert self.run(self.job_queue.retry_dead_letter(job.id)) == job.is_dead
         if job.is_dead:
             job.is_dead, job.error, job.attempts = False, None, 0
             self.queue.dead.remove(job)
@@ -213,8 +214,8 @@ class Machine(RuleBasedStateMachine):
             self.queue.joins(job)
 
     @rule()
-    def forget_dead(self) -> None:
-        self.run(self.broker.forget_dead(-1))
+    def remove_idle_consumers(self) -> None:
+        self.run(self.job_queue.remove_idle_consumers(-1))
         known = self.run(self.redis.xinfo_consumers(STREAM, GROUP))
         assert {str(one["name"], "ascii") for one in known} == {predictor for _, predictor in self.queue.held.values()}
 
@@ -235,7 +236,7 @@ class Machine(RuleBasedStateMachine):
             asked.zrange("asynchronous:delayed", 0, -1, withscores=True)
             asked.zcard("asynchronous:open")
             asked.xlen("asynchronous:finished")
-            asked.xrevrange(DEAD_LETTERS)
+            asked.xrevrange("asynchronous:dead-letters")
             asked.eval(FOREVER, 0)
             for key in ORDERING_KEYS:
                 asked.lrange(f"asynchronous:order:{key}", 0, -1)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from asynchronous.queue import GROUP, STREAM, Broker
+from asynchronous.queue import GROUP, STREAM, JobQueue
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
 from tests.support.onnx_models import POISON, poisoned, slow_pixels, slow_reader
@@ -39,7 +39,7 @@ from tests.support.service_process import is_ready
 from tests.support.stack import Stack, asynchronous_stack
 
 ATTEMPTS = 3
-pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
+pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_queue.py
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result
         becomes(stack.front, job_id, "running")
         with hung(paused), predictors(stack, 1, model_uri=slow, **SHORT_LEASE):
             (job,) = done(stack.front, job_id)
-        wait_until(lambda: paused.metric("jobs_total", outcome="late") == 1)
+        wait_until(lambda: paused.metric("jobs_total", outcome="lost_lease") == 1)
         assert look(stack.front, job_id) == job
         assert job["attempts"] == 2
 
@@ -241,25 +241,19 @@ def test_a_predictor_that_is_told_to_end_finishes_what_it_has_begun(stack: Stack
 
 
 def test_a_dead_predictors_job_is_found_behind_many_that_others_hold(stack: Stack) -> None:
-    """The broker's own functions: 30 jobs are held by one that lives, the 31st by one that is dead."""
+    """The queue's own functions: 30 jobs are held by one that lives, the 31st by one that is dead."""
 
     async def go() -> None:
         async with Redis(port=stack.port("redis"), db=1) as redis:  # the scripts' keys, where no predictor looks
-            broker = Broker(redis, 100, 100)
-            await broker.open()
+            queue = JobQueue(redis, 100, 100)
+            await queue.open()
             for number in range(31):
-                fields: dict[str, str | bytes | float] = {
-                    "payload": b"",
-                    "submitted_at": 0.0,
-                    "callback_url": "",
-                    "traceparent": "",
-                }
-                await broker.submit(f"job-{number}", fields, 100)
-            held = await broker.claim("alive", 30, 100)
-            (lost,) = await broker.claim("dead", 30, 100)
+                await queue.submit(f"job-{number}", b"", max_open_jobs=100)
+            held = await queue.claim("alive", 30, 100)
+            (lost,) = await queue.claim("dead", 30, 100)
             await asyncio.sleep(0.3)
-            await broker.renew("alive", [job.entry for job in held])
-            found = await broker.recover("another", 1, 200)
+            await queue.renew_leases("alive", [job.entry for job in held])
+            found = await queue.claim_expired("another", 1, 200)
             assert [job.job_id for job in found] == [lost.job_id]
 
     asyncio.run(go())

@@ -35,7 +35,7 @@ TRIGGERS = ("queue", "cache", "pubsub")
 OTHERS = ("cache", "pubsub")
 DELIVERY = {"queue": "at-least-once", "cache": "at-least-once", "pubsub": "at-most-once"}
 FEW = 20
-pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_broker.py
+pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_jobs.py and test_queue.py
 
 
 class Deployment(NamedTuple):

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pytest
 from pydantic import SecretStr
 
-from asynchronous.delivery.webhook_sender import Webhooks, is_public
+from asynchronous.delivery.address_check import is_public
+from asynchronous.delivery.webhook_sender import WebhookSender
 from tests.support.processes import free_port, wait_until
 from tests.support.queue.jobs import another_proxy, submit
 from tests.support.queue.webhook_receiver import SECRET, SIGNING
@@ -142,7 +143,7 @@ def test_a_name_in_another_script_is_looked_up_as_the_request_spells_it(monkeypa
 
     async def check() -> None:
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
-        await Webhooks(SecretStr(SECRET), allow_private=False).check("http://faß.de/hook", monotonic() + 5)
+        await WebhookSender(SecretStr(SECRET), allow_private=False).check("http://faß.de/hook", monotonic() + 5)
 
     asyncio.run(check())
     assert asked == ["xn--fa-hia.de"]

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from asynchronous.predictor import create_app as create_predictor
-from asynchronous.queue import Broker, Claimed, Outcome
+from asynchronous.queue import ClaimedJob, JobQueue, Outcome
 
 
 def create_app() -> FastAPI:
@@ -25,38 +25,38 @@ def create_app() -> FastAPI:
     return create_predictor(job_queue=POINTS[os.environ["CRASH_AT"]])
 
 
-class CrashAtReading(Broker):
+class CrashAtReading(JobQueue):
     """Crashes between XREADGROUP and the start of the jobs."""
 
     def __init__(self, redis: Redis, job_ttl_seconds: int, result_ttl_seconds: int) -> None:
         super().__init__(RedisThatCrashesAfterReading(redis), job_ttl_seconds, result_ttl_seconds)  # type: ignore[arg-type]
 
 
-class CrashAtClaim(Broker):
+class CrashAtClaim(JobQueue):
     """Crashes when the jobs have been started."""
 
-    async def claim(self, consumer: str, count: int, block_ms: int) -> list[Claimed]:
+    async def claim(self, consumer: str, count: int, block_ms: int) -> list[ClaimedJob]:
         """Claim them, and crash."""
         claimed = await super().claim(consumer, count, block_ms)
         _crash(job.job_id for job in claimed)
         return claimed
 
 
-class CrashAtInference(Broker):
+class CrashAtInference(JobQueue):
     """Crashes when the jobs are predicted."""
 
-    async def settle(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
+    async def complete_jobs(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
         """Crash, and write nothing."""
         _crash(outcome.job.job_id for outcome in outcomes)
         return set()
 
 
-class CrashAtResult(Broker):
+class CrashAtResult(JobQueue):
     """Crashes when the results are written."""
 
-    async def settle(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
+    async def complete_jobs(self, consumer: str, outcomes: Sequence[Outcome]) -> set[bytes]:
         """Write them, and crash."""
-        settled = await super().settle(consumer, outcomes)
+        settled = await super().complete_jobs(consumer, outcomes)
         _crash(outcome.job.job_id for outcome in outcomes)
         return settled
 

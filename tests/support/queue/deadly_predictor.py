@@ -6,22 +6,22 @@ import signal
 from fastapi import FastAPI
 
 from asynchronous import predictor
-from common.jobs.job_predictor import JobReader
+from common.jobs.job_predictor import JobPredictor
 from common.prediction.payload import to_features
 
 DEADLY = 13.0
 """In the top left pixel."""
 
 
-class DeadlyReader(JobReader):
-    """Reads what the reader reads, but for that picture."""
+class DeadlyPredictor(JobPredictor):
+    """Predicts all other pictures."""
 
-    async def read(self, payload: bytes, deadline: float) -> bytes:
+    async def predict(self, payload: bytes, deadline: float) -> bytes:
         if to_features(payload)[0][0] == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
-        return await super().read(payload, deadline)
+        return await super().predict(payload, deadline)
 
 
 def create_app() -> FastAPI:
     """`uvicorn tests.support.queue.deadly_predictor:create_app --factory`"""
-    return predictor.create_app(job_predictor=DeadlyReader)
+    return predictor.create_app(job_predictor=DeadlyPredictor)

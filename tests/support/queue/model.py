@@ -1,4 +1,4 @@
-"""The queue as a model: plain lists, and one thing at a time, which the broker is held against."""
+"""The queue as a model: plain lists, and one thing at a time, which the real queue is compared with."""
 
 from dataclasses import dataclass, field
 
@@ -71,7 +71,7 @@ class Queue:
             self.ends += 1
             self._leaves_line(job)
 
-    def settle(self, outcome: Outcome, due: tuple[float, float]) -> None:
+    def complete(self, outcome: Outcome, due: tuple[float, float]) -> None:
         """A predictor that holds the job brings its outcome; a retry is due between these times."""
         job, _ = self.held.pop(outcome.job.entry)
         job.attempts = outcome.attempts

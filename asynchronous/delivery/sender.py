@@ -1,0 +1,111 @@
+"""The two background loops of the delivery: one stores results in the database, one sends webhooks."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from uuid import uuid4
+
+import httpx
+from prometheus_client import CollectorRegistry, Counter
+from pydantic_core import to_json
+
+from asynchronous.delivery.outbox import DueWebhook, Outbox
+from asynchronous.delivery.results import ResultDatabase
+from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
+from asynchronous.schemas import Job, to_job
+from asynchronous.settings import DeliverySettings
+from common.service.tracing import span_of
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE = 100
+WAIT_MS = 500
+PAUSE_SECONDS = 0.25
+"""Between two polls for due webhooks."""
+
+
+class ResultSender:
+    """Stores ended jobs in the result database."""
+
+    def __init__(self, outbox: Outbox, database: ResultDatabase, registry: CollectorRegistry) -> None:
+        self._outbox = outbox
+        self._database = database
+        self._consumer = f"{socket.gethostname()}-{uuid4()}"
+        self._stored = Counter("results_stored", "Results stored in the database.", registry=registry)
+
+    async def tick(self) -> None:
+        """Store what has ended."""
+        await self._outbox.open()
+        if finished := await self._outbox.read_finished(self._consumer, BATCH_SIZE, WAIT_MS):
+            jobs = [to_job(job_id, fields) for _, job_id, fields in finished if fields]
+            jobs = [job for job in jobs if job.ended]  # a dead letter that is retried will end again
+            await asyncio.to_thread(self._database.upsert, jobs)
+            await self._outbox.acknowledge([entry for entry, _, _ in finished])
+            self._stored.inc(len(jobs))
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Close the database at shutdown."""
+        with closing(self._database):
+            yield
+
+
+class WebhookDelivery:
+    """Sends the webhooks that are due."""
+
+    def __init__(
+        self, outbox: Outbox, sender: WebhookSender, settings: DeliverySettings, registry: CollectorRegistry
+    ) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._settings = settings
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False)  # `_post` has a timeout
+        self._attempts = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
+
+    async def tick(self) -> None:
+        """Make one attempt at each webhook that is due."""
+        lease_seconds = 3 * self._settings.delivery_timeout_seconds
+        due = await self._outbox.claim_due_webhooks(BATCH_SIZE, lease_seconds)
+        await asyncio.gather(*map(self._deliver, due))
+        if not due:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Close the connections at shutdown."""
+        async with self._client:
+            yield
+
+    async def _deliver(self, due: DueWebhook) -> None:
+        """One attempt; the next is due after 1, 2, 4, … seconds."""
+        fields = await self._outbox.job(due.job_id)
+        job = to_job(due.job_id, fields) if fields else None
+        if not (job and job.ended):  # expired, or a dead letter that is retried: its end makes it due again
+            await self._outbox.record_attempt(due)
+            return
+        with span_of(fields.get(b"traceparent", b"")) as trace:
+            message = to_message(job, due, trace.traceparent)
+            failure = await self._post(fields[b"callback_url"].decode(), message)
+            is_last = failure is None or due.attempt >= self._settings.delivery_attempts
+            await self._outbox.record_attempt(due, None if is_last else 2.0 ** (due.attempt - 1))
+            self._attempts.labels("failed" if failure else "delivered").inc()
+            logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
+
+    async def _post(self, url: str, message: WebhookMessage) -> str | None:
+        """None if the receiver took it, else why not; whatever the receiver does, this returns in time."""
+        seconds = self._settings.delivery_timeout_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._sender.post(self._client, url, message)
+        except TimeoutError:
+            return f"no answer within {seconds:g} s"
+
+
+def to_message(job: Job, due: DueWebhook, traceparent: str) -> WebhookMessage:
+    """The webhook of an ended job, as Standard Webhooks defines it; a job that ended twice has two ids."""
+    assert job.finished_at is not None
+    body = to_json({"type": f"job.{job.status}", "timestamp": job.finished_at.isoformat(), "data": job})
+    message_id = f"{job.job_id}.{int(job.finished_at.timestamp() * 1e3)}"
+    return WebhookMessage(message_id, due.claimed_at, body, traceparent)
