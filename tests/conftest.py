@@ -49,6 +49,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "wrk": _none_of("wrk"),
     "envoy": _none_of("envoy"),
     "redis_server": _none_of("redis-server"),
+    "faketime": _none_of("faketime"),
     "mount": _no_mount,
 }
 """By marker: why this machine cannot run such a test, or nothing."""
