@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from common.backends.settings import CallerSettings
-from common.open_inference.grpc_server import GrpcPort, GrpcSettings
+from common.open_inference.settings import GrpcPort, GrpcSettings
 from common.prediction.settings import PictureSettings, PredictSettings
 
 

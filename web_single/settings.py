@@ -1,6 +1,6 @@
 """The environment variables of web_single: those of every predictor, and where it serves gRPC."""
 
-from common.open_inference.grpc_server import GrpcSettings
+from common.open_inference.settings import GrpcSettings
 from common.prediction.settings import PredictSettings
 
 

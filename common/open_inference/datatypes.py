@@ -1,4 +1,4 @@
-"""The data types of the Open Inference Protocol, by name, as numpy counts them: little-endian on every machine.
+"""The data types of the Open Inference Protocol and their numpy dtypes: little-endian on every machine.
 
 https://kserve.github.io/website/docs/reference/inference-protocols/v2-protocol
 """
@@ -29,12 +29,12 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def datatype(dtype: np.dtype[Any]) -> str:
-    """The protocol's name; for a type that it does not know, numpy's, so that the metadata at least tells it."""
+    """The protocol's name of a dtype; numpy's name in capitals where the protocol has none."""
     return _NAMES.get(dtype) or (BYTES if dtype.kind in "USO" else dtype.name.upper())
 
 
 def metadata(specs: tuple[TensorSpec, ...], batched: bool) -> list[dict[str, Any]]:
-    """What the protocol tells of a model's inputs or outputs; -1 is an axis of any length.
+    """The protocol's description of a model's inputs or outputs; -1 is an axis of any length.
 
     `batched`: the first axis counts rows, and a request may have any number of them.
     """

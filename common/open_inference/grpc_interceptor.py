@@ -1,14 +1,17 @@
 """What happens around every gRPC call: limit, deadline, trace, timing, errors, metrics, log.
 
-It is what `middleware.py` is to HTTP. Metrics and log tell a call's status as its equal in HTTP: one alert fits both.
+It is to gRPC what `common/service/middleware.py` is to HTTP, and the outermost interceptor: calls that a user's
+interceptor rejects are logged and counted too. Metrics and log give a call's status as its HTTP equivalent, so that one
+alert fits both.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -23,6 +26,8 @@ from common.service.tracing import begin_span
 logger = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Method = Callable[[Any, Any], Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -30,83 +35,102 @@ STATUS = {
     413: grpc.StatusCode.INVALID_ARGUMENT,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     CLIENT_CLOSED_REQUEST: grpc.StatusCode.CANCELLED,
-    503: grpc.StatusCode.UNAVAILABLE,  # clients and balancers may try again elsewhere
+    503: grpc.StatusCode.UNAVAILABLE,  # clients and load balancers may retry elsewhere
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-"""By a problem's status in HTTP; any other is INTERNAL."""
+"""By the HTTP status of a problem; any other is INTERNAL."""
+HTTP_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+"""By the status with which another interceptor ended a call; any other is 500."""
 
 
 @dataclass(slots=True)
 class GrpcCall:
-    """One call: its deadline as a `time.monotonic()`, and what took how many seconds."""
+    """One call: its deadline as a `time.monotonic()`, its timings in seconds, further members of its log line."""
 
     deadline: float
     context: Context
     timings: dict[str, float] = field(default_factory=dict)
+    log: dict[str, object] = field(default_factory=dict)
 
     def client_disconnected(self) -> bool:
-        """Whether the caller has cancelled, or the connection is gone."""
+        """Whether the client has cancelled the call, or closed the connection."""
         return bool(self.context.cancelled())
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One method of a service: what answers it, its path, and the type of its requests.
+current_call: ContextVar[GrpcCall] = ContextVar("current_call")
 
-    If `limited`, it is refused while too many requests, HTTP and gRPC together, are in progress.
+
+class RequestInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the unary methods of one gRPC service.
+
+    The methods in `limited` (full paths) are rejected while too many requests, HTTP and gRPC together, are in progress.
     """
 
-    answer: Callable[[Any, GrpcCall], Awaitable[Message]]
-    path: str
-    request_type: type[Message]
-    limited: bool
-
-
-class GrpcEnvelope:
-    """Calls methods, and turns whatever comes of it into a message or a gRPC status."""
-
-    def __init__(self, app: Service) -> None:
+    def __init__(self, app: Service, service: str, limited: Collection[str]) -> None:
         self.calls_in_flight = 0
         self._app = app
         self._settings = app.settings
+        self._prefix = f"/{service}/"
+        self._limited = limited
 
-    def handler(self, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
-        """The method in its envelope, as gRPC wants it."""
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        """The method that gRPC found, wrapped; methods of other services (health, reflection) unchanged."""
+        handler, path = await continuation(handler_call_details), handler_call_details.method
+        if handler is None or handler.unary_unary is None or not path.startswith(self._prefix):
+            return handler
+        method: Method = handler.unary_unary  # the stubs give it the context of the threaded server
 
-        async def handle(data: bytes, context: Context) -> Message:
-            return await self._handle(method, data, context)
+        async def handle(request: Any, context: Context) -> Message:
+            return await self._handle(method, path, request, context)
 
-        return grpc.unary_unary_rpc_method_handler(handle, None, lambda message: message.SerializeToString())
+        return grpc.unary_unary_rpc_method_handler(handle, handler.request_deserializer, handler.response_serializer)
 
-    async def _handle(self, method: Method, data: bytes, context: Context) -> Message:
+    async def _handle(self, method: Method, path: str, request: Any, context: Context) -> Message:
         began, started = time.time(), time.monotonic()
         traceparent = dict(context.invocation_metadata() or ()).get("traceparent", "")
         trace = begin_span(str(traceparent).encode("latin-1", "replace"))
         call = GrpcCall(started + self._seconds_allowed(context), context)
+        current_call.set(call)
         status = CLIENT_CLOSED_REQUEST
         self._count(1)
         try:
-            self._admit(method)
-            answer: Message | Problem = await method.answer(_parsed(method.request_type, data), call)
+            self._admit(path)
+            answer: Message | Problem = await method(request, context)
             status = 200
-        except asyncio.CancelledError:  # gRPC cancels when the caller does, and at the deadline
+        except asyncio.CancelledError:  # gRPC cancels when the client does, and at the deadline
             status = 504 if time.monotonic() >= call.deadline else CLIENT_CLOSED_REQUEST
             raise
+        except grpc.aio.AbortError:  # another interceptor has ended the call
+            status = _http_status(context)
+            raise
         except Exception as error:
-            answer = _problem(error, method.path)
+            answer = _to_problem(error, path)
             status = answer.status_code
         finally:
             self._count(-1)
             seconds = time.monotonic() - started
-            self._app.access_log.add(RequestRecord(began, seconds, trace, "gRPC", method.path, method.path, status))
+            self._app.access_log.add(RequestRecord(began, seconds, trace, "gRPC", path, path, status, call.log))
         timing = server_timing(call.timings, seconds)
         context.set_trailing_metadata((("server-timing", timing), ("traceparent", trace.traceparent)))
         if isinstance(answer, Problem):
             await context.abort(STATUS.get(status, grpc.StatusCode.INTERNAL), answer.detail)
         return answer
 
-    def _admit(self, method: Method) -> None:
-        if method.limited and self._app.process.requests_in_flight > self._settings.max_concurrent_requests:
+    def _admit(self, path: str) -> None:
+        too_many = self._app.process.requests_in_flight > self._settings.max_concurrent_requests
+        if too_many and path in self._limited:
             raise Problem(503, "too many requests are in progress: try again")
 
     def _seconds_allowed(self, context: Context) -> float:
@@ -119,17 +143,32 @@ class GrpcEnvelope:
         self._app.process.requests_in_flight += change
 
 
-def _parsed(type_: type[Message], data: bytes) -> Message:
-    try:
-        return type_.FromString(data)
-    except DecodeError:
-        raise Problem(400, f"expected a {type_.DESCRIPTOR.full_name}, got bytes that are none") from None
+def method_handler(method: Callable[[Any, GrpcCall], Awaitable[Message]], request_type: type[Message]) -> Handler:
+    """A handler for `method(request, call)`; a request that cannot be parsed raises `Problem` 400."""
+
+    def parse(data: bytes) -> Message | Problem:
+        try:
+            return request_type.FromString(data)
+        except DecodeError:  # raised here, gRPC would answer UNKNOWN
+            return Problem(400, f"expected a {request_type.DESCRIPTOR.full_name}, got bytes that are none")
+
+    async def handle(request: Message | Problem, context: Context) -> Message:
+        if isinstance(request, Problem):
+            raise request
+        return await method(request, current_call.get())
+
+    return grpc.unary_unary_rpc_method_handler(handle, parse, lambda message: message.SerializeToString())
 
 
-def _problem(error: Exception, path: str) -> Problem:
+def _http_status(context: Context) -> int:
+    code: Any = context.code()  # the number; the stubs say the member
+    return next((status for member, status in HTTP_STATUS.items() if code in (member, member.value[0])), 500)
+
+
+def _to_problem(error: Exception, path: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, ClientDisconnect):
-        return Problem(CLIENT_CLOSED_REQUEST, "the client disconnected")
+        return Problem(CLIENT_CLOSED_REQUEST, "the client has disconnected")
     logger.error("%s failed", path, exc_info=error)
     return INTERNAL_ERROR

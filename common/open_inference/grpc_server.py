@@ -1,37 +1,26 @@
-"""The gRPC server beside the HTTP server: one event loop, one end.
+"""The gRPC server beside the HTTP server, in the same event loop and with the same shutdown.
 
-At SIGTERM `grpc.health.v1.Health` says NOT_SERVING, calls are answered for DRAIN_SECONDS more, then clients are told to
-connect elsewhere, and the calls in flight are finished. A port that cannot be had ends the process.
+At SIGTERM `grpc.health.v1.Health` says NOT_SERVING, and calls are answered for DRAIN_SECONDS more. Then clients are
+asked to connect elsewhere (GOAWAY), and calls in flight are finished. A port that is taken ends the process.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Annotated
 
 import grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
-from pydantic import BeforeValidator, Field
+from grpc_reflection.v1alpha import reflection
 
-from common.inference.settings import ModelSettings
-from common.open_inference.grpc_interceptor import GrpcEnvelope
+from common.open_inference.grpc_interceptor import RequestInterceptor
+from common.open_inference.settings import GrpcSettings
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
-
-
-GrpcPort = Annotated[int, BeforeValidator(lambda port: port or 0), Field(ge=0, lt=2**16)]
-
-
-class GrpcSettings(ModelSettings):
-    """A predictor that can be asked over gRPC too."""
-
-    grpc_host: str = Field("127.0.0.1", description="address on which gRPC is served")
-    grpc_port: GrpcPort = Field(9001, description="port on which gRPC is served; 0 or empty: it is not")
 
 
 def add_grpc_server(
@@ -39,15 +28,18 @@ def add_grpc_server(
     settings: GrpcSettings,
     service: str,
     handlers: grpc.GenericRpcHandler,
-    envelope: GrpcEnvelope,
+    request_interceptor: RequestInterceptor,
+    interceptors: Sequence[grpc.aio.ServerInterceptor],
 ) -> None:
-    """Serve `service`, whose methods are `handlers` in `envelope`, while the app runs."""
+    """Serve `service`, health and reflection while the app runs; `interceptors` run inside `request_interceptor`."""
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[None]:
-        server, health = _server(settings), health_aio.HealthServicer()
+        server = _create_server(settings, (request_interceptor, *interceptors))
+        health = health_aio.HealthServicer()
         server.add_generic_rpc_handlers((handlers,))
         add_HealthServicer_to_server(health, server)
+        reflection.enable_server_reflection((service, "grpc.health.v1.Health", reflection.SERVICE_NAME), server)
         _bind(server, settings)
         await health.set(service, HealthCheckResponse.SERVING)
         await server.start()
@@ -55,27 +47,28 @@ def add_grpc_server(
         draining, closing = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         app.process.on_drain.append(partial(loop.call_soon_threadsafe, draining.set))
-        ending = asyncio.create_task(_end(server, health, envelope, draining, closing, settings))
+        shutdown = asyncio.create_task(_shut_down(server, health, request_interceptor, draining, closing, settings))
         try:
             yield
         finally:
             draining.set()
             closing.set()
-            await ending
+            await shutdown
 
     if settings.grpc_port:
         app.add_lifespan(serve)
 
 
-def _server(settings: GrpcSettings) -> grpc.aio.Server:
+def _create_server(settings: GrpcSettings, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> grpc.aio.Server:
     return grpc.aio.server(
+        interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", settings.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # clients may ask whether we live
+            ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # clients may send keepalive pings
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),  # a port that another process has is an error, not half of the calls
-        ]
+        ],
     )
 
 
@@ -87,18 +80,18 @@ def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> None:
         raise SystemExit(f"cannot start: gRPC cannot listen on {address}: set GRPC_PORT to a free port") from None
 
 
-async def _end(
+async def _shut_down(
     server: grpc.aio.Server,
     health: health_aio.HealthServicer,
-    envelope: GrpcEnvelope,
+    request_interceptor: RequestInterceptor,
     draining: asyncio.Event,
     closing: asyncio.Event,
     settings: GrpcSettings,
 ) -> None:
-    """From SIGTERM to the end of the server; the HTTP server waits and closes at the same times.
+    """From SIGTERM to the end of the server; the HTTP server drains and closes at the same times.
 
-    Clients are told first to connect elsewhere (GOAWAY), or they would send the next call on the same connection; the
-    calls in flight are finished. One that arrives at that very moment is CANCELLED, for its caller to try elsewhere.
+    GOAWAY comes first, or clients would send their next call on the same connection; then the calls in flight are
+    finished. A call that arrives at that very moment is CANCELLED, and its client may retry elsewhere.
     """
     await draining.wait()
     await health.enter_graceful_shutdown()
@@ -106,7 +99,7 @@ async def _end(
         await asyncio.wait_for(closing.wait(), settings.drain_seconds)
     stopping = asyncio.create_task(server.stop(settings.max_request_timeout_ms / 1e3))
     await asyncio.sleep(0)
-    while envelope.calls_in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
+    while request_interceptor.calls_in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
         await asyncio.sleep(0.01)
-    await server.stop(None)  # who watches the health would hold on until the grace is over
+    await server.stop(None)  # a client that watches the health would keep the server open until the grace is over
     await stopping

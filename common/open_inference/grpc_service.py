@@ -1,10 +1,10 @@
 """The Open Inference Protocol over gRPC: `inference.GRPCInferenceService`, beside REST in the same process.
 
-Both share one predictor, and so its batches. What is wrong with a request becomes the status that fits; how a call is
-limited, timed and counted stands in `grpc_interceptor.py`, how the server starts and stops in `grpc_server.py`.
+REST and gRPC share one predictor, and so its batches. `grpc_interceptor.py` limits, times and counts calls and turns
+errors into statuses; `grpc_server.py` starts and stops the server.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -13,22 +13,28 @@ from google.protobuf.message import Message
 
 from common.inference.predictor import Predictor
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import GrpcCall, GrpcEnvelope, Method
-from common.open_inference.grpc_server import GrpcSettings, add_grpc_server
+from common.open_inference.grpc_interceptor import GrpcCall, RequestInterceptor, method_handler
+from common.open_inference.grpc_server import add_grpc_server
 from common.open_inference.rest import EXTENSIONS, model_metadata
+from common.open_inference.settings import GrpcSettings
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
 from common.service.problems import Problem
 from common.service.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
+INFER = f"/{SERVICE}/ModelInfer"
 
 
-def add_open_inference_grpc(app: Service, predictor: Predictor, settings: GrpcSettings) -> None:
-    """Serve the protocol on GRPC_PORT while the app runs."""
-    envelope = GrpcEnvelope(app)
-    handlers = OpenInferenceGrpc(app, predictor).handlers(envelope)
-    add_grpc_server(app, settings, SERVICE, handlers, envelope)
+def add_open_inference_grpc(
+    app: Service,
+    predictor: Predictor,
+    settings: GrpcSettings,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> None:
+    """Serve the protocol on GRPC_PORT while the app runs; `interceptors` see every call, health checks included."""
+    handlers = OpenInferenceGrpc(app, predictor).handlers()
+    add_grpc_server(app, settings, SERVICE, handlers, RequestInterceptor(app, SERVICE, {INFER}), interceptors)
 
 
 class OpenInferenceGrpc:
@@ -40,9 +46,9 @@ class OpenInferenceGrpc:
         self._model = predictor.model
         self._check = TensorCheck(predictor.model)
 
-    def handlers(self, envelope: GrpcEnvelope) -> grpc.GenericRpcHandler:
-        """Each method under its name in `open_inference.proto`, where its messages are called after it."""
-        answers: dict[str, Callable[[Any, GrpcCall], Awaitable[Message]]] = {
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Each method by its name in `open_inference.proto`; the message `NAMERequest` is its request."""
+        methods: dict[str, Callable[[Any, GrpcCall], Awaitable[Message]]] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
             "ModelReady": self._model_ready,
@@ -50,11 +56,7 @@ class OpenInferenceGrpc:
             "ModelMetadata": self._model_metadata,
             "ModelInfer": self._infer,
         }
-        methods = {
-            name: Method(answer, f"/{SERVICE}/{name}", getattr(pb, f"{name}Request"), limited=name == "ModelInfer")
-            for name, answer in answers.items()
-        }
-        handlers = {name: envelope.handler(method) for name, method in methods.items()}
+        handlers = {name: method_handler(method, getattr(pb, f"{name}Request")) for name, method in methods.items()}
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     async def _infer(self, request: pb.ModelInferRequest, call: GrpcCall) -> pb.ModelInferResponse:

@@ -1,7 +1,7 @@
 """Bodies of the Open Inference Protocol over REST: JSON, and after it the tensors that are sent as bytes.
 
-Where there are such tensors, the header `Inference-Header-Content-Length` tells the length of the JSON. What is
-malformed raises `Problem` 400; nothing else is ever raised.
+If there are such tensors, the header `Inference-Header-Content-Length` is the length of the JSON. A malformed body
+raises `Problem` 400, and nothing else is raised.
 """
 
 import re
@@ -89,7 +89,7 @@ def write_response(model: Model, outputs: Tensors, as_bytes: Sequence[bool], req
 
 
 def wanted_as_bytes(request: InferRequest, count: int) -> list[bool]:
-    """For each of so many outputs, whether the request wants it as bytes."""
+    """For each of `count` outputs, whether the request asks for it as bytes."""
     usual = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:
         return [usual] * count

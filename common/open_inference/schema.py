@@ -1,4 +1,4 @@
-"""The JSON of the Open Inference Protocol over REST, as pydantic models that check it and describe it."""
+"""The JSON of the Open Inference Protocol over REST, as pydantic models: validated, and described in OpenAPI."""
 
 from typing import Annotated, Any
 
@@ -8,13 +8,13 @@ Length = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Part(BaseModel):
-    """Part of a request. Members that it does not know are passed over, as the protocol wants it."""
+    """Part of a request. Unknown members are ignored, as the protocol requires."""
 
     model_config = ConfigDict(strict=True)
 
 
 class InputParameters(Part):
-    """Of one input."""
+    """Parameters of one input."""
 
     binary_data_size: Length | None = Field(None, description="this many bytes after the JSON are the tensor")
     shared_memory_region: None = Field(None, description="not supported")
@@ -31,48 +31,48 @@ class InputTensor(Part):
 
     @property
     def binary_size(self) -> int | None:
-        """How many bytes after the JSON are this tensor; None: it is in `data`."""
+        """The number of bytes after the JSON that are this tensor; None: it is in `data`."""
         return self.parameters.binary_data_size if self.parameters else None
 
 
 class OutputParameters(Part):
-    """Of one output that is wanted."""
+    """Parameters of one requested output."""
 
     binary_data: bool | None = Field(None, description="true: in bytes after the JSON")
     classification: None = Field(None, description="not supported")
     shared_memory_region: None = Field(None, description="not supported")
 
 
-class WantedOutput(Part):
-    """One output that is wanted."""
+class RequestedOutput(Part):
+    """One requested output."""
 
     name: str
     parameters: OutputParameters | None = None
 
     @property
     def binary(self) -> bool | None:
-        """Whether it is to be sent as bytes; None: as the request says of all."""
+        """Whether to send it as bytes; None: as the request says for all outputs."""
         return self.parameters.binary_data if self.parameters else None
 
 
 class RequestParameters(Part):
-    """Of the whole request."""
+    """Parameters of the whole request."""
 
-    timeout: Length = Field(0, description="microseconds in which an answer is of use; 0: as the service sees fit")
+    timeout: Length = Field(0, description="the deadline in microseconds; 0: the service's default")
     binary_data_output: bool = Field(False, description="true: every output in bytes after the JSON")
 
 
 class InferRequest(Part):
-    """Tensors for the model; without `outputs`, all of them are wanted."""
+    """Tensors for the model; without `outputs`, the response has all of them."""
 
     id: str | None = None
     parameters: RequestParameters | None = None
     inputs: Annotated[list[InputTensor], FailFast()] = Field(min_length=1)
-    outputs: Annotated[list[WantedOutput], FailFast()] = Field(default_factory=list)
+    outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
 
 
 class Error(BaseModel):
-    """What a caller gets instead of an answer."""
+    """The response to a request that failed."""
 
     error: str
 

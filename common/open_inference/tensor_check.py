@@ -1,7 +1,7 @@
-"""Do these tensors fit this model? Asked of each request before its data is decoded, over REST and gRPC alike.
+"""Checks a request's tensors against the model before their data is decoded, for REST and gRPC alike.
 
-Whatever does not fit is a `Problem` that names the tensor, what the model expects and what came. onnxruntime would
-notice most of it too, but later, for the whole batch, and in its own words.
+A mismatch raises a `Problem` that names the tensor, what the model expects and what it got. onnxruntime would notice
+most of them too, but later, for the whole batch, and without that detail.
 """
 
 from collections.abc import Container, Iterable, Sequence
@@ -14,7 +14,7 @@ from common.service.problems import Problem
 
 
 class TensorCheck:
-    """Holds a request's tensors against the specs of one model's graph."""
+    """Checks tensors against the inputs and outputs of one model."""
 
     def __init__(self, model: Model) -> None:
         self._inputs = {spec.name: spec for spec in model.inputs}
@@ -25,7 +25,7 @@ class TensorCheck:
         self._counts_rows = bool(model.batch)
 
     def input(self, name: str, type_: str, shape: Sequence[int], known: Container[str]) -> TensorSpec:
-        """The spec of an input that is about to be decoded; `known` are those that came before it."""
+        """The spec of an input that is about to be decoded; `known` are the names of the inputs before it."""
         spec = self._inputs.get(name)
         if spec is None:
             raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got {shown(name)}")
@@ -39,7 +39,7 @@ class TensorCheck:
         return spec
 
     def complete(self, inputs: Tensors) -> tuple[Tensors, int]:
-        """The inputs in the order of the graph, and how many rows they have; none may be missing."""
+        """The inputs in the order of the graph, and their number of rows; raises `Problem` 400 if one is missing."""
         if len(inputs) != len(self._inputs):
             missing = [name for name in self._inputs if name not in inputs]
             raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got none called {missing[0]}")
@@ -51,9 +51,9 @@ class TensorCheck:
             raise Problem(400, f"inputs: expected the same number of rows in each, got {lengths}")
         return {name: inputs[name] for name in self._inputs}, rows.pop()
 
-    def outputs(self, wanted: Iterable[str]) -> list[str]:
-        """The names of the outputs to answer with: those wanted, or all."""
-        names = list(wanted)
+    def outputs(self, requested: Iterable[str]) -> list[str]:
+        """The names of the outputs to answer with: the requested ones, or all."""
+        names = list(requested)
         for name in names:
             if name not in self._outputs:
                 raise Problem(400, f"outputs: expected {' or '.join(self._outputs)}, got {shown(name)}")
@@ -70,5 +70,5 @@ class TensorCheck:
 
 def check_count(name: str, got: int, shape: Sequence[int]) -> None:
     """Raise a `Problem` unless `got` elements fill the shape exactly."""
-    if got != prod(shape):  # Python's integers do not overflow, so no shape is too absurd
+    if got != prod(shape):  # Python's integers do not overflow, whatever the shape
         raise Problem(400, f"input {name}: expected {prod(shape)} elements for {list(shape)}, got {got}")

@@ -1,6 +1,6 @@
 """Tensors as bytes: little-endian elements row by row; a string is its length in 4 bytes, then itself in UTF-8.
 
-It is the same in the binary extension of the REST protocol and in gRPC's raw contents.
+The binary extension of the REST protocol and gRPC's raw contents share this format.
 """
 
 import struct
@@ -20,7 +20,7 @@ LENGTH = struct.Struct("<I")
 
 
 def from_binary(data: bytes | memoryview, spec: TensorSpec, shape: Sequence[int]) -> NDArray[Any]:
-    """The array of this shape, which looks into `data` where it can; raises `Problem` 400."""
+    """The array of this shape, without a copy where possible; raises `Problem` 400."""
     if spec.dtype.kind == "O":
         strings = _strings(data, spec.name)
         check_count(spec.name, len(strings), shape)
@@ -29,15 +29,15 @@ def from_binary(data: bytes | memoryview, spec: TensorSpec, shape: Sequence[int]
     if len(data) != size:
         raise Problem(400, f"input {spec.name}: expected {size} bytes for {list(shape)}, got {len(data)}")
     if spec.dtype.kind == "b":
-        flags: NDArray[Any] = np.frombuffer(data, np.uint8) != 0  # a bool that is neither 0 nor 1 is no bool
+        flags: NDArray[Any] = np.frombuffer(data, np.uint8) != 0  # onnxruntime expects 0 or 1 in each byte
         return flags.reshape(shape)
     values = np.frombuffer(data, spec.dtype.newbyteorder("<")).reshape(shape)
-    # The bytes begin wherever the JSON before them ended; onnxruntime may count on aligned numbers.
+    # The bytes begin wherever the JSON ended; onnxruntime may rely on aligned numbers.
     return values if values.flags.aligned else values.copy()
 
 
 def to_binary(values: NDArray[Any]) -> bytes:
-    """The elements row by row."""
+    """The bytes of the elements, row by row."""
     name = datatype(values.dtype)
     if name != BYTES:
         return values.astype(DTYPES.get(name, values.dtype), copy=False).tobytes()

@@ -26,7 +26,7 @@ CONTENTS = {
     "FP64": "fp64_contents",
     BYTES: "bytes_contents",
 }
-"""By datatype, the field of its elements; FP16 has none and is always sent raw."""
+"""The field of the elements, by datatype; FP16 has none and is always sent raw."""
 
 
 def read_inputs(request: pb.ModelInferRequest, check: TensorCheck) -> Tensors:

@@ -1,7 +1,7 @@
 """Tensors in the protocol's JSON: `data` is a list of the elements, flat or nested as the shape is.
 
-`NaN` and `Infinity` are written and read as such, as Python, numpy's world and Triton do, though RFC 8259 has neither:
-`null` would lose which of them it was.
+`NaN` and `Infinity` are written and read as such, as Python and Triton do, though RFC 8259 has neither: `null` would
+not say which of them it was.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from common.open_inference.tensor_check import check_count
 from common.service.problems import Problem
 
 FITTING = {"f": "fiu", "i": "iu", "u": "iu", "b": "b", "O": "O"}
-"""By the kind of a dtype, the kinds that numpy may find in the JSON for it."""
+"""By the kind of a dtype, the kinds of numpy arrays that the JSON may hold for it."""
 EXPECTED = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "true or false", "O": "strings"}
 
 
@@ -24,13 +24,13 @@ def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDAr
     """The array of this shape; raises `Problem` 400."""
     kind = spec.dtype.kind
     try:
-        # numpy looks at each element, in C, and says what it found; a dtype of ours would make it convert silently.
+        # Without a dtype numpy reports what it found; with one it would convert silently.
         found = np.array(data, object if kind == "O" else None)
         if kind == "u" and found.dtype.kind == "f":
-            found = _beyond_int64(data)
+            found = _to_uint64(data)
         if found.dtype.kind not in FITTING[kind] or (kind == "O" and not all(type(v) is str for v in found.flat)):
             raise ValueError
-        values = _converted(found, spec.dtype)
+        values = _convert(found, spec.dtype)
     except (ValueError, TypeError, ArithmeticError):
         expected = f"expected a list of {EXPECTED[kind]} that fit {spec.dtype.name}"
         raise Problem(400, f"input {spec.name}: {expected}, got {shown(data)}") from None
@@ -47,7 +47,7 @@ def to_json_data(values: NDArray[Any]) -> list[Any]:
     return elements
 
 
-def _converted(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _convert(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if found.dtype == dtype:
         return found
     if dtype.kind in "iu" and found.size:
@@ -58,8 +58,8 @@ def _converted(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return found.astype(dtype)
 
 
-def _beyond_int64(data: object) -> NDArray[Any]:
-    """numpy takes whole numbers for floats where some are beyond 2^63, which a UINT64 may be."""
+def _to_uint64(data: object) -> NDArray[Any]:
+    """Whole numbers above 2^63, which numpy would read as floats, as UINT64."""
     found = np.array(data, object)
     if not all(type(value) is int for value in found.flat):
         raise ValueError

@@ -14,7 +14,7 @@ from common.open_inference.tensors_grpc import CONTENTS
 from tests.support.load.grpc_and_rest import inference_stub
 from tests.support.open_inference.tensors import KINDS, Arrays, described, in_binary
 from tests.support.processes import free_port
-from tests.support.service_process import Server, serving
+from tests.support.service_process import APP, Server, serving
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
@@ -35,9 +35,9 @@ class Asked:
 
 
 @contextmanager
-def asked(**settings: object) -> Iterator[Asked]:
+def asked(app: str = APP, /, **settings: object) -> Iterator[Asked]:
     port = free_port()
-    with serving(grpc_port=port, **settings) as server:
+    with serving(app, grpc_port=port, **settings) as server:
         client = Asked(server, port)
         yield client
         client.channel.close()

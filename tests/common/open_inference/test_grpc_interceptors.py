@@ -1,0 +1,59 @@
+"""A user's gRPC interceptors, on a real server: an API key, exactly as web_single/README.md shows it."""
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+from fastapi import FastAPI
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from common.inference.predictor import Predictor, load_model
+from common.open_inference.generated import open_inference_pb2 as pb
+from common.open_inference.grpc_service import add_open_inference_grpc
+from common.service.service import Service
+from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, outputs_of, refused
+from tests.support.open_inference.tensors import SEVEN_TENSOR
+from tests.support.processes import ROOT
+from web_single.settings import Settings
+
+Code = grpc.StatusCode
+KEY = ("x-api-key", "secret")
+HEADING = "### gRPC: an API key"
+
+
+def create_app() -> FastAPI:
+    """A predictor with the README's interceptor."""
+    snippet: dict[str, type[grpc.aio.ServerInterceptor]] = {}
+    section = (ROOT / "web_single" / "README.md").read_text().partition(HEADING)[2]
+    exec(section.partition("```python\n")[2].partition("```")[0], snippet)
+    settings = Settings.from_environment()
+    app = Service("predictor with an API key", settings)
+    predictor = Predictor(load_model(settings), settings, app.metrics)
+    interceptor = snippet["ApiKeyInterceptor"](KEY[1])  # type: ignore[call-arg]
+    add_open_inference_grpc(app, predictor, settings, interceptors=[interceptor])
+    return app
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Asked]:
+    with asked(f"{__name__}:create_app") as client:
+        yield client
+
+
+@pytest.mark.parametrize("metadata", [[], [("x-api-key", "guess")]], ids=["no key", "wrong key"])
+def test_call_without_the_api_key_is_unauthenticated(client: Asked, metadata: list[tuple[str, str]]) -> None:
+    rejected = client.server.metric("http_requests_total", path=INFER, status="401")
+    refused(Code.UNAUTHENTICATED, lambda: client.stub.ModelInfer(message(SEVEN_TENSOR), metadata=metadata), "x-api-key")
+    refused(Code.UNAUTHENTICATED, lambda: client.stub.ServerLive(pb.ServerLiveRequest(), metadata=metadata))
+    assert client.server.metric("http_requests_total", path=INFER, status="401") == rejected + 1
+    assert client.server.logged(path=INFER, status=401)
+
+
+def test_call_with_the_api_key_is_answered(client: Asked) -> None:
+    answer, call = client.stub.ModelInfer.with_call(message(SEVEN_TENSOR), metadata=[KEY])
+    assert outputs_of(answer)["label"].tolist() == [7]
+    assert {"server-timing", "traceparent"} <= dict(call.trailing_metadata()).keys()
+
+
+def test_health_check_needs_no_api_key(client: Asked) -> None:
+    assert client.health.Check(HealthCheckRequest()).status == HealthCheckResponse.SERVING
