@@ -13,7 +13,8 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from asynchronous.delivery.webhook_sender import WebhookSender
 from asynchronous.job_endpoints import job_router
-from asynchronous.queue import IdempotencyConflict, JobQueue, QueueFull
+from asynchronous.jobs import IdempotencyConflict, NewJob, QueueFull
+from asynchronous.queue import JobQueue
 from asynchronous.schemas import Accepted, IdempotencyKey, SubmitQuery
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers.cache import CacheTrigger
@@ -58,7 +59,6 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
     router = APIRouter()
     pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
     webhooks = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
-    max_open_jobs = settings.max_queued_jobs
 
     @router.post(
         "/jobs",
@@ -80,32 +80,30 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
         if callback_url:
             await webhooks.check(callback_url, context.deadline)
         trace = current_trace.get()
-        traceparent = trace.traceparent if trace else ""
-        ordering_key = query.ordering_key or ""
+        job = NewJob(
+            to_payload(picture),
+            ordering_key=query.ordering_key or "",
+            idempotency_key=idempotency_key,
+            digest=fingerprint(request, body) if idempotency_key else "",
+            callback_url=callback_url,
+            traceparent=trace.traceparent if trace else "",
+        )
         async with redis_deadline(context, "queue"):
             if trigger:
-                reject_queue_options(idempotency_key, ordering_key, callback_url)
-                accepted = await trigger.submit(str(uuid4()), to_payload(picture), traceparent, max_open_jobs)
+                accepted = await trigger.submit(str(uuid4()), job, settings.max_queued_jobs)
             else:
-                accepted = await submit(
-                    to_payload(picture),
-                    ordering_key=ordering_key,
-                    idempotency_key=idempotency_key,
-                    digest=fingerprint(request, body) if idempotency_key else "",
-                    callback_url=callback_url,
-                    traceparent=traceparent,
-                )
+                accepted = await submit(job)
         context.log["job_id"] = accepted.job_id
         response.headers.update({"Location": f"/jobs/{accepted.job_id}", **LATER})
         return accepted
 
-    async def submit(payload: bytes, **fields: str) -> Accepted:
+    async def submit(job: NewJob) -> Accepted:
         try:
-            job_id = await queue.submit(str(uuid4()), payload, max_open_jobs=max_open_jobs, **fields)
+            job_id = await queue.submit(str(uuid4()), job, settings.max_queued_jobs)
         except QueueFull:
-            raise Problem(429, f"{max_open_jobs} jobs have not ended yet: try again later", LATER) from None
+            raise Problem(429, f"{settings.max_queued_jobs} jobs have not ended yet: try again later", LATER) from None
         except IdempotencyConflict:
-            key = fields["idempotency_key"]
+            key = job.idempotency_key
             raise Problem(422, f"Idempotency-Key: {key!r} came before with another body: use a key for each") from None
         return Accepted(job_id=job_id)
 
@@ -115,9 +113,3 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
 def fingerprint(request: Request, body: bytes) -> str:
     """What must be equal for a request to be a repeated one: media type, query and body."""
     return sha256(b"\0".join([media_type(request).encode(), request.scope["query_string"], body])).hexdigest()
-
-
-def reject_queue_options(*options: str) -> None:
-    """Raise `Problem` 422 for an option that only the queue supports."""
-    if any(options):
-        raise Problem(422, "Idempotency-Key, ordering_key and callback_url need TRIGGER=queue: leave them out")

@@ -12,11 +12,12 @@ acknowledged (`appendonly yes`) and must not evict (`noeviction`). All times are
 from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 from redis.asyncio import Redis
 
+from asynchronous.jobs import ClaimedJob, IdempotencyConflict, NewJob, Outcome, QueueFull
 from common.jobs.lua_script import register_operation
 from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
@@ -29,34 +30,6 @@ ADDING = ("submit", "retry_dead_letter")
 FREEING = ("start_jobs", "renew_leases", "complete_jobs", "enqueue_due_retries", "cancel", "list_dead_letters")
 
 Fields = dict[bytes, bytes]
-
-
-class QueueFull(Exception):
-    """The maximum number of open jobs is reached."""
-
-
-class IdempotencyConflict(Exception):
-    """This Idempotency-Key came before, with another body."""
-
-
-class ClaimedJob(NamedTuple):
-    """A job that a predictor holds, by its entry in the stream; `attempts` includes the one that now starts."""
-
-    entry: bytes
-    job_id: str
-    attempts: int
-    payload: bytes
-    traceparent: bytes
-
-
-class Outcome(NamedTuple):
-    """How an attempt ended: done with a prediction (JSON), or with an error: retry in so many seconds, or dead."""
-
-    job: ClaimedJob
-    kind: Literal["done", "retry", "dead"]
-    content: bytes | str
-    attempts: int
-    retry_in: float = 0.0
 
 
 class JobQueue:
@@ -77,26 +50,13 @@ class JobQueue:
         """Create the stream and its consumer group, unless they exist."""
         await ensure_group(self._redis, STREAM, GROUP)
 
-    async def submit(
-        self,
-        job_id: str,
-        payload: bytes,
-        *,
-        max_open_jobs: int,
-        ordering_key: str = "",
-        idempotency_key: str = "",
-        digest: str = "",
-        callback_url: str = "",
-        traceparent: str = "",
-    ) -> str:
+    async def submit(self, job_id: str, job: NewJob, max_open_jobs: int) -> str:
         """Store a job and enqueue it. Returns its id, or the id of the job with the same Idempotency-Key and digest.
 
         May be repeated with the same `job_id` if no reply came. Raises `QueueFull`, `IdempotencyConflict`.
         """
-        keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": digest}
-        fields = {"job_id": job_id, "callback_url": callback_url, "traceparent": traceparent}
-        limits = {"max_open_jobs": max_open_jobs, "job_ttl": self._job_ttl}
-        found = str(await self._call("submit", payload, **keys, **fields, **limits), "ascii")
+        fields = job._asdict() | {"job_id": job_id, "max_open_jobs": max_open_jobs, "job_ttl": self._job_ttl}
+        found = str(await self._call("submit", fields.pop("payload"), **fields), "ascii")
         if found == "full":
             raise QueueFull
         if found == "conflict":

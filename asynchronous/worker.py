@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from asynchronous.queue import ClaimedJob, JobQueue, Outcome
+from asynchronous.jobs import ClaimedJob, Outcome
+from asynchronous.queue import JobQueue
 from asynchronous.settings import PredictorSettings
 from common.jobs.heartbeat import renewing_leases
 from common.jobs.job_predictor import JobPredictor

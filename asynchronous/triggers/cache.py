@@ -8,6 +8,7 @@ import asyncio
 import random
 from typing import Any
 
+from asynchronous.jobs import NewJob
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers.unqueued_jobs import Predict, UnqueuedJobs
@@ -24,13 +25,13 @@ POLL_SECONDS = 0.05
 class CacheTrigger(UnqueuedJobs):
     """Open jobs are a set; predictors take some of it at random."""
 
-    async def submit(self, job_id: str, payload: bytes, traceparent: str, max_open_jobs: int) -> Accepted:
+    async def submit(self, job_id: str, job: NewJob, max_open_jobs: int) -> Accepted:
         """Store a job; raises `Problem` 429 if `max_open_jobs` have not ended."""
         if await self._redis.scard(OPEN_JOBS) >= max_open_jobs:
             detail = f"{max_open_jobs} jobs have not ended yet: try again later"
             raise Problem(429, detail, {"Retry-After": "1"})
         async with self._redis.pipeline() as transaction:
-            await self.store(transaction, job_id, payload, traceparent)
+            await self.store(transaction, job_id, job)
             transaction.sadd(OPEN_JOBS, job_id)
             await transaction.execute()
         return Accepted(job_id=job_id)

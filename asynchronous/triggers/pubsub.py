@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from asynchronous.jobs import NewJob
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers.unqueued_jobs import Predict, UnqueuedJobs
@@ -23,10 +24,10 @@ LISTEN_SECONDS = 0.5
 class PubSubTrigger(UnqueuedJobs):
     """Ids of jobs are published; the predictor that sets `started_at` first does the job."""
 
-    async def submit(self, job_id: str, payload: bytes, traceparent: str, max_open_jobs: int) -> Accepted:
+    async def submit(self, job_id: str, job: NewJob, max_open_jobs: int) -> Accepted:
         """Store a job and publish its id. The number of open jobs is not limited."""
         async with self._redis.pipeline() as transaction:
-            await self.store(transaction, job_id, payload, traceparent)
+            await self.store(transaction, job_id, job)
             transaction.publish(CHANNEL, job_id)
             await transaction.execute()
         return Accepted(job_id=job_id, delivery="at-most-once")

@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
+from asynchronous.jobs import NewJob
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
+from common.service.problems import Problem
 
 FINISH = """#!lua flags=allow-oom
 -- ARGV: id, ttl, status, field, its content. The first result stays. The result of a job that has expired is dropped.
@@ -32,8 +34,8 @@ Predict = Callable[[bytes, float], Awaitable[bytes]]
 class Trigger(Protocol):
     """How a job gets from the proxy to a predictor."""
 
-    async def submit(self, job_id: str, payload: bytes, traceparent: str, max_open_jobs: int) -> Accepted:
-        """Store a job and have it started; raises `Problem` 429."""
+    async def submit(self, job_id: str, job: NewJob, max_open_jobs: int) -> Accepted:
+        """Store a job and have it started; raises `Problem` 422, 429."""
         ...
 
 
@@ -54,10 +56,12 @@ class UnqueuedJobs:
         seconds, microseconds = await self._redis.time()
         return float(seconds) + float(microseconds) / 1e6
 
-    async def store(self, transaction: Any, job_id: str, payload: bytes, traceparent: str) -> None:
-        """Add the commands that store a job to a transaction."""
-        job = {"status": "queued", "payload": payload, "traceparent": traceparent, "submitted_at": await self.now()}
-        transaction.hset(self.key(job_id), mapping=job)
+    async def store(self, transaction: Any, job_id: str, job: NewJob) -> None:
+        """Add the commands that store a job to a transaction; raises `Problem` 422 for what only the queue supports."""
+        if job.idempotency_key or job.ordering_key or job.callback_url:
+            raise Problem(422, "Idempotency-Key, ordering_key and callback_url need TRIGGER=queue: leave them out")
+        fields = {"status": "queued", "payload": job.payload, "traceparent": job.traceparent}
+        transaction.hset(self.key(job_id), mapping=fields | {"submitted_at": await self.now()})
         transaction.expire(self.key(job_id), self._job_ttl)
 
     async def process(self, job_id: str, payload: bytes, predict: Predict, settings: PredictorSettings) -> None:

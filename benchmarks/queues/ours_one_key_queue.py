@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from asynchronous.jobs import NewJob
 from benchmarks.queues.ours_queue import WORKER, Client, connect, result
 
 __all__ = ["WORKER", "connect", "result", "submit"]
@@ -9,4 +10,4 @@ __all__ = ["WORKER", "connect", "result", "submit"]
 
 async def submit(client: Client, payload: bytes) -> str:
     """Hand one in."""
-    return await client.queue.submit(str(uuid4()), payload, max_open_jobs=1_000_000, ordering_key="one")
+    return await client.queue.submit(str(uuid4()), NewJob(payload, "one"), 1_000_000)

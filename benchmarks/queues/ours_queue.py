@@ -8,6 +8,7 @@ from uuid import uuid4
 from pydantic_core import from_json
 from redis.asyncio import Redis
 
+from asynchronous.jobs import NewJob
 from asynchronous.queue import EVENTS, JobQueue
 
 WORKER = ("uvicorn", "asynchronous.predictor:create_app", "--factory", "--port", "0", "--no-access-log")
@@ -44,7 +45,7 @@ async def connect() -> Client:
 
 async def submit(client: Client, payload: bytes) -> str:
     """Hand one in."""
-    return await client.queue.submit(str(uuid4()), payload, max_open_jobs=1_000_000)
+    return await client.queue.submit(str(uuid4()), NewJob(payload), 1_000_000)
 
 
 async def result(client: Client, job_id: str) -> list[float]:

@@ -137,7 +137,7 @@ def test_a_job_that_failed_or_was_called_off_is_delivered_too(
     with hung(deployment.stack.servers["predictor"]):
         off = hand_in(deployment.front, callback_url=receiver.expecting("/off"))
         deployment.front.client.delete(f"/jobs/{off}")
-        assert "called off" in receiver.next().job["error"]
+        assert "cancelled" in receiver.next().job["error"]
 
 
 @full

@@ -132,7 +132,7 @@ def test_what_has_not_begun_can_be_called_off_and_is_never_done(deployment: Depl
         for job_id in job_ids:
             answer = deployment.front.client.delete(f"/jobs/{job_id}")
             assert (answer.status_code, answer.json()["status"]) == (200, "failed")
-            assert "called off" in answer.json()["error"]
+            assert "cancelled" in answer.json()["error"]
         assert waiting.result() == look(deployment.front, job_ids[0])
     done(deployment.front, *hand_in_all(deployment.front, [SEVEN_JSON] * 3))
     for job_id in job_ids:

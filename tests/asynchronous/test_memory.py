@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from asynchronous.delivery.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
-from asynchronous.queue import GROUP, STREAM, ClaimedJob, JobQueue, Outcome
+from asynchronous.jobs import ClaimedJob, NewJob, Outcome
+from asynchronous.queue import GROUP, STREAM, JobQueue
 from common.prediction.payload import to_payload
 from tests.support.queue.model import FIXED, FOREVER
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
@@ -37,8 +38,7 @@ async def submit(queue: JobQueue, number: int) -> str:
     """Every tenth with an ordering key, every other with an Idempotency-Key."""
     ordering_key = f"key-{number % 70}" if number % 10 == 0 else ""
     idempotency_key = f"once-{uuid4()}" if number % 2 else ""
-    keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": "digest"}
-    return await queue.submit(str(uuid4()), PAYLOAD, max_open_jobs=10_000, **keys)
+    return await queue.submit(str(uuid4()), NewJob(PAYLOAD, ordering_key, idempotency_key, "digest"), 10_000)
 
 
 def outcome(number: int, job: ClaimedJob) -> Outcome:
@@ -183,8 +183,7 @@ def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(valkey: Red
 
 
 async def submit_plain(queue: JobQueue, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
-    fields = {"ordering_key": ordering_key, "idempotency_key": once, "digest": "digest", "callback_url": callback_url}
-    return await queue.submit(str(uuid4()), PAYLOAD, max_open_jobs=100, **fields)
+    return await queue.submit(str(uuid4()), NewJob(PAYLOAD, ordering_key, once, "digest", callback_url), 100)
 
 
 @pytest.mark.full

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from asynchronous.queue import EVENTS, GROUP, STREAM, ClaimedJob, IdempotencyConflict, JobQueue, Outcome, QueueFull
+from asynchronous.jobs import ClaimedJob, IdempotencyConflict, NewJob, Outcome, QueueFull
+from asynchronous.queue import EVENTS, GROUP, STREAM, JobQueue
 from tests.support.queue.model import FIXED, FOREVER, Job, Queue, ids
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
@@ -88,8 +89,7 @@ class Machine(RuleBasedStateMachine):
         queue, job_id = self.queue, str(uuid4())
         job = Job(job_id, ordering_key, payload=job_id.encode())
         seen = queue.by_idempotency_key.get(idempotency_key)
-        keys = {"ordering_key": ordering_key, "idempotency_key": idempotency_key, "digest": digest}
-        asked = self.job_queue.submit(job_id, job.payload, max_open_jobs=MOST, **keys)
+        asked = self.job_queue.submit(job_id, NewJob(job.payload, ordering_key, idempotency_key, digest), MOST)
         if seen and seen[1] != digest:
             with pytest.raises(IdempotencyConflict):
                 self.run(asked)
@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def submit_once_more_after_a_broken_connection(self, data: st.DataObject) -> None:
         job = self.any_job(data)
-        asked = self.job_queue.submit(job.id, b"other", max_open_jobs=MOST, ordering_key=job.ordering_key)
+        asked = self.job_queue.submit(job.id, NewJob(b"other", job.ordering_key), MOST)
         assert self.run(asked) == job.id
 
     @precondition(lambda self: self.queue.jobs)

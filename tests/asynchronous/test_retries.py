@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from asynchronous.jobs import NewJob
 from asynchronous.queue import GROUP, STREAM, JobQueue
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
@@ -248,7 +249,7 @@ def test_a_dead_predictors_job_is_found_behind_many_that_others_hold(stack: Stac
             queue = JobQueue(redis, 100, 100)
             await queue.open()
             for number in range(31):
-                await queue.submit(f"job-{number}", b"", max_open_jobs=100)
+                await queue.submit(f"job-{number}", NewJob(b""), 100)
             held = await queue.claim("alive", 30, 100)
             (lost,) = await queue.claim("dead", 30, 100)
             await asyncio.sleep(0.3)

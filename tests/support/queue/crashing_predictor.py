@@ -16,8 +16,9 @@ from typing import Any
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from asynchronous.jobs import ClaimedJob, Outcome
 from asynchronous.predictor import create_app as create_predictor
-from asynchronous.queue import ClaimedJob, JobQueue, Outcome
+from asynchronous.queue import JobQueue
 
 
 def create_app() -> FastAPI:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from asynchronous.queue import Outcome
+from asynchronous.jobs import Outcome
 
 FIXED = {f"asynchronous:{name}" for name in ("jobs", "open", "finished", "dead-letters", "delayed", "webhooks")}
 """The keys that are always there, and trimmed; every other one has a time to live."""
