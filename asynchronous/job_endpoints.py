@@ -1,4 +1,4 @@
-"""What clients and operators ask for once a job is in: its state, now or when it changes, and the dead letters."""
+"""Endpoints for submitted jobs: their state, now or when it changes, cancelling, and the dead letters."""
 
 from collections.abc import AsyncIterable
 from math import inf
@@ -19,7 +19,7 @@ from common.service.request_context import RequestContext, request_context
 from common.service.responses import problems
 from common.service.service import Service
 
-CALLED_OFF = "called off by its client"
+CANCELLED = "cancelled by the client"
 
 
 def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySettings) -> APIRouter:
@@ -31,9 +31,9 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
         context = request_context(request)
         context.log["job_id"] = job_id
         async with redis_deadline(context, "queue"):
-            return await look(str(job_id))
+            return await fetch(str(job_id))
 
-    async def look(job_id: str) -> Job:
+    async def fetch(job_id: str) -> Job:
         if not (fields := await queue.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more")
         return to_job(job_id, fields)
@@ -47,7 +47,7 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
     ) -> Job:
         """The job's state; with `wait` once it has ended, or after so many seconds as it is."""
         if wait and not job.ended:
-            async for newer in subscription.states(job.job_id, look, has_ended, min(wait, settings.max_wait_seconds)):
+            async for newer in subscription.states(job.job_id, fetch, has_ended, min(wait, settings.max_wait_seconds)):
                 job = newer
         if not job.ended:
             response.headers["Retry-After"] = "1"
@@ -60,33 +60,33 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
         yield ServerSentEvent(event=job.status, data=job)
         if job.ended:
             return
-        async for newer in subscription.states(job.job_id, look, has_ended, inf):
+        async for newer in subscription.states(job.job_id, fetch, has_ended, inf):
             if newer.status != job.status:
                 yield ServerSentEvent(event=newer.status, data=newer)
             job = newer
 
     @router.delete("/jobs/{job_id}", responses=problems(409))
     async def cancel_job(job: Annotated[Job, Depends(find)], request: Request) -> Job:
-        """Call off a job that has not begun."""
+        """Cancel a job that has not started."""
         if settings.trigger != "queue":
-            raise Problem(409, f"TRIGGER={settings.trigger} cannot call a job off: only the queue can")
+            raise Problem(409, f"TRIGGER={settings.trigger} cannot cancel a job: only TRIGGER=queue can")
         async with redis_deadline(request_context(request), "queue"):
-            state = await queue.cancel(job.job_id, CALLED_OFF)
+            state = await queue.cancel(job.job_id, CANCELLED)
             if state in ("running", "done", "failed"):
-                raise Problem(409, f"the job is {state} already: only what is queued can be called off")
-            return await look(job.job_id)
+                raise Problem(409, f"the job is already {state}: only a queued job can be cancelled")
+            return await fetch(job.job_id)
 
     @router.get("/dead-letters")
     async def get_dead_letters(
         request: Request, count: Annotated[int, Query(ge=1, le=1_000)] = 100
     ) -> list[DeadLetter]:
-        """The jobs that were given up, the latest first."""
+        """The jobs that failed for good, the newest first."""
         async with redis_deadline(request_context(request), "queue"):
             return [to_dead_letter(*letter) for letter in await queue.dead_letters(count)]
 
     @router.post("/dead-letters/{job_id}/retry", status_code=202)
     async def retry_dead_letter(job_id: UUID, request: Request, response: Response) -> Accepted:
-        """Have a dead letter's job done once more, as if it had just come."""
+        """Enqueue the job of a dead letter again, as if it were new."""
         async with redis_deadline(request_context(request), "queue"):
             if not await queue.retry_dead_letter(str(job_id)):
                 raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
@@ -97,7 +97,7 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
 
 
 def has_ended(job: Job) -> bool:
-    """Whether there is nothing to wait for."""
+    """Whether there is nothing left to wait for."""
     return job.ended
 
 

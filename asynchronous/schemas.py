@@ -1,4 +1,4 @@
-"""A job as its client sees it: what is handed in, what is answered, what can be looked up."""
+"""A job as its client sees it: the submission, the response, the state."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -25,12 +25,12 @@ def _visible_ascii(key: str) -> str:
 IdempotencyKey = Annotated[
     str,
     AfterValidator(_visible_ascii),
-    Header(description="With the same key and body it is the same job, however often it is sent."),
+    Header(description="Requests with the same key and body are one job, however often they are sent."),
 ]
 
 
 class SubmitQuery(BaseModel):
-    """What a client may add to the address when it hands a job in."""
+    """Query parameters of a submission."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,34 +41,34 @@ class SubmitQuery(BaseModel):
 
 
 class Accepted(BaseModel):
-    """The job is kept, and will be done."""
+    """The job is stored and will be done."""
 
     job_id: str = Field(examples=[EXAMPLE])
     status: Literal["queued"] = "queued"
-    delivery: Delivery = Field("at-least-once", description="at-most-once: it may be lost, and that is not told.")
+    delivery: Delivery = Field("at-least-once", description="at-most-once: it may be lost without notice.")
 
 
 class Job(BaseModel):
-    """What is known of a job. It is `failed` when it was called off, too."""
+    """The state of a job. A cancelled job is `failed`."""
 
     job_id: str = Field(examples=[EXAMPLE])
     status: Status
-    prediction: Digit | None = Field(description="The reading, once it is done.")
+    prediction: Digit | None = Field(description="The digit, once the job is done.")
     error: str | None = Field(description="Why it failed, or why its latest attempt did.")
-    attempts: int = Field(description="How often a predictor has begun it.")
+    attempts: int = Field(description="How often a predictor has started it.")
     submitted_at: datetime
-    started_at: datetime | None = Field(description="When its latest attempt began.")
+    started_at: datetime | None = Field(description="When its latest attempt started.")
     finished_at: datetime | None
     ordering_key: str | None
 
     @property
     def ended(self) -> bool:
-        """Whether its state will not change any more (unless somebody retries a dead letter)."""
+        """Whether its state is final, unless its dead letter is retried."""
         return self.status in ("done", "failed")
 
 
 class DeadLetter(BaseModel):
-    """A job that was given up: its error, and its picture, to find out why."""
+    """A job that failed for good: its error and its picture, to find out why."""
 
     job_id: str = Field(examples=[EXAMPLE])
     failed_at: datetime

@@ -29,48 +29,48 @@ def check_secret(secret: SecretStr | None) -> SecretStr | None:
 
 
 class ResultSettings(BaseSettings):
-    """Where Redis is, and how long results are there."""
+    """Where Redis is, and how long results are kept."""
 
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6303/0"), description="may hold a password")
-    result_ttl_seconds: int = Field(86_400, gt=0, description="how long a finished job can be fetched")
+    result_ttl_seconds: int = Field(86_400, gt=0, description="how long a result is kept")
 
 
 class QueueSettings(ResultSettings):
-    """How a job gets to a predictor, and how long it may take."""
+    """How a job gets to a predictor, and how long it is kept."""
 
-    trigger: Literal["queue", "cache", "pubsub"] = Field("queue", description="what makes a predictor begin a job")
-    job_ttl_seconds: int = Field(7 * 86_400, gt=0, description="how long a job may wait, or lie among the dead letters")
+    trigger: Literal["queue", "cache", "pubsub"] = Field("queue", description="what starts a job")
+    job_ttl_seconds: int = Field(7 * 86_400, gt=0, description="how long an open job or a dead letter is kept")
 
 
 class WebhookSettings(BaseSettings):
-    """How results are delivered to a `callback_url`."""
+    """How webhooks are signed, and where they may go."""
 
     webhook_secret: Annotated[
         SecretStr | None, BeforeValidator(lambda secret: secret or None), AfterValidator(check_secret)
-    ] = Field(None, description="`whsec_` and base64, signs deliveries; without it no callback_url is taken")
-    webhook_allow_private: bool = Field(False, description="true: deliver to addresses inside the network too")
+    ] = Field(None, description="`whsec_` and base64, signs deliveries; without it callback_url is rejected")
+    webhook_allow_private: bool = Field(False, description="true: also send to addresses inside the network")
 
 
 class ProxySettings(PictureSettings, QueueSettings, WebhookSettings):
-    """Who takes jobs in and gives results out."""
+    """The proxy."""
 
-    max_queued_jobs: int = Field(10_000, gt=0, description="jobs that have not ended; one more is a 429")
-    max_wait_seconds: float = Field(20.0, gt=0, description="the longest `?wait=`; a longer one is cut to this")
+    max_queued_jobs: int = Field(10_000, gt=0, description="maximum number of open jobs; one more is a 429")
+    max_wait_seconds: float = Field(20.0, gt=0, description="maximum of `?wait=`; a longer one is reduced to this")
 
 
 class PredictorSettings(PredictSettings, QueueSettings):
-    """Who works the queue off."""
+    """The predictor."""
 
-    lease_seconds: float = Field(5.0, gt=0, description="a predictor that is silent for so long has lost its jobs")
-    job_timeout_seconds: float = Field(300.0, gt=0, description="one attempt that takes longer has failed")
-    retry: Literal["predictor", "queue"] = Field("queue", description="where a failed job is tried again")
-    max_attempts: int = Field(3, gt=0, description="of a job; then it is a dead letter")
-    backoff_seconds: float = Field(0.5, ge=0, description="before the second attempt; twice as long before each more")
+    lease_seconds: float = Field(5.0, gt=0, description="a predictor that renews no lease for so long loses its jobs")
+    job_timeout_seconds: float = Field(300.0, gt=0, description="an attempt that takes longer fails")
+    retry: Literal["predictor", "queue"] = Field("queue", description="where a failed job is retried")
+    max_attempts: int = Field(3, gt=0, description="attempts at a job; after the last it is a dead letter")
+    backoff_seconds: float = Field(0.5, ge=0, description="wait before the second attempt; then doubled each time")
 
 
 class DeliverySettings(ServiceSettings, ResultSettings, WebhookSettings):
-    """Who brings results elsewhere."""
+    """The delivery."""
 
     results_database: str = Field(".state/asynchronous/results.sqlite", description="path of an SQLite file")
-    delivery_timeout_seconds: float = Field(5.0, gt=0, description="of one attempt at one webhook")
-    delivery_attempts: int = Field(8, gt=0, description="at one webhook, 1, 2, 4, … seconds apart")
+    delivery_timeout_seconds: float = Field(5.0, gt=0, description="timeout of one attempt at a webhook")
+    delivery_attempts: int = Field(8, gt=0, description="attempts at a webhook, 1, 2, 4, … seconds apart")
