@@ -17,7 +17,7 @@ from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
 from common.open_inference.rest import add_open_inference
 from common.prediction.predict_endpoint import predict_router
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def create_app(
         logger.warning("the model %s reads no digits: it is served under /v2, and no job is started", model.name)
     elif settings.trigger == "queue":
         worker = Worker(job_queue(redis, *ttls), jobs, settings, app.metrics.registry)
-        repeat(app, worker.tick, "jobs", unavailable=REDIS_UNAVAILABLE)
+        add_background_loop(app, worker.tick, "jobs", unavailable=REDIS_UNAVAILABLE)
     elif settings.trigger == "cache":
         CacheTrigger(redis, *ttls).consume(app, jobs.predict, settings)
     else:

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.service import Service
 from microservice_horizontal.jobs.next_action import begin_next_action
 from microservice_horizontal.jobs.schemas import Answers, Early, to_answers, to_missing, to_time
@@ -43,7 +43,7 @@ def create_app(settings: PostProcessorSettings | None = None) -> FastAPI:
     redis = connect(app, settings.redis_url)
     post_processor = PostProcessor(JobStream(redis, settings.job_ttl_seconds), settings)
     app.add_check(lambda: ping(redis))
-    repeat(app, post_processor.work, "answers", unavailable=REDIS_UNAVAILABLE)
+    add_background_loop(app, post_processor.work, "answers", unavailable=REDIS_UNAVAILABLE)
     return app
 
 

@@ -18,7 +18,7 @@ from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
 from common.prediction.predict_endpoint import predict_router
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.problems import Problem
 from common.service.service import Service
 from common.service.tracing import span_of
@@ -47,7 +47,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     reader = JobPredictor(predictor)
     if reader.fits:
         jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
-        repeat(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=REDIS_UNAVAILABLE)
+        add_background_loop(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=REDIS_UNAVAILABLE)
     return app
 
 

@@ -14,7 +14,7 @@ from asynchronous.delivery.sender import ResultSender, WebhookDelivery
 from asynchronous.delivery.webhook_sender import WebhookSender
 from asynchronous.settings import DeliverySettings
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
 
     results = ResultSender(outbox, ResultDatabase(settings.results_database), registry)
     app.add_lifespan(results.opened)
-    repeat(app, results.tick, "results", unavailable=REDIS_UNAVAILABLE)
+    add_background_loop(app, results.tick, "results", unavailable=REDIS_UNAVAILABLE)
 
     if settings.webhook_secret:
         sender = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
         webhooks = WebhookDelivery(outbox, sender, settings, registry)
         app.add_lifespan(webhooks.opened)
-        repeat(app, webhooks.tick, "webhooks", unavailable=REDIS_UNAVAILABLE)
+        add_background_loop(app, webhooks.tick, "webhooks", unavailable=REDIS_UNAVAILABLE)
     else:
         logger.warning("no WEBHOOK_SECRET is set: webhooks are kept, and results go to the database only")
     return app

@@ -13,7 +13,7 @@ from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers.unqueued_jobs import Predict, UnqueuedJobs
 from common.jobs.redis_connection import REDIS_UNAVAILABLE
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.problems import Problem
 from common.service.service import Service
 
@@ -52,4 +52,4 @@ class CacheTrigger(UnqueuedJobs):
             if not found:
                 await asyncio.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
 
-        repeat(app, poll, "cache", unavailable=REDIS_UNAVAILABLE)
+        add_background_loop(app, poll, "cache", unavailable=REDIS_UNAVAILABLE)

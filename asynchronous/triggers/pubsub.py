@@ -14,7 +14,7 @@ from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers.unqueued_jobs import Predict, UnqueuedJobs
 from common.jobs.redis_connection import REDIS_UNAVAILABLE
-from common.service.background import repeat
+from common.service.background import add_background_loop
 from common.service.service import Service
 
 CHANNEL = "asynchronous:pubsub:jobs"
@@ -58,4 +58,4 @@ class PubSubTrigger(UnqueuedJobs):
                 await asyncio.gather(*running, return_exceptions=True)
 
         app.add_lifespan(subscription)
-        repeat(app, receive, "Pub/Sub", unavailable=REDIS_UNAVAILABLE)
+        add_background_loop(app, receive, "Pub/Sub", unavailable=REDIS_UNAVAILABLE)

@@ -1,4 +1,4 @@
-"""Work that goes on while a service runs: one round after another, whatever happens in one."""
+"""Work that goes on while a service runs: a loop whose every iteration may fail without ending it."""
 
 import asyncio
 import logging
@@ -10,37 +10,37 @@ from common.service.service import Service
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
-"""After a round that failed."""
+"""After an iteration that failed."""
 
 
-def repeat(
+def add_background_loop(
     app: Service,
-    round_: Callable[[], Awaitable[object]],
+    tick: Callable[[], Awaitable[object]],
     name: str,
     unavailable: tuple[type[Exception], ...] = (),
 ) -> None:
-    """While the app runs and does not drain, have rounds of work done; the one that is begun at the end is finished.
+    """Call `tick` again and again until the service shuts down. The last call is completed.
 
-    A round ends by itself, within a second or so. One that fails is logged, and the next is the second try.
-    The exceptions in `unavailable` (a store that is down) are logged in one line, without a traceback.
+    A call takes a second or so at most. One that fails is logged, one that raises `unavailable` (what it needs does not
+    answer) without a traceback; the next call is the retry.
     """
 
-    async def work() -> None:
+    async def run() -> None:
         while not (app.process.draining or ending.is_set()):
             try:
-                await round_()
+                await tick()
             except unavailable as error:
                 logger.warning("%s: unavailable: %s", name, error)
                 await _pause(ending)
             except Exception:
-                logger.exception("%s: a round failed", name)
+                logger.exception("%s: an iteration failed", name)
                 await _pause(ending)
 
     ending = asyncio.Event()
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        task = asyncio.create_task(work())
+        task = asyncio.create_task(run())
         try:
             yield
         finally:

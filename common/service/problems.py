@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException as FastAPIHTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -21,11 +21,11 @@ MAX_SHOWN = 80
 """Characters of a wrong value that an error repeats."""
 
 
-class Problem(HTTPException):
+class Problem(FastAPIHTTPException):
     """A request that cannot be answered, and why.
 
     `extensions` become further members of the problem document (RFC 9457, section 3.2); `headers` go onto the
-    response (`Retry-After`, `Allow`). It is an `HTTPException`, so FastAPI handles it like one.
+    response (`Retry-After`, `Allow`). It is FastAPI's `HTTPException`, and handled like one.
     """
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **extensions: object) -> None:

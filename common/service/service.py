@@ -34,10 +34,11 @@ CHECK_SECONDS = 1.0
 class Service(FastAPI):
     """A FastAPI app with the parts that every service has.
 
+    `fastapi` are further parameters of FastAPI's own, such as `dependencies`.
     `problem_renderers` maps a path prefix to the form in which its clients expect errors; elsewhere it is RFC 9457.
     """
 
-    def __init__(self, title: str, settings: ServiceSettings) -> None:
+    def __init__(self, title: str, settings: ServiceSettings, **fastapi: Any) -> None:
         configure_logging(settings.log_level)
         super().__init__(
             title=title,
@@ -47,6 +48,7 @@ class Service(FastAPI):
             telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
             docs_url=None,
             redoc_url=None,
+            **fastapi,
         )
         self.settings = settings
         self.metrics = ServiceMetrics()

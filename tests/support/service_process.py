@@ -17,12 +17,18 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.processes import ROOT, free_port, running, wait_until
 from tests.support.samples import PNG, SAMPLES, SEVEN_PIXELS
 
 APP = "web_single.predictor:create_app"
+ROUTES = [
+    pytest.param(APP, id="lean"),
+    pytest.param("tests.support.fastapi_apps:without_lean_routes", id="fastapi", marks=pytest.mark.full),
+]
+"""web_single with lean routes, and with FastAPI's own: nothing may differ but speed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ import pytest
 
 from common.training.data import held_out
 from tests.support.samples import MLP, SAMPLES
-from tests.support.service_process import Server, serving, web_folder
+from tests.support.service_process import ROUTES, Server, serving, web_folder
 
 DIGITS = {"zero": 0, "two": 2, "three": 3, "four": 4, "seven": 7}
 PICTURES = sorted(SAMPLES.glob("*.png"))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
+@pytest.fixture(scope="module", params=ROUTES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(request.param) as server:
         yield server
 
 

@@ -23,14 +23,14 @@ from tests.support.open_inference.tensors import (
     same,
 )
 from tests.support.samples import MLP, SEVEN_PIXELS
-from tests.support.service_process import Server, serving
+from tests.support.service_process import ROUTES, Server, serving
 
 NODE = helper.make_node
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving(max_body_bytes=100_000) as server:
+@pytest.fixture(scope="module", params=ROUTES)
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with serving(request.param, max_body_bytes=100_000) as server:
         yield server
 
 

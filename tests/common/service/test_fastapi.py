@@ -1,0 +1,289 @@
+"""A service is a FastAPI app: what a FastAPI user adds to it works on every pattern's hot path."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated
+
+import httpx2
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from asynchronous import proxy as asynchronous
+from asynchronous.settings import ProxySettings as AsynchronousSettings
+from common.service.lean_route import LeanRoute, LeanRouting
+from common.service.request_context import request_context
+from common.service.service import Service
+from common.service.settings import ServiceSettings
+from microservice_horizontal import proxy as microservice_horizontal
+from microservice_vertical import proxy as microservice_vertical
+from synchronous import proxy as synchronous
+from tests.support.processes import ROOT
+from tests.support.samples import SEVEN_PIXELS
+from web_single import predictor as web_single
+from web_single.settings import Settings as WebSingleSettings
+
+NOWHERE = SecretStr("redis://127.0.0.1:1/0")
+INFER = {"inputs": [{"name": "features", "shape": [1, 64], "datatype": "FP32", "data": SEVEN_PIXELS}]}
+DIGIT = {"pixels": SEVEN_PIXELS}
+KEY = {"X-API-Key": "secret"}
+CallNext = Callable[[Request], Awaitable[Response]]
+
+HOT_PATHS: dict[str, tuple[Callable[[], FastAPI], str, object]] = {
+    "web_single": (lambda: web_single.create_app(WebSingleSettings(grpc_port=0)), "/predict", DIGIT),
+    "open_inference": (lambda: web_single.create_app(WebSingleSettings(grpc_port=0)), "/v2/models/mlp/infer", INFER),
+    "synchronous": (synchronous.create_app, "/letters", DIGIT),
+    "asynchronous": (lambda: asynchronous.create_app(AsynchronousSettings(redis_url=NOWHERE)), "/jobs", DIGIT),
+    "microservice_vertical": (microservice_vertical.create_app, "/predict", DIGIT),
+    "microservice_horizontal": (microservice_horizontal.create_app, "/predict", DIGIT),
+}
+"""By pattern: its app, the path that serves predictions, and a body. Backends and Redis are not there: an answer that
+passed what a test adds is a 200, or a 5xx that names what is missing.
+"""
+
+
+@pytest.fixture(params=HOT_PATHS)
+def hot_path(request: pytest.FixtureRequest) -> tuple[FastAPI, str, object]:
+    create_app, path, body = HOT_PATHS[request.param]
+    return create_app(), path, body
+
+
+def passed(response: httpx2.Response) -> bool:
+    return response.status_code in (200, 202, 502, 503, 504)
+
+
+# Whatever the user adds works on the hot paths
+
+
+def test_a_users_middleware_guards_the_hot_path(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, path, body = hot_path
+
+    @app.middleware("http")
+    async def require_key(request: Request, call_next: CallNext) -> Response:
+        if request.headers.get("x-api-key") != "secret":
+            return JSONResponse({"detail": "X-API-Key: expected a valid key"}, 401)
+        return await call_next(request)
+
+    with TestClient(app) as client:
+        assert client.post(path, json=body).status_code == 401
+        assert client.get("/docs").status_code == 401
+        assert passed(client.post(path, json=body, headers=KEY))
+
+
+def test_cors_middleware_answers_preflights_and_adds_its_headers(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, path, body = hot_path
+    app.add_middleware(CORSMiddleware, allow_origins=["https://example.com"], allow_methods=["POST"])
+    origin = {"Origin": "https://example.com"}
+    with TestClient(app) as client:
+        preflight = client.options(path, headers={**origin, "Access-Control-Request-Method": "POST"})
+        assert (preflight.status_code, preflight.headers["access-control-allow-methods"]) == (200, "POST")
+        answer = client.post(path, json=body, headers=origin)
+        assert passed(answer)
+        assert answer.headers["access-control-allow-origin"] == "https://example.com"
+
+
+def test_a_users_exception_handler_replaces_ours(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, path, _ = hot_path
+
+    @app.exception_handler(HTTPException)
+    async def handle(request: Request, error: HTTPException) -> Response:
+        return JSONResponse({"mine": error.status_code}, error.status_code)
+
+    with TestClient(app) as client:
+        answer = client.post(path, content=b"not JSON", headers={"Content-Type": "application/json"})
+        assert (answer.status_code, "mine" in answer.json()) == (answer.json()["mine"], True)
+
+
+def test_test_client_answers_without_the_lifespan_and_after_a_restart(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, path, body = hot_path
+    client = TestClient(app)
+    assert passed(client.post(path, json=body))
+    if app.title == "web_single":  # a client of other services belongs to one event loop
+        assert passed(client.post(path, json=body))
+        for _ in range(2):
+            with TestClient(app) as client:
+                assert client.get("/health/live").json() == {"live": True}
+                assert passed(client.post(path, json=body))
+
+
+def test_every_get_answers_head_too(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, _, _ = hot_path
+    with TestClient(app) as client:
+        for path in ("/health/live", "/metrics", "/docs", "/", "/openapi.json"):
+            got, head = client.get(path), client.head(path)
+            assert (head.status_code, head.content) == (200, b""), path
+            assert head.headers["content-type"] == got.headers["content-type"]
+        assert client.head("/health/ready").status_code == client.get("/health/ready").status_code
+        assert client.head("/nowhere").status_code == 404
+
+
+def test_a_mounted_app_and_a_service_that_is_mounted_answer(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, path, body = hot_path
+    own, outer = FastAPI(), FastAPI()
+    own.get("/own")(lambda: "mine")
+    app.mount("/sub", own)
+
+    @outer.middleware("http")
+    async def add_header(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.headers["X-Outer"] = "yes"
+        return response
+
+    outer.mount("/digits", app)
+    with TestClient(app) as client:
+        assert client.get("/sub/own").json() == "mine"
+        assert 'path="/sub/own"' in client.get("/metrics").text or 'path="/own"' in client.get("/metrics").text
+    if path != "/jobs":
+        answer = TestClient(outer).post(f"/digits{path}", json=body)
+        assert passed(answer), answer.text
+        assert answer.headers["x-outer"] == "yes"
+
+
+# How a lean route becomes an ordinary one
+
+
+def guarded(key: Annotated[str, Header(alias="X-API-Key")] = "") -> str:
+    if key != "secret":
+        raise HTTPException(403, "X-API-Key: expected a valid key")
+    return key
+
+
+def lean_router() -> APIRouter:
+    router = APIRouter(route_class=LeanRoute)
+
+    @router.post("/lean")
+    async def lean(request: Request) -> Response:
+        request_context(request).log["lean"] = True
+        if request.headers.get("fail"):
+            raise HTTPException(403, "failed as asked")
+        if request.headers.get("break"):
+            raise LookupError("secret of the house")
+        return Response(b"1", media_type="application/json")
+
+    return router
+
+
+def is_lean(app: FastAPI, path: str = "/lean") -> bool:
+    """Whether the innermost middleware finds a handler at this path."""
+    return ("POST", path) in LeanRouting(app, app)._routes
+
+
+@pytest.fixture
+def app() -> Service:
+    return Service("own", ServiceSettings())
+
+
+def test_a_lean_handler_raises_like_any_other(app: Service) -> None:
+    app.include_router(lean_router())
+
+    @app.exception_handler(LookupError)
+    async def handle(request: Request, error: LookupError) -> Response:
+        return JSONResponse({"looked up": True}, 418)
+
+    assert is_lean(app)
+    with TestClient(app) as client:
+        assert client.post("/lean").json() == 1
+        failed = client.post("/lean", headers={"fail": "1"})
+        assert (failed.status_code, failed.json()["detail"]) == (403, "failed as asked")
+        assert client.post("/lean", headers={"break": "1"}).status_code == 418
+        assert client.get("/lean").status_code == 405
+
+
+def test_an_unhandled_exception_reaches_the_server_after_a_500_without_details(app: Service) -> None:
+    app.include_router(lean_router())
+    answer = TestClient(app, raise_server_exceptions=False).post("/lean", headers={"break": "1"})
+    assert (answer.status_code, "secret" in answer.text) == (500, False)
+    with pytest.raises(LookupError):
+        TestClient(app).post("/lean", headers={"break": "1"})
+
+
+@pytest.mark.parametrize("where", ["router", "inclusion", "app", "nested"])
+def test_a_dependency_anywhere_guards_a_lean_handler(where: str) -> None:
+    needs = [Depends(guarded)]
+    app = Service("own", ServiceSettings(), dependencies=needs if where == "app" else None)
+    router = lean_router()
+    if where == "router":
+        outer = APIRouter(dependencies=needs)
+        outer.include_router(router)
+        router = outer
+    if where == "nested":
+        inner, router = router, APIRouter()
+        router.include_router(inner, prefix="/in", dependencies=needs)
+    app.include_router(router, dependencies=needs if where == "inclusion" else None)
+    path = "/in/lean" if where == "nested" else "/lean"
+    assert not is_lean(app, path)
+    with TestClient(app) as client:
+        assert client.post(path).status_code == 403
+        assert client.post(path, headers=KEY).json() == 1
+        app.dependency_overrides[guarded] = lambda: "overridden"
+        assert client.post(path).json() == 1
+
+
+def test_a_handler_with_a_parameter_takes_fastapis_own_way(app: Service) -> None:
+    router = APIRouter(route_class=LeanRoute)
+
+    @router.post("/lean")
+    async def lean(request: Request, number: int = 0) -> Response:
+        return Response(str(number), media_type="application/json")
+
+    app.include_router(router)
+    assert not is_lean(app)
+    with TestClient(app) as client:
+        assert client.post("/lean?number=7").json() == 7
+        refused = client.post("/lean?number=seven")
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith("query number: ")
+
+
+def test_a_router_that_is_included_twice_is_counted_by_its_own_paths(app: Service) -> None:
+    app.include_router(lean_router(), prefix="/a")
+    app.include_router(lean_router(), prefix="/b")
+    app.include_router(lean_router())
+
+    @app.get("/things/{thing}")
+    async def thing(thing: str) -> str:
+        return thing
+
+    with TestClient(app) as client:
+        for path in ("/a/lean", "/b/lean", "/lean"):
+            assert client.post(path).json() == 1
+        assert client.get("/things/x").json() == "x"
+        text = client.get("/metrics").text
+    for path in ("/a/lean", "/b/lean", "/lean", "/things/{thing}"):
+        assert f'path="{path}"' in text
+
+
+def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
+    @app.head("/own")
+    async def head() -> Response:
+        return Response(headers={"X-Head": "mine"})
+
+    @app.options("/own")
+    async def options() -> Response:
+        return Response(headers={"Allow": "HEAD"})
+
+    with TestClient(app) as client:
+        assert client.head("/own").headers["x-head"] == "mine"
+        assert client.options("/own").headers["allow"] == "HEAD"
+
+
+@pytest.fixture
+def swagger(app: Service) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+def test_docs_load_nothing_from_elsewhere(swagger: TestClient) -> None:
+    page = swagger.get("/docs").text
+    assert "//cdn" not in page
+    for file in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css"):
+        assert file in page
+        assert len(swagger.get(file).content) > 100_000
+
+
+def test_no_file_of_common_drives_a_foreign_receive_by_hand() -> None:
+    """Only the server's own `receive` may be polled; so `poll` is called in two places, each of which checks that."""
+    callers = [file.name for file in (ROOT / "common").rglob("*.py") if "poll(" in file.read_text()]
+    assert sorted(callers) == ["request_body.py", "request_context.py"]

@@ -1,0 +1,40 @@
+"""The patterns' apps as a FastAPI user changes them: for `uvicorn tests.support.fastapi_apps:NAME --factory`."""
+
+import os
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import cast
+
+from fastapi import FastAPI, Request, Response
+
+from common.service.lean_route import LeanRouting
+
+CallNext = Callable[[Request], Awaitable[Response]]
+
+
+def pattern_app() -> FastAPI:
+    """The app that the environment variable PATTERN_APP names, such as `synchronous.proxy:create_app`."""
+    module, _, function = os.environ.get("PATTERN_APP", "web_single.predictor:create_app").partition(":")
+    return cast(FastAPI, getattr(import_module(module), function)())
+
+
+def without_lean_routes() -> FastAPI:
+    """Every handler takes FastAPI's own way, as it does with `route_class=APIRoute`."""
+    app = pattern_app()
+    app.user_middleware = [
+        middleware for middleware in app.user_middleware if cast(object, middleware.cls) is not LeanRouting
+    ]
+    return app
+
+
+def with_http_middleware() -> FastAPI:
+    """With a user's middleware, which is Starlette's `BaseHTTPMiddleware`."""
+    app = pattern_app()
+
+    @app.middleware("http")
+    async def add_header(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.headers["X-Middleware"] = "yes"
+        return response
+
+    return app
