@@ -28,8 +28,9 @@ from common.backends.backend import Backend
 from common.backends.classifier import Classifier
 from common.backends.classifier_grpc import GrpcClassifier
 from common.backends.classifier_rest import RestClassifier
-from common.backends.http_client import Client
+from common.backends.http_client import HttpClient
 from common.backends.infer_client import write_request
+from common.backends.metrics import BackendMetrics
 from common.domain import digits
 from common.service.request_context import RequestContext, cancel_on_disconnect
 from common.service.service import Service
@@ -123,9 +124,12 @@ async def our_ways(rest: str, grpc: str, stack: AsyncExitStack) -> dict[str, Ask
     """All of what a proxy does for one call: deadline, breaker, metrics, tensors, and the caller who may leave."""
     settings = ProxySettings(log_level="WARNING")
     app = Service("benchmark", settings)
+    metrics = BackendMetrics(app.metrics.registry)
+    names = {"input_name": digits.INPUT, "output_name": digits.OUTPUT}
+    backends = {way: Backend(way, settings, metrics) for way in ("rest", "grpc")}
     classifiers: dict[str, Classifier] = {
-        "ours, REST": RestClassifier(Backend("rest", settings, app.metrics), Client(app), rest, digits.CLASSES),
-        "ours, gRPC": GrpcClassifier(Backend("grpc", settings, app.metrics), app, grpc, digits.CLASSES),
+        "ours, REST": RestClassifier(backends["rest"], HttpClient(app), rest, **names, classes=digits.CLASSES),
+        "ours, gRPC": GrpcClassifier(backends["grpc"], app, grpc, **names, classes=digits.CLASSES),
     }
     await stack.enter_async_context(running(app))
 

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import NamedTuple
 
-from common.backends.backend import BackendError
 from common.backends.classifier import Classification
+from common.backends.errors import BackendError
 from common.service.problems import Problem
 from microservice_horizontal.settings import Policy
 from microservice_horizontal.voting import agreed

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
+from yarl import URL
 
-from common.backends.backend import Backend, BackendError
+from common.backends.backend import Backend
 from common.backends.classifier import Classification
 from common.backends.classifier_rest import RestClassifier
-from common.backends.http_client import Client
-from common.domain.digits import CLASSES
+from common.backends.errors import BackendError
+from common.backends.http_client import HttpClient
+from common.backends.metrics import BackendMetrics
+from common.domain.digits import CLASSES, INPUT, OUTPUT
 from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
@@ -29,14 +31,14 @@ class Member:
 
     name: str
     classifier: RestClassifier
-    retrieve: httpx.URL
+    retrieve: URL
 
     async def ask(self, picture: Picture, context: RequestContext) -> Classification:
         """Its probabilities, shape (1, 10); raises `BackendError`, or `Problem` 404 where the picture is not kept."""
         if not isinstance(picture, UUID):
             return await self.classifier.classify(picture, context)
         try:
-            return await self.classifier.ask(self.retrieve, to_json({"image_id": picture}), JSON, context, rows=1)
+            return await self.classifier.send(self.retrieve, to_json({"image_id": picture}), JSON, context, rows=1)
         except BackendError as error:
             if error.status == 404 and str(picture) in error.cause:
                 raise not_kept(picture) from None
@@ -45,12 +47,11 @@ class Member:
 
 def connect(app: Service, settings: ProxySettings) -> dict[str, Member]:
     """All members by name, each with a breaker of its own, on one pool of connections."""
-    client = Client(app)
-    return {
-        (name := name_of(url)): Member(
-            name,
-            RestClassifier(Backend(name, settings, app.metrics), client, url, CLASSES),
-            httpx.URL(url).join("/retrieve"),
-        )
-        for url in settings.members
-    }
+    client, metrics = HttpClient(app), BackendMetrics(app.metrics.registry)
+
+    def member(name: str, url: str) -> Member:
+        backend = Backend(name, settings, metrics)
+        classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=CLASSES)
+        return Member(name, classifier, URL(url).with_path("/retrieve"))
+
+    return {name_of(url): member(name_of(url), url) for url in settings.members}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 
-from common.backends.backend import BackendError
+from common.backends.errors import BackendError
 from common.domain import digits
 from common.jobs.redis_connection import connect as connect_redis
 from common.playground.serve import add_playground

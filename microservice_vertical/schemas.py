@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
-from common.backends.backend import BackendError
 from common.backends.classifier import Classification
+from common.backends.errors import BackendError
 from common.domain.digits import DECIMALS, Digit, ModelRef, to_digits
 from common.service.problems import Problem
 

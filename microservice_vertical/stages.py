@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
+from yarl import URL
 
-from common.backends.backend import Backend, BackendError
+from common.backends.backend import Backend
 from common.backends.classifier import Classification
 from common.backends.classifier_rest import RestClassifier
-from common.backends.http_client import Client
-from common.domain.digits import CLASSES
+from common.backends.errors import BackendError
+from common.backends.http_client import HttpClient
+from common.backends.metrics import BackendMetrics
+from common.domain.digits import CLASSES, INPUT, OUTPUT
 from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
@@ -30,7 +32,7 @@ class Stage:
 
     name: StageName
     classifier: RestClassifier
-    retrieve: httpx.URL
+    retrieve: URL
     scans: slice
     hard: bool
 
@@ -48,17 +50,18 @@ class Stage:
 
     async def _classify(self, letter: Letter, context: RequestContext) -> Classification:
         if isinstance(letter, UUID):
-            return await self.classifier.ask(self.retrieve, to_json({"image_id": letter}), JSON, context)
+            return await self.classifier.send(self.retrieve, to_json({"image_id": letter}), JSON, context)
         return await self.classifier.classify(letter[self.scans], context)
 
 
 def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]:
     """quality, reader and specialist, each with a breaker of its own, on one pool of connections."""
-    client = Client(app)
+    client, metrics = HttpClient(app), BackendMetrics(app.metrics.registry)
 
     def stage(name: StageName, url: str, step: Step, classes: int, scans: slice) -> Stage:
-        classifier = RestClassifier(Backend(name, settings, app.metrics), client, url, classes)
-        return Stage(name, classifier, httpx.URL(url).join("/retrieve"), scans, step == "hard")
+        backend = Backend(name, settings, metrics)
+        classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=classes)
+        return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, step == "hard")
 
     first, every = slice(1), slice(None)
     return (

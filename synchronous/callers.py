@@ -17,7 +17,6 @@ from statistics import median
 from typing import NamedTuple
 
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 SEVEN = (Path(__file__).parent.parent / "common" / "samples" / "seven.png").read_bytes()
 OTHER_WORK_EVERY_SECONDS = 0.005
@@ -64,7 +63,7 @@ async def awaiting(url: str, letters: int, at_once: int, headers: dict[str, str]
             await asyncio.sleep(OTHER_WORK_EVERY_SECONDS)
             waits.append(time.monotonic() - due)
 
-    async with httpx.AsyncClient(transport=AiohttpTransport(), headers=headers, timeout=60) as client:
+    async with httpx.AsyncClient(headers=headers, timeout=60) as client:
         other = asyncio.create_task(other_work())
         answers = await asyncio.gather(*[letter(client) for _ in range(letters)])
         other.cancel()

@@ -16,11 +16,13 @@ from fastapi.sse import format_sse_event
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect
 
-from common.backends.backend import Backend, BackendError
+from common.backends.backend import Backend
 from common.backends.classifier import Classifier
 from common.backends.classifier_grpc import GrpcClassifier
 from common.backends.classifier_rest import RestClassifier
-from common.backends.http_client import Client
+from common.backends.errors import BackendError
+from common.backends.http_client import HttpClient
+from common.backends.metrics import BackendMetrics
 from common.domain import digits
 from common.playground.serve import add_playground
 from common.prediction.picture_decoder import IMAGES, PictureDecoder
@@ -51,10 +53,11 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 
 def connect(app: Service, settings: ProxySettings) -> Classifier:
     """The predictor at PREDICTOR_URL; the flow is the same for REST and gRPC."""
-    backend = Backend("predictor", settings, app.metrics)
-    if settings.predictor_url.startswith("grpc://"):
-        return GrpcClassifier(backend, app, settings.predictor_url, digits.CLASSES)
-    return RestClassifier(backend, Client(app), settings.predictor_url, digits.CLASSES)
+    backend = Backend("predictor", settings, BackendMetrics(app.metrics.registry))
+    url, names = settings.predictor_url, {"input_name": digits.INPUT, "output_name": digits.OUTPUT}
+    if url.startswith("grpc://"):
+        return GrpcClassifier(backend, app, url, **names, classes=digits.CLASSES)
+    return RestClassifier(backend, HttpClient(app), url, **names, classes=digits.CLASSES)
 
 
 def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:

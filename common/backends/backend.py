@@ -1,7 +1,7 @@
-"""How a service calls another: within the caller's deadline, at most twice, and not while its breaker is open.
+"""Calls another service: respects the caller's deadline, retries once, fails fast while the circuit breaker is open.
 
-Whatever becomes of a call, it ends before the caller's deadline, and what is no usable answer is a `BackendError` that
-says why. How the question is put, over REST or gRPC, is up to whoever calls.
+A call always ends before the caller's deadline. Anything but a usable answer is a `BackendError` that says why. How
+the request is sent, over REST or gRPC, is up to the function that the caller passes.
 """
 
 import asyncio
@@ -9,92 +9,43 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Literal, Protocol, TypeVar
+from typing import TypeVar
 
-from common.backends.circuit_breaker import Breaker, Era
+from common.backends.circuit_breaker import CircuitBreaker, Generation
+from common.backends.errors import BackendError
+from common.backends.metrics import BackendMetrics
 from common.backends.settings import CallerSettings
-from common.service.metrics import ServiceMetrics
-from common.service.problems import Problem
+from common.service.deadline import Caller, remaining_timeout
 
 logger = logging.getLogger(__name__)
 
-Reason = Literal["timeout", "refused", "error", "breaker open"]
-Answer = TypeVar("Answer")
+T = TypeVar("T")
+Send = Callable[[float], Awaitable[T]]
+"""Sends one request and returns the answer; its parameter is the timeout in seconds. Must be safe to repeat."""
 
-STATUS: dict[Reason, int] = {"timeout": 504, "refused": 503, "error": 502, "breaker open": 503}
-OVERLOAD = (408, 429)
-"""Statuses of the 400s that tell of the backend and not of the request."""
-RESERVE_SHARE = 0.1
-RESERVE_SECONDS = 0.05
-"""Of the time left, the share that a backend does not get, and its bound: it is for answering the caller."""
-SHORTEST_SECONDS = 1e-3
-"""With less time than this no call is started: deadlines are passed on in whole milliseconds."""
-FAIR_SECONDS = 0.25
-"""Whoever gave a backend less than this learns nothing of its health from a time-out."""
+MIN_TIMEOUT_SECONDS = 1e-3
+"""With less time than this no call is made: deadlines are passed on in whole milliseconds."""
+BREAKER_MIN_TIMEOUT_SECONDS = 0.25
+"""A timeout shorter than this does not count as a failure of the backend."""
 JITTER_SECONDS = (0.01, 0.05)
-"""The wait before the second try: those whom one failure hit shall not come back as one."""
-
-
-class BackendError(Exception):
-    """A backend gave no usable answer.
-
-    `again`: a second try is safe and may help. `status` is that of its answer in HTTP, where it gave one. `cause` is
-    for the log alone: it may name hosts. `backend` is the name under which the caller knows it.
-    """
-
-    def __init__(
-        self, reason: Reason, detail: str, again: bool = False, status: int | None = None, cause: str = ""
-    ) -> None:
-        super().__init__(detail)
-        self.cause = cause
-        self.reason: Reason = reason
-        self.again = again
-        self.status = status
-        self.backend = ""
-
-    def __str__(self) -> str:
-        return f"{self.backend}: {self.reason} ({self.args[0]})"
-
-    @property
-    def blames_request(self) -> bool:
-        """Whether the backend is well, and it was this request that it did not want."""
-        return self.status is not None and 400 <= self.status < 500 and self.status not in OVERLOAD
-
-    def problem(self) -> Problem:
-        """What our caller gets where there is nothing to fall back on: 502, 503 or 504, and the backend's name."""
-        status = STATUS[self.reason]
-        headers = {"Retry-After": "1"} if status == 503 else None
-        return Problem(status, str(self), headers, backend=self.backend, reason=self.reason)
-
-
-class Caller(Protocol):
-    """On whose behalf a call is made: until when (a `time.monotonic()`), where it is told what took how long, and what
-    is to stand in the log.
-    """
-
-    deadline: float
-    timings: dict[str, float]
-    log: dict[str, object]
+"""Random delay before the retry, so that callers hit by one failure do not retry at the same moment."""
 
 
 class Backend:
-    """A service that is called, as its callers in this process know it: its name, its breaker, its figures."""
+    """A service that this process calls: its name, its circuit breaker, its metrics."""
 
-    def __init__(self, name: str, settings: CallerSettings, metrics: ServiceMetrics) -> None:
+    def __init__(self, name: str, settings: CallerSettings, metrics: BackendMetrics) -> None:
         self.name = name
-        self.breaker = Breaker(settings.breaker_failures, settings.breaker_open_seconds)
-        self._metrics = metrics.backends
+        self.breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_open_seconds)
+        self._metrics = metrics
         self._metrics.breaker.labels(name).set_function(lambda: self.breaker.is_open)
 
-    async def call(self, ask: Callable[[float], Awaitable[Answer]], caller: Caller) -> Answer:
-        """The answer of `ask(seconds)`, which asks once and has so long; raises `BackendError`.
-
-        `ask` must be safe to repeat, as a prediction is.
-        """
-        started, outcome = monotonic(), "abandoned"
-        caller.timings[self.name] = 0.0  # so that it stands before what it is made of
+    async def call(self, send: Send[T], caller: Caller) -> T:
+        """The answer of `send(timeout_seconds)`; raises `BackendError`."""
+        started, outcome = monotonic(), "cancelled"
+        caller.timings[self.name] = 0.0  # listed before the backend's own timings
         try:
-            answer = await self._ask_twice(ask, caller.deadline)
+            answer = await self._call_with_retry(send, caller.deadline)
             outcome = "answered"
             return answer
         except BackendError as error:
@@ -104,60 +55,55 @@ class Backend:
             raise
         finally:
             caller.timings[self.name] = seconds = monotonic() - started
-            self._metrics.call(self.name, outcome, seconds)
+            self._metrics.record_call(self.name, outcome, seconds)
 
-    async def _ask_twice(self, ask: Callable[[float], Awaitable[Answer]], deadline: float) -> Answer:
+    async def _call_with_retry(self, send: Send[T], deadline: float) -> T:
         try:
-            return await self._ask(ask, deadline)
+            return await self._call_once(send, deadline)
         except BackendError as error:
-            pause = random.uniform(*JITTER_SECONDS)
-            if not error.again or self.breaker.is_open or seconds_to_give(deadline) < pause + SHORTEST_SECONDS:
+            delay = random.uniform(*JITTER_SECONDS)
+            has_time = remaining_timeout(deadline) >= delay + MIN_TIMEOUT_SECONDS
+            if not error.retryable or self.breaker.is_open or not has_time:
                 raise
         self._metrics.retries.labels(self.name).inc()
-        await asyncio.sleep(pause)
-        return await self._ask(ask, deadline)
+        await asyncio.sleep(delay)
+        return await self._call_once(send, deadline)
 
-    async def _ask(self, ask: Callable[[float], Awaitable[Answer]], deadline: float) -> Answer:
-        seconds = seconds_to_give(deadline)
-        if seconds < SHORTEST_SECONDS:
-            raise BackendError("timeout", "no time was left to ask it")
-        era = self.breaker.admit()
-        if era is None:
-            raise BackendError("breaker open", "it failed again and again, and is left alone for a while")
+    async def _call_once(self, send: Send[T], deadline: float) -> T:
+        timeout = remaining_timeout(deadline)
+        if timeout < MIN_TIMEOUT_SECONDS:
+            raise BackendError("timeout", "no time was left to call it")
+        generation = self.breaker.admit()
+        if generation is None:
+            raise BackendError("breaker open", "it failed repeatedly and is not called for a while")
         healthy: bool | None = None
         try:
-            answer = await _within(seconds, ask)
+            answer = await _send_within(timeout, send)
             healthy = True
             return answer
         except BackendError as error:
-            if error.reason != "timeout" or seconds >= FAIR_SECONDS:
-                healthy = error.blames_request
+            if error.reason != "timeout" or timeout >= BREAKER_MIN_TIMEOUT_SECONDS:
+                healthy = error.is_client_error
             raise
         finally:
-            self._report(era, healthy)
+            self._update_breaker(generation, healthy)
 
-    def _report(self, era: Era, healthy: bool | None) -> None:
-        """Tell the breaker how the call ended; None: it says nothing of the backend."""
+    def _update_breaker(self, generation: Generation, healthy: bool | None) -> None:
+        """Report the outcome of a call to the breaker; None: it says nothing about the backend."""
         was_open = self.breaker.is_open
         if healthy is None:
-            self.breaker.abandoned(era)
+            self.breaker.ignored(generation)
         elif healthy:
-            self.breaker.succeeded(era)
+            self.breaker.succeeded(generation)
         else:
-            self.breaker.failed(era)
+            self.breaker.failed(generation)
         if self.breaker.is_open != was_open:
-            logger.warning("%s: breaker %s", self.name, "closed" if was_open else "open")
+            logger.warning("%s: circuit breaker %s", self.name, "closed" if was_open else "open")
 
 
-async def _within(seconds: float, ask: Callable[[float], Awaitable[Answer]]) -> Answer:
+async def _send_within(seconds: float, send: Send[T]) -> T:
     try:
         async with asyncio.timeout(seconds):
-            return await ask(seconds)
+            return await send(seconds)
     except TimeoutError:
         raise BackendError("timeout", f"no answer within {seconds * 1e3:.0f} ms") from None
-
-
-def seconds_to_give(deadline: float) -> float:
-    """How long a backend may take, if the caller is to be answered by then."""
-    left = deadline - monotonic()
-    return left - min(left * RESERVE_SHARE, RESERVE_SECONDS)

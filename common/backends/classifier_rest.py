@@ -1,74 +1,79 @@
-"""A classifier that another service holds, asked over REST."""
+"""A classifier in another service, called over REST."""
 
 from functools import partial
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import from_json
+from yarl import URL
 
-from common.backends.backend import Backend, BackendError, Caller, Reason
-from common.backends.classifier import Classification, checked
-from common.backends.http_client import Answer, Client
+from common.backends.backend import Backend
+from common.backends.classifier import Classification, validate_probabilities
+from common.backends.errors import BackendError, Reason
+from common.backends.http_client import HttpClient, HttpResponse
 from common.backends.infer_client import HEADER_LENGTH, read_response, write_request
-from common.domain import digits
+from common.service.deadline import Caller
 from common.service.server_timing import merge_timings
 
 REASONS: dict[int, Reason] = {408: "timeout", 424: "refused", 429: "refused", 503: "refused", 504: "timeout"}
-"""By status; any other is an error. 424: what it depends on is not there, which is not its own failure."""
+"""By status; any other is an error. 424: a dependency of the backend is down, not the backend's own failure."""
 
 
 class RestClassifier:
-    """The model at `url` (`http://HOST:PORT/v2/models/NAME`), which tells `classes` probabilities for each row."""
+    """The model at `url` (`http://HOST:PORT/v2/models/NAME`), whose output has `classes` probabilities for each row."""
 
-    def __init__(self, backend: Backend, client: Client, url: str, classes: int) -> None:
+    def __init__(
+        self, backend: Backend, client: HttpClient, url: str, *, input_name: str, output_name: str, classes: int
+    ) -> None:
         self._backend = backend
         self._client = client
+        self._input_name, self._output_name = input_name, output_name
         self._classes = classes
-        self._infer, self._ready = httpx.URL(f"{url}/infer"), httpx.URL(f"{url}/ready")
+        self._infer_url, self._ready_url = URL(f"{url}/infer"), URL(f"{url}/ready")
 
     async def classify(self, features: NDArray[np.float32], caller: Caller) -> Classification:
         """The probabilities for features of shape (n, m); raises `BackendError`."""
-        body, headers = write_request(features, digits.INPUT, digits.OUTPUT)
-        return await self.ask(self._infer, body, headers, caller, len(features))
+        body, headers = write_request(features, self._input_name, self._output_name)
+        return await self.send(self._infer_url, body, headers, caller, len(features))
 
-    async def ask(
-        self, url: httpx.URL, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None = None
+    async def send(
+        self, url: URL | str, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None = None
     ) -> Classification:
-        """The same by another question to the same service; `rows`: how many are to come back (None: any number)."""
-        return await self._backend.call(partial(self._ask, url, body, headers, caller, rows), caller)
+        """The same for any request to the same service; `rows` is how many it must answer (None: any number)."""
+        return await self._backend.call(partial(self._send, url, body, headers, caller, rows), caller)
 
     async def is_ready(self) -> bool:
-        """Whether the model is there and can predict."""
+        """Whether the model is loaded and can predict."""
         try:
-            return (await self._client.get(self._ready)).status == 200
+            return (await self._client.get(self._ready_url)).status == 200
         except BackendError:
             return False
 
-    async def _ask(
-        self, url: httpx.URL, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None, seconds: float
+    async def _send(
+        self, url: URL | str, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None, seconds: float
     ) -> Classification:
-        answer = await self._client.post(url, body, headers, seconds)
-        merge_timings(caller.timings, self._backend.name, answer.headers.get(b"server-timing", b"").decode("latin-1"))
-        if answer.status != 200:
-            raise _refusal(answer)
+        response = await self._client.post(url, body, headers, seconds)
+        merge_timings(caller.timings, self._backend.name, response.headers.get("server-timing", ""))
+        if response.status != 200:
+            raise _to_error(response)
         try:
-            length = answer.headers.get(HEADER_LENGTH.encode())
-            values, model, version = read_response(answer.body, length, digits.OUTPUT)
+            length = response.headers.get(HEADER_LENGTH)
+            values, model, version = read_response(response.body, length, self._output_name)
+            validate_probabilities(values, self._classes, rows)
         except ValueError as error:
-            raise BackendError("error", f"it answered rubbish: {error}"[:200], again=True) from None
-        return Classification(checked(values, self._classes, rows), model, version)
+            raise BackendError("error", f"invalid answer: {error}"[:200], retryable=True) from None
+        return Classification(values, model, version)
 
 
-def _refusal(answer: Answer) -> BackendError:
-    """What an answer that is no success means; one that says when to come back is not asked again before."""
-    reason = REASONS.get(answer.status, "error")
-    again = answer.status in (502, 503) and b"retry-after" not in answer.headers
-    return BackendError(reason, f"it answered {answer.status}", again, answer.status, _detail(answer.body))
+def _to_error(response: HttpResponse) -> BackendError:
+    """The error for a status other than 200; not retryable if it says when to come back."""
+    reason = REASONS.get(response.status, "error")
+    retryable = response.status in (502, 503) and "retry-after" not in response.headers
+    return BackendError(reason, f"it answered {response.status}", retryable, response.status, _detail(response.body))
 
 
 def _detail(body: bytes) -> str:
-    """What it says of it, where it says so in a way that we know."""
+    """The backend's own error message, if it has the form of the protocol or of a problem document."""
     try:
         document = from_json(body)
         return str(document.get("error") or document["detail"])[:200]

@@ -1,109 +1,102 @@
-"""The one HTTP client of a process: a pool of connections to all the services that it calls.
+"""The one HTTP client of a process: a pool of connections to all services that it calls.
 
-httpx is the interface, aiohttp sends: asked by 16 at once, httpx's own transport takes nine times as much CPU
-(benchmarks/README.md). The transport is called directly, since redirects, cookies and authentication, which
-`httpx.AsyncClient` adds for half as much again and more, have no place between these services.
+It is bare aiohttp. With 16 requests at once, an httpx request over aiohttp's transport costs 1.5 times the CPU, httpx's
+own transport nine times (benchmarks/README.md). Redirects, cookies and decompression have no place between services.
 """
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import aiohttp
-import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
-from common.backends.backend import BackendError
+from common.backends.errors import BackendError
 from common.service.service import Service
 from common.service.tracing import current_trace
 
-MAX_ANSWER_BYTES = 16 * 2**20
-"""A backend that answers more than this answers rubbish."""
+MAX_RESPONSE_BYTES = 16 * 2**20
+"""A longer response is an error."""
 IDLE_SECONDS = 4.0
-"""Less than the 5 s after which uvicorn closes an idle connection: it shall not do so just when we use it again."""
+"""Shorter than the 5 s after which uvicorn closes an idle connection, or it might close one that we reuse."""
 DNS_SECONDS = 1
-"""How long an address is taken for granted: less than a service that is replaced goes on answering (DRAIN_SECONDS)."""
-NOT_SENT = ("Accept", "Accept-Encoding", "User-Agent")
+"""How long a resolved address is cached: shorter than a replaced service goes on answering (DRAIN_SECONDS)."""
+OMITTED_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")
 """Headers that aiohttp would add."""
-BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError)
-"""What becomes of a connection, or of an answer that is no HTTP."""
+CONNECTION_ERRORS = (aiohttp.ClientError, OSError, ValueError)
+"""Errors of a connection, or of a response that is not HTTP."""
 
 
-class Answer(NamedTuple):
-    """What a backend answered; the names of its headers in lower case."""
+class HttpResponse(NamedTuple):
+    """A backend's whole response; the names of `headers` are case-insensitive."""
 
     status: int
-    headers: dict[bytes, bytes]
+    headers: Mapping[str, str]
     body: bytes
 
 
-class Client:
-    """Sends requests on connections that are kept; it ends with the app.
+class HttpClient:
+    """Sends requests over connections that are kept open; closes them when the app ends.
 
-    No request waits for a connection, so a backend that hangs takes nothing from the others. How many there are is
-    bounded all the same: by how many requests the app works on, and how many backends each of them asks at once.
+    No request waits for a connection, so a backend that hangs takes nothing from the others. The number of connections
+    is bounded by MAX_CONCURRENT_REQUESTS times the backends that one request calls at once.
     """
 
     def __init__(self, app: Service) -> None:
-        self._ssl = ssl.create_default_context()
-        self._transport = AiohttpTransport(verify=self._ssl, client=self._session)
         app.add_lifespan(self._open)
 
-    async def post(self, url: httpx.URL, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
-        """The answer, whole; `seconds` is how long the backend may take, which it is told.
+    async def post(self, url: URL | str, body: bytes, headers: Mapping[str, str], seconds: float) -> HttpResponse:
+        """The response; `seconds` is the backend's timeout, which is sent to it as X-Request-Timeout-Ms.
 
-        Raises `BackendError`: refused (no connection), error (a broken one, or no HTTP).
+        Raises `BackendError`: refused (no connection), error (the connection broke, or the response is not HTTP).
         """
         headers = {**headers, "x-request-timeout-ms": str(int(seconds * 1e3))}
         if trace := current_trace.get():
             headers["traceparent"] = trace.traceparent
-        return await self._send(httpx.Request("POST", url, headers=headers, content=body))
+        return await self._send("POST", url, headers, body)
 
-    async def get(self, url: httpx.URL) -> Answer:
-        """The answer, whole; raises as `post` does."""
-        return await self._send(httpx.Request("GET", url))
+    async def get(self, url: URL | str) -> HttpResponse:
+        """The response; raises as `post` does."""
+        return await self._send("GET", url)
 
-    async def _send(self, request: httpx.Request) -> Answer:
+    async def _send(
+        self, method: str, url: URL | str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> HttpResponse:
         try:
-            response = await self._transport.handle_async_request(request)
-            try:
-                body = await _whole(response)
-            finally:
-                await response.aclose()
-        except BROKEN as error:
-            if isinstance(error.__cause__, aiohttp.ClientConnectorError):
-                raise BackendError("refused", "no connection", again=True, cause=_line(error)) from None
-            raise BackendError("error", "the connection broke", again=True, cause=_line(error)) from None
-        headers = {name.lower(): value for name, value in response.headers.raw}
-        return Answer(response.status_code, headers, body)
-
-    def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0, ttl_dns_cache=DNS_SECONDS, keepalive_timeout=IDLE_SECONDS, ssl=self._ssl
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(),
-            skip_auto_headers=NOT_SENT,
-        )
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return HttpResponse(response.status, response.headers, await _read_body(response))
+        except aiohttp.ClientConnectorError as error:
+            raise BackendError("refused", "no connection", retryable=True, cause=_one_line(error)) from None
+        except CONNECTION_ERRORS as error:
+            raise BackendError("error", "the connection broke", retryable=True, cause=_one_line(error)) from None
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
-        async with self._transport:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_SECONDS, keepalive_timeout=IDLE_SECONDS)
+        async with aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),  # none: `Backend` enforces the deadline
+            auto_decompress=False,
+            skip_auto_headers=OMITTED_HEADERS,
+        ) as self._session:
             yield
 
 
-async def _whole(response: httpx.Response) -> bytes:
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    body = bytearray()
-    async for chunk in response.stream:
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise BackendError("error", f"it answered more than {MAX_ANSWER_BYTES} bytes")
-    return bytes(body)
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    body = await response.content.readany()
+    if response.content.at_eof():
+        return body  # the usual case: no copy
+    parts, size = [body], len(body)
+    while part := await response.content.readany():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_RESPONSE_BYTES:
+            raise BackendError("error", f"it answered more than {MAX_RESPONSE_BYTES} bytes")
+    return b"".join(parts)
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return (" ".join(str(error).split()) or type(error).__name__)[:200]

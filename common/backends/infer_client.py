@@ -1,6 +1,6 @@
-"""Bodies of the Open Inference Protocol as a client writes and reads them: tensors as bytes after the JSON.
+"""Request and response bodies of the Open Inference Protocol, for a client: tensors as bytes after the JSON.
 
-What is no answer of the protocol raises `ValueError`, and nothing else is ever raised.
+An invalid response raises `ValueError`, and nothing else is raised.
 """
 
 from functools import lru_cache
@@ -28,8 +28,8 @@ def _head(shape: tuple[int, ...], input_name: str, output_name: str) -> bytes:
     return to_json({"inputs": [tensor], "outputs": [{"name": output_name, "parameters": {"binary_data": True}}]})
 
 
-def read_response(body: bytes, header_length: bytes | None, output_name: str) -> tuple[NDArray[np.float32], str, str]:
-    """The output, in the shape that it says to have, and the model's name and version."""
+def read_response(body: bytes, header_length: str | None, output_name: str) -> tuple[NDArray[np.float32], str, str]:
+    """The output in its declared shape, and the model's name and version."""
     try:
         end = len(body) if header_length is None else int(header_length)
         document = from_json(body[:end])
@@ -39,4 +39,4 @@ def read_response(body: bytes, header_length: bytes | None, output_name: str) ->
         values = np.array(output["data"], FP32) if "data" in output else np.frombuffer(body, FP32, offset=end)
         return values.reshape(output["shape"]), str(document["model_name"]), str(document["model_version"])
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"no answer of the protocol ({type(error).__name__}: {error})") from None
+        raise ValueError(f"not a response of the protocol ({type(error).__name__}: {error})") from None

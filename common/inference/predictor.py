@@ -8,10 +8,11 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from common.inference.batcher import Batcher
+from common.inference.metrics import PredictorMetrics
 from common.inference.model import ANY, NO_BATCH, Model, Tensors
 from common.inference.model_file import ModelError
 from common.inference.settings import ModelSettings
-from common.service.metrics import PredictorMetrics, ServiceMetrics
+from common.service.metrics import ServiceMetrics
 
 THREAD_HOP_SECONDS = 38e-6
 """What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
@@ -59,7 +60,7 @@ class Predictor:
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             inline=self.inline,
-            on_batch=model_metrics.batch,
+            on_batch=model_metrics.record_batch,
         )
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)

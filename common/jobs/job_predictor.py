@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from common.backends.classifier import mistake
+from common.backends.classifier import validate_probabilities
 from common.domain import digits
 from common.inference.predictor import Predictor
 from common.prediction.payload import to_features
@@ -54,6 +54,8 @@ class JobPredictor:
                 if problem.status_code != 503 or monotonic() >= deadline:
                     raise
                 await asyncio.sleep(FULL_SECONDS)  # callers over HTTP fill the queue in front of the model
-        if found := mistake(outputs[self._output], len(DIGITS), 1):
-            raise ValueError(f"{self._model.name}: {found}")
+        try:
+            validate_probabilities(outputs[self._output], len(DIGITS), 1)
+        except ValueError as error:
+            raise ValueError(f"{self._model.name}: {error}") from None
         return digits.to_json(outputs[self._output], self._model, many=False)

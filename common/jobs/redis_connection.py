@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError, TimeoutError as RedisTimeoutError
 
-from common.backends.backend import Caller, seconds_to_give
+from common.service.deadline import Caller, remaining_timeout
 from common.service.problems import Problem
 from common.service.service import Service
 
@@ -58,7 +58,7 @@ async def redis_deadline(caller: Caller, name: str) -> AsyncIterator[None]:
     """
     started = monotonic()
     try:
-        if (seconds := seconds_to_give(caller.deadline)) <= 0:
+        if (seconds := remaining_timeout(caller.deadline)) <= 0:
             raise TimeoutError
         async with asyncio.timeout(seconds):
             yield

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from common.backends.backend import Caller
 from common.jobs.redis_connection import connect, ping, redis_deadline
 from common.prediction.payload import SCAN_BYTES, to_features, to_payload
+from common.service.deadline import Caller
 from common.service.problems import Problem
 from common.service.service import Service
 from common.store.settings import StoreSettings

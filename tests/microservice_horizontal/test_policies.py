@@ -217,7 +217,7 @@ def svm_busy(deployment: LinkedDeployment) -> Iterator[None]:
 
 def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(deployment: LinkedDeployment) -> None:
     svm, trace = deployment.stack.servers["svm"], uuid4().hex
-    left = deployment.front.metric("backend_calls_total", backend="svm", outcome="abandoned")
+    left = deployment.front.metric("backend_calls_total", backend="svm", outcome="cancelled")
     with svm_busy(deployment):
         question = raw_post("/predict", SEVEN_JSON, **LONG, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
         question = question.replace(b"/predict", b"/predict")
@@ -229,7 +229,7 @@ def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(deployment: Link
         (line,) = svm.logged(trace_id=trace)
         assert line["status"] == 499
     all_vote(deployment.front)
-    assert deployment.front.metric("backend_calls_total", backend="svm", outcome="abandoned") == left + 1
+    assert deployment.front.metric("backend_calls_total", backend="svm", outcome="cancelled") == left + 1
 
 
 @pytest.mark.parametrize("policy", ["quorum", "first"])

@@ -120,5 +120,5 @@ def test_for_a_caller_who_has_left_nobody_waits_any_more(stack: Stack) -> None:
         (line,) = stack.front.logged(trace_id=trace)
         assert time.monotonic() - began < 5
     assert line["status"] == 499
-    assert wait_until(lambda: stack.front.metric("backend_calls_total", backend="specialist", outcome="abandoned")) == 1
+    assert wait_until(lambda: stack.front.metric("backend_calls_total", backend="specialist", outcome="cancelled")) == 1
     well_again(stack.front)

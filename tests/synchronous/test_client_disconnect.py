@@ -31,7 +31,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(stack: Stack, accept: str) -> None:
     """Two letters are before it: one is looked at, one waits. They are read, and that of who left is not."""
     proxy, predictor, trace = stack.front, stack.servers["predictor"], uuid4().hex
-    read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="abandoned")
+    read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="cancelled")
     letter = raw_post(
         "/letters", slow_pixels(SLOW_SECONDS), **LONG, Accept=accept, traceparent=f"00-{trace}-00f067aa0ba902b7-01"
     )
@@ -47,5 +47,5 @@ def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(stack: S
     (line,) = predictor.logged(trace_id=trace)
     assert line["status"] == 499
     assert predictor.metric("batch_rows_sum") == read + 2
-    assert proxy.metric("backend_calls_total", outcome="abandoned") == left + 1
+    assert proxy.metric("backend_calls_total", outcome="cancelled") == left + 1
     assert proxy.metric("http_requests_total", path="/letters", status="499") == left + 1

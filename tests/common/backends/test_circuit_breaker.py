@@ -1,4 +1,4 @@
-"""The breaker: whatever calls come, and however and whenever they end, it does what a simple model of it does."""
+"""The circuit breaker behaves like a simple model of it, whatever the calls, their order and their outcomes."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from common.backends.circuit_breaker import Breaker, Era
+from common.backends.circuit_breaker import CircuitBreaker, Generation
 
 LIMIT = 3
 OPEN_SECONDS = 10.0
 
 
 class Clock:
-    """Time passes when a test says so."""
+    """A clock that a test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -32,22 +32,22 @@ class Clock:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Call:
-    """One that was let through: what it reports to, how often the breaker had opened by then, and if it was open."""
+    """An admitted call: its generation, how often the breaker had opened before it, and whether it is the probe."""
 
-    era: Era
+    generation: Generation
     openings: int
     is_probe: bool
 
 
 class Comparison(RuleBasedStateMachine):
-    """The model knows when the breaker opened and how often, how many failed in a row, and which call probes."""
+    """The model knows when and how often the breaker opened, how many calls failed in a row, and the probe."""
 
     calls: Bundle[Call] = Bundle("calls")
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.breaker = Breaker(LIMIT, OPEN_SECONDS, self.clock)
+        self.breaker = CircuitBreaker(LIMIT, OPEN_SECONDS, self.clock)
         self.is_open = False
         self.opened = 0.0
         self.openings = 0
@@ -60,26 +60,26 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(target=calls)
     def a_call_comes(self) -> Call | MultipleResults[Call]:
-        """While it is open, none gets through before the time is up; then one does, and no other until it has ended."""
+        """An open breaker admits no call before the pause is over; then one, and no other until that one has ended."""
         may_probe = self.clock.now >= self.opened + OPEN_SECONDS and self.probe is None
-        era = self.breaker.admit()
-        assert (era is not None) == (not self.is_open or may_probe)
-        if era is None:
+        generation = self.breaker.admit()
+        assert (generation is not None) == (not self.is_open or may_probe)
+        if generation is None:
             return multiple()
-        call = Call(era, self.openings, self.is_open)
+        call = Call(generation, self.openings, self.is_open)
         if call.is_probe:
             self.probe = call
         return call
 
     @rule(call=consumes(calls))
     def a_call_succeeds(self, call: Call) -> None:
-        self.breaker.succeeded(call.era)
+        self.breaker.succeeded(call.generation)
         if self._counts(call):
             self.is_open, self.in_a_row = False, 0
 
     @rule(call=consumes(calls))
     def a_call_fails(self, call: Call) -> None:
-        self.breaker.failed(call.era)
+        self.breaker.failed(call.generation)
         if self._counts(call):
             self.in_a_row += 1
             if call.is_probe or self.in_a_row == LIMIT:
@@ -88,8 +88,8 @@ class Comparison(RuleBasedStateMachine):
                 self.openings += 1
 
     @rule(call=consumes(calls))
-    def a_call_is_abandoned(self, call: Call) -> None:
-        self.breaker.abandoned(call.era)
+    def a_call_is_ignored(self, call: Call) -> None:
+        self.breaker.ignored(call.generation)
         self._counts(call)
 
     @invariant()
@@ -97,97 +97,97 @@ class Comparison(RuleBasedStateMachine):
         assert self.breaker.is_open == self.is_open
 
     def _counts(self, call: Call) -> bool:
-        """Whether the end of this call tells anything: not if the breaker has opened since it came."""
+        """Whether the outcome of this call counts: not if the breaker has opened since it was admitted."""
         if call is self.probe:
             self.probe = None
         return call.openings == self.openings
 
 
-def test_whatever_calls_come_it_does_as_the_model() -> None:
+def test_breaker_behaves_like_the_model_for_any_sequence_of_calls() -> None:
     run_state_machine_as_test(Comparison, settings=settings(max_examples=70, stateful_step_count=60, deadline=None))
 
 
-def opened() -> tuple[Breaker, Clock, list[Era]]:
-    """A breaker that has just opened, its clock, and calls that were let through before and are still under way."""
+def open_breaker() -> tuple[CircuitBreaker, Clock, list[Generation]]:
+    """A breaker that has just opened, its clock, and calls that were admitted before and are still running."""
     clock = Clock()
-    breaker = Breaker(LIMIT, OPEN_SECONDS, clock)
-    late = [admitted(breaker) for _ in range(3)]
+    breaker = CircuitBreaker(LIMIT, OPEN_SECONDS, clock)
+    late = [admit(breaker) for _ in range(3)]
     for _ in range(LIMIT):
         assert not breaker.is_open
-        breaker.failed(admitted(breaker))
+        breaker.failed(admit(breaker))
     assert breaker.is_open
     return breaker, clock, late
 
 
-def admitted(breaker: Breaker) -> Era:
-    """A call that must be let through."""
-    era = breaker.admit()
-    assert era is not None
-    return era
+def admit(breaker: CircuitBreaker) -> Generation:
+    """The generation of a call that must be admitted."""
+    generation = breaker.admit()
+    assert generation is not None
+    return generation
 
 
-def half_open() -> tuple[Breaker, Era]:
-    """One whose time is up, and its probe."""
-    breaker, clock, _ = opened()
+def half_open() -> tuple[CircuitBreaker, Generation]:
+    """A breaker whose pause is over, and its probe."""
+    breaker, clock, _ = open_breaker()
     clock.now += OPEN_SECONDS
-    return breaker, admitted(breaker)
+    return breaker, admit(breaker)
 
 
 @given(st.lists(st.integers(0, LIMIT - 1), max_size=20))
-def test_fewer_failures_in_a_row_than_the_limit_never_open_it(rows: list[int]) -> None:
-    breaker = Breaker(LIMIT, OPEN_SECONDS, Clock())
+def test_breaker_stays_closed_after_fewer_failures_in_a_row_than_the_limit(rows: list[int]) -> None:
+    breaker = CircuitBreaker(LIMIT, OPEN_SECONDS, Clock())
     for failures in rows:
         for _ in range(failures):
-            breaker.failed(admitted(breaker))
-        breaker.succeeded(admitted(breaker))
+            breaker.failed(admit(breaker))
+        breaker.succeeded(admit(breaker))
     assert not breaker.is_open
 
 
 @given(st.lists(st.floats(0, OPEN_SECONDS / 20), max_size=19))
-def test_while_it_is_open_no_call_gets_through_before_the_time_is_up(pauses: list[float]) -> None:
-    breaker, clock, _ = opened()
+def test_open_breaker_admits_no_call_before_the_pause_is_over(pauses: list[float]) -> None:
+    breaker, clock, _ = open_breaker()
     for pause in pauses:
         clock.now += pause
         assert breaker.admit() is None
 
 
-def test_at_most_one_probe_is_under_way() -> None:
+def test_half_open_breaker_admits_one_call_at_a_time() -> None:
     breaker, _ = half_open()
     assert [breaker.admit() for _ in range(5)] == [None] * 5
 
 
-def test_the_success_of_the_probe_closes_it() -> None:
+def test_breaker_closes_when_the_probe_succeeds() -> None:
     breaker, probe = half_open()
     breaker.succeeded(probe)
     assert not breaker.is_open
     for _ in range(LIMIT - 1):
-        breaker.failed(admitted(breaker))
+        breaker.failed(admit(breaker))
     assert not breaker.is_open, "failures from before it opened do not count any more"
 
 
-def test_the_failure_of_the_probe_opens_it_anew() -> None:
+def test_breaker_opens_again_when_the_probe_fails() -> None:
     breaker, probe = half_open()
     breaker.failed(probe)
     assert breaker.is_open
     assert breaker.admit() is None
 
 
-def test_an_abandoned_probe_leaves_its_place_to_another() -> None:
+def test_breaker_admits_another_probe_after_an_ignored_one() -> None:
     breaker, probe = half_open()
-    breaker.abandoned(probe)
+    breaker.ignored(probe)
     assert breaker.is_open
-    breaker.succeeded(admitted(breaker))
+    breaker.succeeded(admit(breaker))
     assert not breaker.is_open
 
 
-def test_late_results_of_calls_from_before_it_opened_change_nothing() -> None:
-    """Neither do they close it, nor count as failures, nor make place for a second probe."""
-    breaker, clock, (first, second, third) = opened()
+def test_breaker_ignores_outcomes_of_calls_admitted_before_it_opened() -> None:
+    """They neither close it, nor count as failures, nor make room for a second probe."""
+    breaker, clock, (first, second, third) = open_breaker()
     breaker.succeeded(first)
     assert breaker.is_open
     clock.now += OPEN_SECONDS
-    probe = admitted(breaker)
-    breaker.abandoned(second)
+    probe = admit(breaker)
+    breaker.ignored(second)
     breaker.failed(third)
     assert breaker.admit() is None
     breaker.succeeded(probe)

@@ -1,0 +1,25 @@
+"""The caller's deadline: how much of the time left a call to something else may use."""
+
+from time import monotonic
+from typing import Protocol
+
+RESERVE_SHARE = 0.1
+RESERVE_SECONDS = 0.05
+"""The share of the time left that a call may not use, and its upper limit: we need it to answer our own client."""
+
+
+class Caller(Protocol):
+    """The request for which work is done.
+
+    `deadline` is a `time.monotonic()`, `timings` becomes Server-Timing, `log` becomes part of the request's log line.
+    """
+
+    deadline: float
+    timings: dict[str, float]
+    log: dict[str, object]
+
+
+def remaining_timeout(deadline: float) -> float:
+    """How many seconds a call to something else may take, so that our client gets an answer by `deadline`."""
+    left = deadline - monotonic()
+    return left - min(left * RESERVE_SHARE, RESERVE_SECONDS)
