@@ -1,6 +1,6 @@
 """Other ways to predict a Parquet data set, each a program of its own: `python -m benchmarks.batch_contestants NAME …`
 
-All read and write the same columns as the batch job. None of them can be killed and go on, tells how far it is, or sets
+All read and write the same columns as the batch job. None of them can be killed and go on, reports progress, or sets
 a row aside.
 """
 

@@ -33,7 +33,7 @@ SETTINGS = (
     Setting("MAX_BATCH_ROWS=1, --workers 2", NO_BATCHES, 2, turn="as the next, where batches do not help"),
     Setting("uvicorn --workers 2", {}, 2, turn="when one process has used up its CPU and another is free"),
     Setting("1 replica behind Envoy", {}, 1, True, "the price of the balancer, which shares our CPUs here"),
-    Setting("2 replicas behind Envoy", {}, 2, True, "when nobody may notice an update or a crash; and as above"),
+    Setting("2 replicas behind Envoy", {}, 2, True, "when updates and crashes must go unnoticed; and as above"),
     Setting("3 replicas behind Envoy", {}, 3, True, "when that holds at peak load too; each wants a CPU of its own"),
 )
 """The first is what the others are compared to."""

@@ -27,7 +27,7 @@ CPU_COLUMNS = ("members", "connections", "requests/s", "p50 ms", "p99 ms", "prox
 
 SLOW_SECONDS = 0.02
 SLOW = Question("/predict", json.dumps(slow_pixels(SLOW_SECONDS)).encode())
-"""A picture that a slow svm looks at for so long, and nobody else."""
+"""A picture that takes a slow svm this long, and no other member."""
 
 
 class Round(NamedTuple):
@@ -107,10 +107,10 @@ def latency_rows(rounds: list[Round]) -> list[tuple[str, ...]]:
     ]
     slowest = [one.alone[one.slowest] for one in rounds]
     ratios = [one.fan_out.load.p50_ms / one.alone[one.slowest].load.p50_ms for one in rounds]
-    rows.append(("the slowest of them alone", *latencies(slowest), told(ratios)))
+    rows.append(("the slowest of them alone", *latencies(slowest), format_ratios(ratios)))
     sums = [one.one_after_another for one in rounds]
     ratios = [one.fan_out.load.p50_ms / one.one_after_another for one in rounds]
-    rows.append(("three, one after another (the sum)", f"{median(sums):.2f}", "-", told(ratios)))
+    rows.append(("three, one after another (the sum)", f"{median(sums):.2f}", "-", format_ratios(ratios)))
     return rows
 
 
@@ -121,10 +121,10 @@ def latencies(samples: list[Sample]) -> tuple[str, str]:
 
 def multiples(rounds: list[Round], name: str) -> str:
     """The fan-out beside one member."""
-    return told([one.fan_out.load.p50_ms / one.alone[name].load.p50_ms for one in rounds])
+    return format_ratios([one.fan_out.load.p50_ms / one.alone[name].load.p50_ms for one in rounds])
 
 
-def told(ratios: list[float]) -> str:
+def format_ratios(ratios: list[float]) -> str:
     """Least, median, most."""
     return ", ".join(f"{ratio:.2f}" for ratio in (min(ratios), median(ratios), max(ratios)))
 

@@ -15,7 +15,7 @@ from tests.support.stack import predictor_url, stack_of
 
 LETTERS = PREDICT._replace(path="/letters")
 CONNECTIONS = (1, 16)
-NOBODY = {"predictor_url": "http://127.0.0.1:9/v2/models/mlp", "breaker_failures": 1, "breaker_open_seconds": 1e6}
+NO_BACKEND = {"predictor_url": "http://127.0.0.1:9/v2/models/mlp", "breaker_failures": 1, "breaker_open_seconds": 1e6}
 COLUMNS = ("call", "connections", "letters/s", "p50 ms", "p99 ms", "proxy CPU µs/letter", "of which the hop")
 
 Samples = dict[tuple[str, int], list[Sample]]
@@ -30,7 +30,7 @@ def main() -> None:
         these = stack.enter_context(stack_of("synchronous"))
         these.start("predictor", model_threads=1, **QUIET)
         settings: dict[str, dict[str, object]] = {
-            "none": NOBODY,
+            "none": NO_BACKEND,
             "REST": {"predictor_url": predictor_url(these, "http")},
             "gRPC": {"predictor_url": predictor_url(these, "grpc")},
         }

@@ -77,7 +77,7 @@ def asked(programs: Path, name: str, jobs: int, rate: float, environment: dict[s
 
 @contextmanager
 def valkey(folder: Path) -> Iterator[str]:
-    """The URL of a Valkey that keeps what it is told on disk."""
+    """The URL of a Valkey that keeps its data on disk."""
     port = free_port()
     command = (sys.executable, "-m", "common.jobs.run_valkey", str(port), str(folder), "--loglevel", "nothing")
     with running(*command, folder=ROOT), Redis(port=port) as client:

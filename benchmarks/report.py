@@ -60,7 +60,7 @@ TEXT_COLUMNS = ("model", "contestant", "piece")
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report: as tables where somebody looks, as Markdown where it goes to a file."""
+    """Print the report: as tables on a terminal, as Markdown in a file."""
     console.print("; ".join(f"{name} {value}" for name, value in report.machine.items()), soft_wrap=True)
     for doubt in report.doubts:
         console.print(f"Doubtful: {doubt}", soft_wrap=True)

@@ -21,7 +21,7 @@ START_SECONDS = 2
 """What a start takes, roughly: for the estimate of the whole."""
 
 Step = Callable[[str, float], None]
-"""Told what begins now, and how many seconds it takes."""
+"""Called with what begins now, and how many seconds it takes."""
 
 
 @dataclass(frozen=True, slots=True)

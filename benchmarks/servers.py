@@ -109,7 +109,7 @@ def environment(model: Path, port: int, grpc_port: int = 0) -> dict[str, str]:
         "MODEL_THREADS": "1",
         "LOG_LEVEL": "INFO",
         "DRAIN_SECONDS": "0",
-        "ORT_DISABLE_TELEMETRY": "1",  # ours never reports to onnxruntime's makers; the others shall not either
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime telemetry is disabled, as in our services
     }
 
 

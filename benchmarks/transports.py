@@ -65,8 +65,8 @@ def main() -> None:
 def row(way: str, rounds: list[float], base: list[float]) -> tuple[str, str, str]:
     """A way's figures over the rounds."""
     ratios = [one / other for one, other in zip(rounds, base, strict=True)]
-    told = ", ".join(f"{ratio:.1f}" for ratio in (min(ratios), median(ratios), max(ratios)))
-    return way, f"{median(rounds) * 1e6:.0f}", told
+    shown = ", ".join(f"{ratio:.1f}" for ratio in (min(ratios), median(ratios), max(ratios)))
+    return way, f"{median(rounds) * 1e6:.0f}", shown
 
 
 async def measure(rest: str, grpc: str, calls: int, rounds: int) -> dict[str, list[float]]:

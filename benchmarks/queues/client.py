@@ -50,7 +50,7 @@ async def steady(queue: Any, client: Any, payloads: list[bytes], rate: float) ->
 
     async def one(payload: bytes, due: float) -> None:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        started = time.perf_counter()  # not `due`: the timer's own lateness is nobody's
+        started = time.perf_counter()  # not `due`: the timer's own delay does not count
         await queue.result(client, await queue.submit(client, payload))
         took.append(time.perf_counter() - started)
 

@@ -48,7 +48,7 @@ export class Diagram {
     for (const part of this.#steps()) if (order(part) <= LEFT) part.classList.add("waiting");
   }
 
-  /* The outcome is here (see request.js): light up the way that it tells of. */
+  /* The outcome is here (see request.js): light up the way that it took. */
   async travel({ status, problem, timings = {}, roundTrip }) {
     await this.#loaded;
     this.reset();

@@ -32,7 +32,7 @@ HEADERS = {
 def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
     """Serve the page at `/`, with the folder's `diagram.svg`; it sends its pictures to `endpoint`.
 
-    Reads the files now, once: they are small, and a service that cannot read them shall not start.
+    Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
     files["diagram.svg"] = (folder / "diagram.svg").read_bytes()

@@ -33,6 +33,6 @@ class ServiceMetrics:
         self._seconds(path).observe(seconds)
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """All metrics and their media type: OpenMetrics, with exemplars, for whoever accepts it, else Prometheus's."""
+        """All metrics and their media type: OpenMetrics (with exemplars) for clients that accept it, else text."""
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type

@@ -1,4 +1,4 @@
-"""`Server-Timing` (W3C): what of an answer took how long, told to the caller, and taken over from those we called.
+"""`Server-Timing` (W3C): how long each part of a response took, with the timings of the backends that were called.
 
 https://www.w3.org/TR/server-timing/
 """
@@ -19,7 +19,7 @@ def server_timing(timings: Timings, total: float) -> bytes:
 
 
 def merge_timings(timings: Timings, backend: str, header: str) -> None:
-    """Add what a backend told of its own time, each entry as `BACKEND.ENTRY`; what is malformed is passed over."""
+    """Add a backend's own timings, each entry as `BACKEND.ENTRY`; malformed entries are ignored."""
     for name, milliseconds in _ENTRY.findall(header)[:MAX_ENTRIES]:
         if milliseconds.count(".") <= 1 and milliseconds != ".":
             timings[f"{backend}.{name}"] = float(milliseconds) / 1e3

@@ -64,7 +64,7 @@ def _tensor(value: onnx.ValueInfoProto) -> dict[str, object]:
 
 
 def _reference(model: bytes) -> dict[str, object]:
-    """What ordinary scans look like, so that a drift of later ones can be told.
+    """What ordinary scans look like, to measure the drift of later ones.
 
     Mean and standard deviation of each feature are those of the training scans; the confidence is that on held-out
     scans, since a model is surer of what it has seen.

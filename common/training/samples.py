@@ -1,4 +1,4 @@
-"""Things to try: held-out scans enlarged, a drawn digit, a smudge that nobody can read, a letter that is in doubt."""
+"""Things to try: held-out scans enlarged, a drawn digit, an illegible smudge, a letter read with low confidence."""
 
 import json
 from pathlib import Path

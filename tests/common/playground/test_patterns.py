@@ -67,7 +67,7 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(br
         expect_digit(page, 7)
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
         members = {f"{way}{name}" for name in ("linear", "svm", "mlp") for way in ("to-", "", "from-")}
-        proxy = {"client", "request", "interface", "hand-on", "ask", "heard", "vote", "answer"}
+        proxy = {"client", "request", "interface", "hand-on", "ask", "votes", "vote", "answer"}
         assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
         for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
             expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
