@@ -1,1 +1,1 @@
-"""What patterns with a queue share: connection, streams, leases, subscriptions. Imports service and prediction."""
+"""What patterns with a queue share: connection, streams, leases, subscriptions. Imports `service`, `prediction`."""

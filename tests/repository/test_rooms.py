@@ -1,0 +1,59 @@
+"""The house: patterns stand on `common` and never on each other, and each room of `common` imports only what it may."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import PATTERNS, ROOT
+
+ROOMS: dict[str, set[str]] = {
+    "service": set(),
+    "inference": {"service"},
+    "open_inference": {"service", "inference"},
+    "backends": {"service", "open_inference"},
+    "domain": {"service"},
+    "prediction": {"service", "inference", "domain"},
+    "jobs": {"service", "prediction"},
+    "store": {"service", "jobs", "prediction"},
+    "playground": {"service"},
+    "training": {"domain"},
+}
+"""By room, the rooms that it may import."""
+MEETING_POINTS: dict[str, set[str]] = {
+    "jobs/job_predictor.py": {"backends", "domain", "inference"},  # the queue meets the model
+    "store/retrieve_endpoint.py": {"domain", "inference", "open_inference"},  # the store meets the model
+}
+"""By module, what it may import besides."""
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The absolute names of the modules that a file imports."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: expected absolute imports"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_every_room_is_in_the_table_and_says_what_lives_there() -> None:
+    assert set(ROOMS) == {file.parent.name for file in (ROOT / "common").glob("*/__init__.py")}
+    for room in ROOMS:
+        assert ast.get_docstring(ast.parse((ROOT / "common" / room / "__init__.py").read_text())), room
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_room_imports_only_the_rooms_that_it_may(room: str) -> None:
+    for file in (ROOT / "common" / room).rglob("*.py"):
+        used = {name.split(".")[1] for name in imports(file) if name.startswith("common.")}
+        name = file.relative_to(ROOT / "common").as_posix()
+        assert used <= ROOMS[room] | MEETING_POINTS.get(name, set()) | {room}, name
+
+
+def test_common_knows_no_pattern_and_patterns_do_not_know_each_other() -> None:
+    for floor in ("common", *PATTERNS):
+        for file in (ROOT / floor).rglob("*.py"):
+            used = {name.partition(".")[0] for name in imports(file)}
+            assert not used & (({*PATTERNS} | {"tests", "benchmarks"}) - {floor}), file
