@@ -22,24 +22,26 @@ local function key(...)
   return table.concat({ 'asynchronous', ... }, ':')
 end
 
--- Redis's clock decides. The clocks of the hosts decide nothing.
-local function now()
-  local time = redis.call('TIME')
-  return time[1] + time[2] / 1e6
-end
+-- Redis's clock decides. The clocks of the hosts decide nothing. It stands still while a script runs.
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
 
 local function first_stream_id(seconds)
   return string.format('%d', seconds * 1000)
 end
 
-local function field(id, name)
-  return redis.call('HGET', key('job', id), name) or ''
+-- The values of these fields of a job; '' for a missing one.
+local function fields(id, ...)
+  local values = redis.call('HMGET', key('job', id), ...)
+  for i = 1, #values do values[i] = values[i] or '' end
+  return unpack(values)
 end
 
 local changes = {}
 
-local function set_status(id, status)
-  redis.call('HSET', key('job', id), 'status', status)
+-- Sets a job's status, and other fields in the same command; waiting clients are notified.
+local function set_status(id, status, ...)
+  redis.call('HSET', key('job', id), 'status', status, ...)
   changes[#changes + 1] = id .. ' ' .. status
 end
 
@@ -51,7 +53,7 @@ end
 
 -- A job that has expired no longer counts, even if it never ended.
 local function count_open_jobs()
-  redis.call('ZREMRANGEBYSCORE', key('open'), '-inf', now())
+  redis.call('ZREMRANGEBYSCORE', key('open'), '-inf', now)
   return redis.call('ZCARD', key('open'))
 end
 
@@ -59,8 +61,8 @@ end
 -- ordering key would start beside it, or the same request would become a second job.
 local function keep_open(id, ttl)
   redis.call('EXPIRE', key('job', id), ttl)
-  redis.call('ZADD', key('open'), now() + ttl, id)
-  local ordering_key, idempotency_key = field(id, 'ordering_key'), field(id, 'idempotency_key')
+  redis.call('ZADD', key('open'), now + ttl, id)
+  local ordering_key, idempotency_key = fields(id, 'ordering_key', 'idempotency_key')
   if ordering_key ~= '' then redis.call('EXPIRE', key('order', ordering_key), ttl) end
   if idempotency_key ~= '' then redis.call('EXPIRE', key('idempotency', idempotency_key), ttl) end
 end
@@ -111,7 +113,7 @@ local function submit(args)
   end
   if count_open_jobs() >= job.max_open_jobs then return 'full' end
 
-  redis.call('HSET', key('job', job.job_id), 'status', 'queued', 'attempts', 0, 'entry', '', 'submitted_at', now(),
+  redis.call('HSET', key('job', job.job_id), 'status', 'queued', 'attempts', 0, 'entry', '', 'submitted_at', now,
              'payload', payload, 'ordering_key', job.ordering_key, 'idempotency_key', job.idempotency_key,
              'callback_url', job.callback_url, 'traceparent', job.traceparent)
   if job.idempotency_key ~= '' then
@@ -130,12 +132,12 @@ local function start_jobs(args)
   local call, started = cjson.decode(args[1]), {}
   for _, read in ipairs(call.entries) do
     local id, job = read.job_id, key('job', read.job_id)
-    if field(id, 'entry') == read.entry then
-      if field(id, 'call_id') ~= call.call_id then
-        redis.call('HSET', job, 'started_at', now(), 'call_id', call.call_id)
+    local entry, call_id = fields(id, 'entry', 'call_id')
+    if entry == read.entry then
+      if call_id ~= call.call_id then
+        set_status(id, 'running', 'started_at', now, 'call_id', call.call_id)
         redis.call('HINCRBY', job, 'attempts', 1)
         keep_open(id, call.job_ttl)
-        set_status(id, 'running')
       end
       started[#started + 1] = { read.entry, id, unpack(redis.call('HMGET', job, 'attempts', 'payload', 'traceparent')) }
     else
@@ -171,44 +173,40 @@ end
 -- `kind` is 'done' (content: the prediction), 'retry' or 'dead' (content: the error). Returns the entries that the
 -- consumer still held; the outcome of a lost lease changes nothing: another predictor has the job, or has ended it.
 
-local function end_job(id, status, ttl)
-  set_status(id, status)
-  redis.call('HSET', key('job', id), 'entry', '', 'finished_at', now())
+local function end_job(id, status, ttl, ...)
+  local ordering_key, idempotency_key, callback_url = fields(id, 'ordering_key', 'idempotency_key', 'callback_url')
+  set_status(id, status, 'entry', '', 'finished_at', now, ...)
   redis.call('HDEL', key('job', id), 'payload')
   redis.call('EXPIRE', key('job', id), ttl)
   redis.call('ZREM', key('open'), id)
-  release_next_in_order(id, field(id, 'ordering_key'))
-  local idempotency_key = field(id, 'idempotency_key')
+  release_next_in_order(id, ordering_key)
   if idempotency_key ~= '' then redis.call('EXPIRE', key('idempotency', idempotency_key), ttl) end
-  if field(id, 'callback_url') ~= '' then
-    redis.call('ZREMRANGEBYSCORE', key('webhooks'), '-inf', now() - ttl) -- expired, if no delivery runs
-    redis.call('ZADD', key('webhooks'), now(), id)
+  if callback_url ~= '' then
+    redis.call('ZREMRANGEBYSCORE', key('webhooks'), '-inf', now - ttl) -- expired, if no delivery runs
+    redis.call('ZADD', key('webhooks'), now, id)
   end
-  redis.call('XADD', key('finished'), 'MINID', '~', first_stream_id(now() - ttl), '*', 'job_id', id)
+  redis.call('XADD', key('finished'), 'MINID', '~', first_stream_id(now - ttl), '*', 'job_id', id)
 end
 
 local function write_result(outcome, ttl)
-  redis.call('HSET', key('job', outcome.job_id), 'attempts', outcome.attempts, 'prediction', outcome.content)
-  redis.call('HDEL', key('job', outcome.job_id), 'error')
-  end_job(outcome.job_id, 'done', ttl)
+  redis.call('HDEL', key('job', outcome.job_id), 'error') -- of an earlier attempt
+  end_job(outcome.job_id, 'done', ttl, 'attempts', outcome.attempts, 'prediction', outcome.content)
 end
 
 local function delay_retry(outcome, ttl)
   local id = outcome.job_id
-  redis.call('HSET', key('job', id), 'attempts', outcome.attempts, 'error', outcome.content, 'entry', '')
-  redis.call('ZADD', key('delayed'), now() + outcome.retry_in, id .. ' ' .. field(id, 'ordering_key'))
+  set_status(id, 'queued', 'attempts', outcome.attempts, 'error', outcome.content, 'entry', '')
+  redis.call('ZADD', key('delayed'), now + outcome.retry_in, id .. ' ' .. fields(id, 'ordering_key'))
   keep_open(id, ttl)
-  set_status(id, 'queued')
 end
 
 local function add_dead_letter(outcome, ttl)
   local id, letters = outcome.job_id, key('dead-letters')
   local entry = redis.call('XADD', letters, 'MAXLEN', '~', 10000, '*', 'job_id', id, 'attempts', outcome.attempts,
-                           'error', outcome.content, 'payload', field(id, 'payload'))
-  redis.call('XTRIM', letters, 'MINID', '=', first_stream_id(now() - ttl))
+                           'error', outcome.content, 'payload', fields(id, 'payload'))
+  redis.call('XTRIM', letters, 'MINID', '=', first_stream_id(now - ttl))
   redis.call('EXPIRE', letters, ttl)
-  redis.call('HSET', key('job', id), 'attempts', outcome.attempts, 'error', outcome.content, 'dead_letter', entry)
-  end_job(id, 'failed', ttl)
+  end_job(id, 'failed', ttl, 'attempts', outcome.attempts, 'error', outcome.content, 'dead_letter', entry)
 end
 
 local function complete_jobs(args)
@@ -217,10 +215,11 @@ local function complete_jobs(args)
     local id, entry = outcome.job_id, outcome.entry
     if holds(call.consumer, entry) then
       completed[#completed + 1] = entry
-      local fields = redis.call('XRANGE', key('jobs'), entry, entry)[1][2]
+      local expired = redis.call('EXISTS', key('job', id)) == 0
+      local read = expired and redis.call('XRANGE', key('jobs'), entry, entry)[1][2]
       remove_from_stream(entry)
-      if redis.call('EXISTS', key('job', id)) == 0 then -- expired while it was processed
-        release_next_in_order(id, fields[4])
+      if expired then
+        release_next_in_order(id, read[4]) -- its ordering key
       elseif outcome.kind == 'done' then
         write_result(outcome, call.result_ttl)
       elseif outcome.kind == 'retry' then
@@ -238,7 +237,7 @@ end
 -- Puts the failed jobs whose next attempt is due back into the stream. Returns the number of open jobs.
 
 local function enqueue_due_retries()
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', now(), 'LIMIT', 0, 1000)) do
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', now, 'LIMIT', 0, 1000)) do
     local id, ordering_key = string.match(member, '^(%S+) (.*)$')
     redis.call('ZREM', key('delayed'), member)
     if redis.call('EXISTS', key('job', id)) == 1 then
@@ -256,14 +255,13 @@ end
 local function cancel(args)
   local call = cjson.decode(args[1])
   local id = call.job_id
-  if field(id, 'call_id') == call.call_id then return 'cancelled' end
-  local status = redis.call('HGET', key('job', id), 'status')
+  local status, call_id, entry, ordering_key = fields(id, 'status', 'call_id', 'entry', 'ordering_key')
+  if call_id == call.call_id then return 'cancelled' end
+  if status == '' then return nil end
   if status ~= 'queued' then return status end
-  local entry = field(id, 'entry')
   if entry ~= '' then remove_from_stream(entry) end
-  redis.call('ZREM', key('delayed'), id .. ' ' .. field(id, 'ordering_key'))
-  redis.call('HSET', key('job', id), 'error', call.error, 'call_id', call.call_id)
-  end_job(id, 'failed', call.result_ttl)
+  redis.call('ZREM', key('delayed'), id .. ' ' .. ordering_key)
+  end_job(id, 'failed', call.result_ttl, 'error', call.error, 'call_id', call.call_id)
   publish_changes()
   return 'cancelled'
 end
@@ -273,7 +271,7 @@ end
 -- List: {count, job_ttl}. Returns the newest entries first. The job of an older entry has expired.
 local function list_dead_letters(args)
   local call = cjson.decode(args[1])
-  return redis.call('XREVRANGE', key('dead-letters'), '+', first_stream_id(now() - call.job_ttl), 'COUNT', call.count)
+  return redis.call('XREVRANGE', key('dead-letters'), '+', first_stream_id(now - call.job_ttl), 'COUNT', call.count)
 end
 
 -- Retry: {job_id, job_ttl, call_id}. Enqueues the job again, behind the others, with no attempt made. Returns its id,
@@ -281,16 +279,15 @@ end
 local function retry_dead_letter(args)
   local call = cjson.decode(args[1])
   local id, letters = call.job_id, key('dead-letters')
-  if field(id, 'call_id') == call.call_id then return id end
-  local entry = field(id, 'dead_letter')
+  local call_id, entry, ordering_key = fields(id, 'call_id', 'dead_letter', 'ordering_key')
+  if call_id == call.call_id then return id end
   local letter = entry ~= '' and redis.call('XRANGE', letters, entry, entry)[1]
   if not letter then return nil end
   redis.call('XDEL', letters, letter[1])
-  redis.call('HSET', key('job', id), 'attempts', 0, 'payload', letter[2][8], 'call_id', call.call_id)
+  set_status(id, 'queued', 'attempts', 0, 'payload', letter[2][8], 'call_id', call.call_id)
   redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at', 'delivery_attempts')
-  enqueue(id, field(id, 'ordering_key'))
+  enqueue(id, ordering_key)
   keep_open(id, call.job_ttl)
-  set_status(id, 'queued')
   publish_changes()
   return id
 end
