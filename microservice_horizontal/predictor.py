@@ -7,6 +7,7 @@ an answer that is given twice is kept once.
 import asyncio
 import logging
 import socket
+from functools import partial
 from time import monotonic
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from pydantic_core import to_json
 
 from common.inference.predictor import Predictor, load_model
+from common.jobs.heartbeat import renewing_leases
 from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
@@ -71,9 +73,11 @@ class Worker:
 
     async def _answer(self, jobs: list[Entry]) -> None:
         if jobs:
-            said = zip(jobs, await asyncio.gather(*[self._read(job) for job in jobs]), strict=True)
-            answers = {job: answer for job, answer in said if answer is not None}
-            await self._jobs.answer(self._member, answers)
+            renew = partial(self._jobs.renew_leases, self._member, self._consumer)
+            async with renewing_leases(renew, [job.entry for job in jobs], self._settings.lease_seconds):
+                said = zip(jobs, await asyncio.gather(*[self._read(job) for job in jobs]), strict=True)
+                answers = {job: answer for job, answer in said if answer is not None}
+                await self._jobs.answer(self._member, answers)
             for job in answers:
                 with span_of(job.traceparent):
                     logger.info("job %s: answered", job.job_id)

@@ -95,7 +95,9 @@ class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings
 class PredictorSettings(PredictSettings, StoreSettings):
     """A member: one model, asked directly, and reading jobs from the stream."""
 
-    lease_seconds: float = Field(5.0, gt=0, description="what a process has not answered for so long, another takes")
+    lease_seconds: float = Field(
+        5.0, gt=0, description="another process takes jobs whose lease is older"
+    )
     max_attempts: int = Field(3, gt=0, description="so many processes may end over a job; then the answer is an error")
 
 

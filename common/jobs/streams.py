@@ -1,5 +1,6 @@
 """What consumers of a Redis Stream need beside XREADGROUP: to create a group, claim idle entries, remove consumers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,6 +22,20 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end
 """
 
+RENEW_LEASES = """#!lua flags=allow-oom
+-- KEYS: stream. ARGV: group, consumer, then entries. Returns those that the consumer has lost.
+local lost = {}
+for i = 3, #ARGV do
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)[1]
+  if pending and pending[2] == ARGV[2] then
+    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost
+"""
+
 
 async def ensure_group(redis: Redis, stream: str, group: str) -> None:
     """Create the stream and a consumer group that reads it from its beginning, unless they exist."""
@@ -38,6 +53,11 @@ async def claim_idle(redis: Redis, stream: str, group: str, consumer: str, idle_
         cursor, entries = found[0], found[1]
         if entries or cursor == b"0-0":
             return list(entries)
+
+
+async def renew_leases(redis: Redis, stream: str, group: str, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
+    """Set the idle time of these entries to zero. Returns the entries that the consumer no longer holds."""
+    return set(await redis.eval(RENEW_LEASES, 1, stream, group, consumer, *entries))
 
 
 async def remove_idle_consumers(redis: Redis, stream: str, group: str, idle_ms: int) -> None:

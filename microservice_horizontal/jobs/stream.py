@@ -5,13 +5,13 @@ An answer is kept under (job, member), and the first one stays; so it does no ha
 claiming and acknowledging is all that a member needs. The answers are a stream too, for the post-processor.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
-from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
+from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers, renew_leases
 
 JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
 DEADLINES = "microservice_horizontal:deadlines"
@@ -135,6 +135,10 @@ class JobStream:
         if not taken:
             await remove_idle_consumers(self._redis, JOBS, member, SILENT_LEASES * lease_ms)
         return taken
+
+    async def renew_leases(self, member: str, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
+        """Keep these jobs from being taken over. Returns the entries that another process has taken."""
+        return await renew_leases(self._redis, JOBS, member, consumer, entries)
 
     async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
         """Keep this member's answers, tell of them, and be done with the jobs, all in one step."""

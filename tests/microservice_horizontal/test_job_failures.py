@@ -23,7 +23,7 @@ from tests.support.horizontal.deployment import (
 )
 from tests.support.horizontal.jobs import all_answered, has_answers, look, rows, submit
 from tests.support.onnx_models import slow_pixels
-from tests.support.processes import wait_until
+from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP, SEVEN_JSON, SEVEN_PIXELS
 from tests.support.service_process import is_ready
 
@@ -85,6 +85,20 @@ def test_a_job_may_take_longer_than_any_caller_may_wait(deployment: LinkedDeploy
         job = submit(deployment.front, slow_pixels(0.8))
         said = wait_until(lambda: answered(deployment, job, "svm"))
     assert b'"digit":7' in said, said
+
+
+def test_a_job_that_takes_longer_than_a_lease_is_done_once_although_another_process_is_idle(
+    deployment: LinkedDeployment,
+) -> None:
+    """The process renews its leases while it works."""
+    with svm_with(deployment, lease_seconds=0.5) as first:
+        settings = deployment.settings["svm"] | {"lease_seconds": 0.5, "microservice_horizontal_svm_port": free_port()}
+        second = deployment.stack.start("svm", **settings)
+        job = submit(deployment.front, slow_pixels(2.5))
+        assert all_answered(deployment.front, job)["predictions"]["svm"]["digit"] == 7
+        assert rows(first) + rows(second) == 1
+        deployment.stack.stop("svm")
+        deployment.stack.servers["svm"] = first
 
 
 def test_a_job_for_which_one_process_had_no_time_is_left_to_the_next(deployment: LinkedDeployment) -> None:
