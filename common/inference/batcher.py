@@ -1,11 +1,11 @@
 """Batching without a timer: requests that arrive while a batch runs become the next batch.
 
-A slow model runs in a worker thread; what arrives meanwhile queues, and all of it, up to a bound, is the next batch.
-A model that is quicker than a thread hop runs inline, one batch for each turn of the event loop. Idle latency is
-untouched either way, and load makes the batches.
+A slow model runs in a worker thread. Requests that arrive in the meantime queue; all of them, up to a limit, are the
+next batch. A model that is quicker than a thread hop runs inline, one batch for each iteration of the event loop.
+Idle latency stays the same either way, and load makes the batches.
 
-What cannot be queued is refused at once; a caller that is late or gone is dropped before it costs an inference; an
-entry that makes a batch fail fails alone.
+A request that does not fit into the queue is rejected immediately. A request whose deadline has passed, or whose client
+has disconnected, is dropped before it costs an inference. An entry that makes a batch fail fails alone.
 """
 
 import asyncio
@@ -16,17 +16,18 @@ from time import monotonic
 
 from starlette.requests import ClientDisconnect
 
-from common.inference.entries import Entry, Prediction, Run, run_batch
-from common.inference.model import Tensors
+from common.inference.entries import Entry, Prediction, run_batch
+from common.inference.tensor_spec import Tensors
+from common.inference.warm_up import Run
 from common.service.problems import Problem
 
 
 class Batcher:
     """Shares the runs of one model among concurrent callers, in order of arrival.
 
-    `run` takes and gives arrays whose first axis counts rows; it runs inline, or in one worker thread. No batch has
-    more than `max_batch_rows` rows, and never do more than `max_queue_rows` rows wait. `on_batch` is told of
-    each batch its rows, the seconds that its first entry waited, and the seconds that it ran.
+    `run` takes and returns arrays whose first axis counts rows; it runs inline, or in one worker thread. No batch has
+    more than `max_batch_rows` rows, and at most `max_queue_rows` rows wait. `on_batch` gets the rows of each batch, the
+    seconds that its first entry waited, and the seconds that it ran.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class Batcher:
         key: Hashable = None,
         client_disconnected: Callable[[], bool] = lambda: False,
     ) -> asyncio.Future[Prediction]:
-        """Queue `rows` rows; the future gives their outputs.
+        """Queue `rows` rows; the future resolves to their outputs.
 
-        `deadline` is a `time.monotonic()`. Only entries of an equal `key` share a batch. Raises `Problem` 413 (more
+        `deadline` is a `time.monotonic()`. Only entries with an equal `key` share a batch. Raises `Problem` 413 (more
         rows than a batch may have) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
         `ClientDisconnect`, or what the model raised for these rows.
         """
@@ -70,28 +71,28 @@ class Batcher:
         entry = Entry(inputs, rows, deadline, key, client_disconnected, loop.create_future(), now)
         self._queue[entry] = None
         self.queued_rows += rows
-        if self._worker:  # inline, the queue is looked at in every turn of the loop, and needs no timer
+        if self._worker:  # inline, the queue is emptied in every iteration of the loop, so no timer is needed
             entry.timer = loop.call_later(deadline - now, entry.expire)
-            entry.future.add_done_callback(lambda _: self._settled(entry))
+            entry.future.add_done_callback(lambda _: self._on_future_done(entry))
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next)
+            loop.call_soon(self._run_next)
         return entry.future
 
-    def _next(self) -> None:
-        batch = self._take()
+    def _run_next(self) -> None:
+        batch = self._next_batch()
         self._busy = bool(batch)
         if not batch:
             return
         started = monotonic()
         if self._worker is None:
-            self._deliver(batch, run_batch(self._run, batch), started)
+            self._resolve_batch(batch, run_batch(self._run, batch), started)
         else:
             work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
-            work.add_done_callback(lambda done: self._deliver(batch, done.result(), started))
+            work.add_done_callback(lambda done: self._resolve_batch(batch, done.result(), started))
 
-    def _take(self) -> list[Entry]:
-        """The longest row of entries from the head that may share a run; the dead are dropped on the way."""
+    def _next_batch(self) -> list[Entry]:
+        """As many entries from the head as may share a run; entries that no client waits for are dropped."""
         batch: list[Entry] = []
         rows = 0
         now = monotonic()
@@ -100,30 +101,30 @@ class Batcher:
             if batch and (rows + entry.rows > self._max_batch_rows or entry.key != batch[0].key):
                 break
             self._remove(entry)
-            if self._is_wanted(entry, now):
+            if self._should_run(entry, now):
                 batch.append(entry)
                 rows += entry.rows
         return batch
 
-    def _deliver(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
-        batch[0].future.get_loop().call_soon(self._next)
+    def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
+        batch[0].future.get_loop().call_soon(self._run_next)
         ran = monotonic() - started
         for entry, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                entry.settle(outcome)
+                entry.resolve(outcome)
             else:
-                entry.settle(Prediction(outcome, started - entry.submitted, ran))
+                entry.resolve(Prediction(outcome, started - entry.submitted, ran))
         self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
 
-    def _is_wanted(self, entry: Entry, now: float) -> bool:
-        """Whether somebody still waits for this entry; if it is too late for that, its future says so."""
+    def _should_run(self, entry: Entry, now: float) -> bool:
+        """Whether a client still waits for this entry; if not, its future is resolved or was cancelled."""
         if entry.deadline <= now:
             entry.expire()
         elif self._worker and entry.client_disconnected():
-            entry.settle(ClientDisconnect())
+            entry.resolve(ClientDisconnect())
         return not entry.future.done()
 
-    def _settled(self, entry: Entry) -> None:
+    def _on_future_done(self, entry: Entry) -> None:
         if entry.timer:
             entry.timer.cancel()
         if entry in self._queue:

@@ -1,7 +1,7 @@
-"""How many processor cores this process may use: the container's quota, not the host's core count.
+"""The number of CPU cores that this process may use: the container's quota, not the host's core count.
 
-onnxruntime sizes its thread pool by the host's cores, which inside a container of one core on a host of 64 means
-63 threads that only wait for one another.
+onnxruntime sizes its thread pool by the host's cores. In a container with one core on a host with 64, that is 63
+threads too many.
 """
 
 import math

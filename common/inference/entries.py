@@ -1,4 +1,4 @@
-"""One batch: what callers submitted, run together, and shared out again."""
+"""One batch: the entries that callers submitted run together, and each gets its own rows back."""
 
 import asyncio
 from collections.abc import Callable, Hashable
@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.inference.model import Tensors
+from common.inference.tensor_spec import Tensors
+from common.inference.warm_up import Run
 from common.service.problems import Problem
-
-Run = Callable[[Tensors], Tensors]
 
 
 class Prediction(NamedTuple):
@@ -24,7 +23,7 @@ class Prediction(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """What one caller submitted: `rows` rows of every input."""
+    """One request in the queue: `rows` rows of every input."""
 
     inputs: Tensors
     rows: int
@@ -35,8 +34,8 @@ class Entry:
     submitted: float
     timer: asyncio.TimerHandle | None = None
 
-    def settle(self, outcome: Prediction | Exception) -> None:
-        """Give the caller an answer or an error, unless it has one or has stopped waiting."""
+    def resolve(self, outcome: Prediction | Exception) -> None:
+        """Set the future's result or exception, unless it has one or was cancelled."""
         if self.future.done():
             return
         if isinstance(outcome, Exception):
@@ -45,8 +44,8 @@ class Entry:
             self.future.set_result(outcome)
 
     def expire(self) -> None:
-        """Tell the caller that it is too late."""
-        self.settle(Problem(504, "the deadline passed before the inference was done"))
+        """Fail with a `Problem` 504: the deadline has passed."""
+        self.resolve(Problem(504, "the deadline passed before the inference was done"))
 
 
 def run_batch(run: Run, batch: list[Entry]) -> list[Tensors | Exception]:

@@ -1,7 +1,7 @@
 """Where the model comes from: a path in the image, or an http(s) URL read at start.
 
-Both are the same setting (`MODEL_URI`). What was read is held against `MODEL_SHA256` where that is set, so that a
-model loaded from elsewhere is the one that was released.
+Both are the same setting (`MODEL_URI`). If `MODEL_SHA256` is set, the file must have that hash, so that a downloaded
+model is the one that was released.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """An ONNX file that is there: the name that its path suggests, its path or its bytes, and its sha256 in hex."""
+    """An ONNX file that was read: the name that its path suggests, its path or its bytes, and its sha256 in hex."""
 
     name: str
     source: str | bytes
@@ -26,7 +26,7 @@ class ModelFile:
 
 
 def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float = 30.0) -> ModelFile:
-    """Read a model from a path or an http(s) URL; raise `ModelError` if it is not there or not the expected one."""
+    """Read a model from a path or an http(s) URL; raises `ModelError` if it is missing or has another hash."""
     if uri.startswith(("http://", "https://")):
         content = _download(uri, timeout_seconds)
         file = ModelFile(

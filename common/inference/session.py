@@ -1,25 +1,76 @@
-"""An onnxruntime session that fits into a container: its threads, its memory, its errors."""
+"""An ONNX Runtime session that fits into a container: its threads, its memory, its inputs and outputs, its errors."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from common.inference.model_file import ModelError, ModelFile
+from common.inference.tensor_spec import ANY, Tensors, TensorSpec
+
+INPUT_ERRORS = (InvalidArgument, Fail, RuntimeException)
+"""What onnxruntime raises for values that do not fit; the graph itself did run during the warm-up."""
 
 
-def open_session(file: ModelFile, threads: int) -> ort.InferenceSession:
-    """Load a model to run on `threads` threads; raises `ModelError` if it is none."""
+class Session:
+    """A loaded graph: runs it and describes it."""
+
+    def __init__(self, file: ModelFile, threads: int) -> None:
+        self._session = _open(file, threads)
+        self._output_names = [node.name for node in self._session.get_outputs()]
+        self._zipmaps = [node.name for node in self._session.get_outputs() if node.type.startswith("seq(map(")]
+        self.inputs = tuple(_input_spec(node) for node in self._session.get_inputs())
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """Every output by name; an output of maps (ZipMap) as a table. Raises what onnxruntime raises."""
+        outputs = dict(zip(self._output_names, self._session.run(self._output_names, inputs), strict=True))
+        for name in self._zipmaps:
+            outputs[name] = np.array([list(row.values()) for row in outputs[name]])
+        return outputs
+
+    def output_specs(self, inputs: Tensors, outputs: Tensors, is_batched: bool) -> tuple[TensorSpec, ...]:
+        """What the graph says about its outputs, completed from a sample: these inputs gave these outputs."""
+        return tuple(self._output_spec(node, inputs, outputs, is_batched) for node in self._session.get_outputs())
+
+    def _output_spec(self, node: ort.NodeArg, inputs: Tensors, outputs: Tensors, is_batched: bool) -> TensorSpec:
+        value, is_zipmap = outputs[node.name], node.name in self._zipmaps
+        declared = () if is_zipmap else _shape(node.shape)
+        shape = declared if len(declared) == value.ndim else value.shape
+        labels = tuple(self._session.run([node.name], inputs)[0][0]) if is_zipmap else ()
+        return TensorSpec(node.name, value.dtype, (ANY, *shape[1:]) if is_batched else shape, labels)
+
+
+def first_line(error: Exception) -> str:
+    """An exception's first line, without onnxruntime's error code."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rpartition(" : ")[2]
+
+
+def _open(file: ModelFile, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # an arena never shrinks: varying shapes would only ever add to it
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not eat the quota
-    options.log_severity_level = 4  # what goes wrong is raised, and logged by whoever handles it
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads must not use CPU quota
+    options.log_severity_level = 4  # errors are raised, and logged by the code that handles them
     try:
         return ort.InferenceSession(file.source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise ModelError(f"{file.name} is no ONNX model that can be run ({reason(error)}): export it again") from None
+        cause = first_line(error)
+        raise ModelError(f"{file.name} is no ONNX model that can be run ({cause}): export it again") from None
 
 
-def reason(error: Exception) -> str:
-    """An exception's first line, without onnxruntime's code in front."""
-    text = str(getattr(error, "detail", error)).strip() or type(error).__name__
-    return text.splitlines()[0].rpartition(" : ")[2]
+def _input_spec(node: ort.NodeArg) -> TensorSpec:
+    element = node.type.removeprefix("tensor(").removesuffix(")")
+    names = {"float": "float32", "double": "float64", "string": "object"}
+    try:
+        return TensorSpec(node.name, np.dtype(names.get(element, element)), _shape(node.shape))
+    except TypeError:  # a sequence, a map, or an element type that numpy lacks, such as bfloat16
+        expected = "export it with inputs that numpy can hold"
+        raise ModelError(f"the model's input {node.name} is a {node.type}: {expected}") from None
+
+
+def _shape(declared: Sequence[int | str | None]) -> tuple[int, ...]:
+    """onnxruntime gives a number for a fixed axis, a name or None for a free one."""
+    return tuple(length if isinstance(length, int) else ANY for length in declared)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.inference.model import TensorSpec
+from common.inference.tensor_spec import TensorSpec
 
 BYTES = "BYTES"
 DTYPES: dict[str, np.dtype[Any]] = {

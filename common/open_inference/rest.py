@@ -136,8 +136,8 @@ def model_metadata(predictor: Predictor) -> dict[str, Any]:
         "name": model.name,
         "versions": [model.version],
         "platform": PLATFORM,
-        "inputs": metadata(model.inputs, bool(model.batch)),
-        "outputs": metadata(model.outputs, bool(model.batch)),
+        "inputs": metadata(model.inputs, model.is_batched),
+        "outputs": metadata(model.outputs, model.is_batched),
     }
 
 

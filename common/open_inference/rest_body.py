@@ -13,7 +13,8 @@ from fastapi import Response
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from common.inference.model import Model, Tensors
+from common.inference.model import Model
+from common.inference.tensor_spec import Tensors
 from common.open_inference.datatypes import datatype
 from common.open_inference.schema import InferRequest
 from common.open_inference.tensor_check import TensorCheck

@@ -8,7 +8,8 @@ from collections.abc import Container, Iterable, Sequence
 from math import prod
 from reprlib import repr as shown
 
-from common.inference.model import ANY, Model, Tensors, TensorSpec
+from common.inference.model import Model
+from common.inference.tensor_spec import ANY, Tensors, TensorSpec
 from common.open_inference.datatypes import datatype
 from common.service.problems import Problem
 
@@ -21,8 +22,8 @@ class TensorCheck:
         self._outputs = [spec.name for spec in model.outputs]
         self._datatypes = {spec.name: datatype(spec.dtype) for spec in model.inputs}
         # In a batch the rows of several requests run together, so the first axis is free whatever the graph says.
-        self._shapes = {s.name: (ANY, *s.shape[1:]) if model.batch else s.shape for s in model.inputs}
-        self._counts_rows = bool(model.batch)
+        self._shapes = {s.name: (ANY, *s.shape[1:]) if model.is_batched else s.shape for s in model.inputs}
+        self._counts_rows = model.is_batched
 
     def input(self, name: str, type_: str, shape: Sequence[int], known: Container[str]) -> TensorSpec:
         """The spec of an input that is about to be decoded; `known` are the names of the inputs before it."""

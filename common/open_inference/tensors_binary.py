@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.inference.model import TensorSpec
+from common.inference.tensor_spec import TensorSpec
 from common.open_inference.datatypes import BYTES, DTYPES, datatype
 from common.open_inference.tensor_check import check_count
 from common.service.problems import Problem

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.inference.model import Tensors, TensorSpec
+from common.inference.tensor_spec import Tensors, TensorSpec
 from common.open_inference.datatypes import BYTES, datatype
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.open_inference.tensor_check import TensorCheck, check_count

@@ -50,7 +50,7 @@ def probabilities_output(model: Model) -> str | None:
     A reader takes one input of 64 numbers a row and gives one output of 10; its labels, where it has any, are 0 to 9.
     """
     rows = model.inputs[0]
-    if len(model.inputs) != 1 or rows.shape[1:] != (digits.FEATURES,) or rows.dtype.kind != "f" or not model.batch:
+    if len(model.inputs) != 1 or rows.shape[1:] != (digits.FEATURES,) or rows.dtype.kind != "f" or not model.is_batched:
         return None
     tables = [spec for spec in model.outputs if spec.dtype.kind == "f" and spec.shape[1:] == (len(DIGITS),)]
     labels = [spec for spec in model.outputs if spec.dtype.kind in "iO" and len(spec.shape) == 1]

@@ -13,7 +13,7 @@ import pytest
 
 from common.inference.batcher import Batcher
 from common.inference.entries import Prediction
-from common.inference.model import Tensors
+from common.inference.tensor_spec import Tensors
 
 MAX_BATCH, MAX_QUEUE = 4, 8
 FAR = 60.0

@@ -12,7 +12,8 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType
 from sklearn.ensemble import RandomForestClassifier
 
-from common.inference.model import ANY, Model
+from common.inference.model import Model
+from common.inference.tensor_spec import ANY
 from common.training.data import all_scans
 from tests.support.onnx_models import save, tensor
 from tests.support.samples import SEVEN_PIXELS

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from common.inference.model import ANY, NO_BATCH, Model
+from common.inference.model import Model
+from common.inference.tensor_spec import ANY
 from common.service.problems import Problem
 from common.training.data import all_scans
 from tests.support.onnx_models import save, tensor
@@ -40,7 +41,7 @@ def test_a_model_tells_its_inputs_and_outputs() -> None:
         ("label", np.dtype(np.int64), (ANY,)),
         ("probabilities", np.dtype(np.float32), (ANY, 10)),
     ]
-    assert model.batch == ANY
+    assert (model.is_batched, model.fixed_batch_size) == (True, None)
 
 
 # Shapes of all kinds
@@ -65,7 +66,7 @@ def test_a_model_with_two_inputs_gets_each_by_its_name(file: Path) -> None:
 def test_a_fixed_batch_takes_fewer_and_more_rows(file: Path, batch: int, rows: int) -> None:
     nodes = [NODE("Mul", ["x", "two"], ["y"])]
     model = Model.load(save(file, nodes, [tensor("x", [batch, 3])], [tensor("y", [batch, 3])], two=np.float32(2)))
-    assert model.batch == batch
+    assert (model.is_batched, model.fixed_batch_size) == (True, batch)
     np.testing.assert_array_equal(model.run({"x": floats(rows, 3)})["y"], 2 * floats(rows, 3))
 
 
@@ -85,13 +86,13 @@ def test_a_digit_reader_of_a_fixed_batch_answers_lists_of_any_length_in_order(tm
 def test_a_model_whose_first_axis_counts_no_rows_gets_each_request_by_itself(file: Path) -> None:
     nodes = [NODE("ReduceSum", ["x"], ["total"], keepdims=0)]
     model = Model.load(save(file, nodes, [tensor("x", ["length"])], [tensor("total", [])]))
-    assert model.batch == NO_BATCH
+    assert not model.is_batched
     assert model.run({"x": floats(5)})["total"] == 10
 
 
 def test_a_scalar_input_has_no_batch_axis(file: Path) -> None:
     model = Model.load(save(file, [NODE("Neg", ["x"], ["y"])], [tensor("x", [])], [tensor("y", [])]))
-    assert model.batch == NO_BATCH
+    assert not model.is_batched
     assert model.run({"x": np.array(3, np.float32)})["y"] == -3
 
 
@@ -99,7 +100,7 @@ def test_a_second_free_axis_takes_any_length(file: Path) -> None:
     nodes = [NODE("ReduceSum", ["x", "axis"], ["total"], keepdims=0)]
     path = save(file, nodes, [tensor("x", ["n", "length"])], [tensor("total", ["n"])], axis=np.array([1]))
     model = Model.load(path)
-    assert (model.batch, model.inputs[0].shape) == (ANY, (ANY, ANY))
+    assert (model.is_batched, model.inputs[0].shape) == (True, (ANY, ANY))
     for length in (1, 2, 7):
         np.testing.assert_array_equal(model.run({"x": floats(3, length)})["total"], floats(3, length).sum(axis=1))
 

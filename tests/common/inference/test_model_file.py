@@ -13,7 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from common.inference.model import ANY, Model
+from common.inference.model import Model
+from common.inference.tensor_spec import ANY
 from tests.support.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP

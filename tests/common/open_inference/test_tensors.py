@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 from numpy.typing import NDArray
 
-from common.inference.model import Model, Tensors, TensorSpec
+from common.inference.model import Model
+from common.inference.tensor_spec import Tensors, TensorSpec
 from common.open_inference.datatypes import DTYPES
 from common.open_inference.rest_body import read_inputs, read_request
 from common.open_inference.tensor_check import TensorCheck
