@@ -95,9 +95,7 @@ class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings
 class PredictorSettings(PredictSettings, StoreSettings):
     """A member: one model, asked directly, and reading jobs from the stream."""
 
-    lease_seconds: float = Field(
-        5.0, gt=0, description="another process takes jobs whose lease is older"
-    )
+    lease_seconds: float = Field(5.0, gt=0, description="another process takes jobs whose lease is older")
     max_attempts: int = Field(3, gt=0, description="so many processes may end over a job; then the answer is an error")
 
 

@@ -24,7 +24,7 @@ Finished = tuple[bytes, str, dict[bytes, bytes]]
 
 
 class DueWebhook(NamedTuple):
-    """A job whose webhook is due; nobody else attempts it until the lease ends. `claimed_at` is Redis's time."""
+    """A job whose webhook is due; no other process attempts it until the lease ends. `claimed_at` is Redis's time."""
 
     job_id: str
     attempt: int

@@ -42,16 +42,16 @@ def proxy_of(redis: RedisServer) -> Iterator[Server]:
     ],
 )
 @pytest.mark.full
-def test_wherever_a_predictor_is_killed_another_does_its_jobs_within_seconds_of_the_lease(
+def test_jobs_of_a_killed_predictor_are_done_by_another_within_seconds_of_the_lease(
     valkey: RedisServer, settings: dict[str, object], lease: float
 ) -> None:
-    """The queue is idle by then; nobody but the clock makes anyone look."""
+    """The queue is idle by then: only polling finds the jobs."""
     each_crash_is_made_good(valkey, settings, lease)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", OTHERS)
-def test_so_it_does_on_other_servers(kind: str) -> None:
+def test_jobs_of_a_killed_predictor_are_done_by_another_on_other_servers(kind: str) -> None:
     with redis_server(kind) as server:
         each_crash_is_made_good(server, {"lease_seconds": LEASE_SECONDS}, LEASE_SECONDS)
 
@@ -85,13 +85,13 @@ def each_crash_is_made_good(redis: RedisServer, settings: dict[str, object], lea
                 assert late < lease + SLACK_SECONDS
                 assert job["attempts"] == (2 if point in ("claim", "inference") else 1)
                 assert (late < 0) == (point == "result")
-        assert set(history.told_done().values()) == {1}
+        assert set(history.published_done().values()) == {1}
         assert all(job["prediction"]["digit"] == 7 for job in jobs.values())
         each_ended_once(redis.client, set(jobs), [healthy.log])
 
 
 @pytest.mark.full
-def test_what_a_predictor_brings_after_a_long_pause_changes_nothing(valkey: RedisServer, tmp_path: Path) -> None:
+def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: RedisServer, tmp_path: Path) -> None:
     """It was stopped in the middle of an inference, and another has done the job meanwhile."""
     settings: dict[str, object] = {"redis_url": valkey.url, "lease_seconds": LEASE_SECONDS}
     settings |= {"model_uri": slow_reader(tmp_path / "slow.onnx"), "model_threads": 1}

@@ -1,4 +1,4 @@
-"""Whoever is killed, and whenever: no accepted job is lost, and each has one result (A1, and what the queue is for).
+"""Processes are killed at any moment: no accepted job is lost, and each has one result (A1).
 
 Real processes, killed by SIGKILL; what clients and a listener have seen is held against a model of the queue.
 """
@@ -63,7 +63,7 @@ def nothing_is_lost(stack: Stack, redis: RedisServer, jobs: int, seconds: float,
             raging.result()
         killer.wait_until_ready()
         wait_until(lambda: redis.client.zcard("asynchronous:open") == 0, 60)
-        time.sleep(0.1)  # the last is told
+        time.sleep(0.1)  # the last event arrives
     done = look_at_all(stack.front, history)
     took = time.monotonic() - started
     retaken = sum(job["attempts"] > 1 for job in done.values())
@@ -71,13 +71,13 @@ def nothing_is_lost(stack: Stack, redis: RedisServer, jobs: int, seconds: float,
 
     assert len(history.accepted) == len(set(history.accepted.values())) == share * CLIENTS
     history.must_be_that_of_a_queue()
-    assert set(history.told_done()) <= set(done)
+    assert set(history.published_done()) <= set(done)
     is_in_order(history, done)
     each_ended_once(redis.client, set(done), killer.logs)
 
 
 def look_at_all(front: Server, history: History) -> dict[str, dict[str, Any]]:
-    """Every accepted job, by id, once nobody is killed any more."""
+    """Every accepted job, by id, once no process is killed any more."""
     found = {}
     with httpx.Client(base_url=front.url, timeout=10, trust_env=False) as client:
         for number, job_id in sorted(history.accepted.items()):
@@ -106,7 +106,7 @@ def is_in_order(history: History, done: dict[str, dict[str, Any]]) -> None:
         pytest.param(10_000, 60.0, (0.5, 3.0), id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )
-def test_whoever_is_killed_no_job_is_lost_and_none_has_two_results(
+def test_no_job_is_lost_and_none_has_two_results_when_processes_are_killed(
     valkey: RedisServer, jobs: int, seconds: float, pause: tuple[float, float]
 ) -> None:
     valkey.client.flushall()
@@ -116,6 +116,6 @@ def test_whoever_is_killed_no_job_is_lost_and_none_has_two_results(
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", OTHERS)
-def test_nor_is_it_on_other_servers(kind: str) -> None:
+def test_no_job_is_lost_on_other_servers_when_processes_are_killed(kind: str) -> None:
     with redis_server(kind) as server, stack_of("asynchronous") as stack:
         nothing_is_lost(stack, server, 500, 6.0, (0.5, 1.5))

@@ -53,7 +53,7 @@ def test_each_job_is_in_the_database_once(deployment: DeliveryDeployment) -> Non
 
 
 @full
-def test_each_job_is_in_the_database_once_although_the_delivery_was_killed(deployment: DeliveryDeployment) -> None:
+def test_each_job_is_in_the_database_once_when_the_delivery_is_killed(deployment: DeliveryDeployment) -> None:
     ids = hand_in_all(deployment.front, [SEVEN_JSON] * 300)
     wait_until(lambda: deployment.rows(ids[:1]))
     killed(deployment.stack.servers["delivery"])
@@ -82,7 +82,7 @@ def good_model(deployment: DeliveryDeployment) -> Iterator[None]:
 
 
 @full
-def test_of_a_retried_dead_letter_the_database_has_the_newer_end(deployment: DeliveryDeployment) -> None:
+def test_the_database_has_the_newer_end_of_a_retried_dead_letter(deployment: DeliveryDeployment) -> None:
     job_id = hand_in(deployment.front, poisoned())
     assert ended(deployment.front, job_id)["status"] == "failed"
     wait_until(lambda: deployment.rows([job_id]) == {job_id: ("failed", None)})
@@ -92,7 +92,7 @@ def test_of_a_retried_dead_letter_the_database_has_the_newer_end(deployment: Del
 
 
 @full
-def test_what_is_in_the_database_has_ended(deployment: DeliveryDeployment) -> None:
+def test_the_database_holds_only_ended_jobs(deployment: DeliveryDeployment) -> None:
     """Also where a dead letter is retried before its first end was stored."""
     deployment.stack.stop("delivery")
     job_id = hand_in(deployment.front, poisoned())
@@ -108,9 +108,7 @@ def test_what_is_in_the_database_has_ended(deployment: DeliveryDeployment) -> No
 # Webhooks
 
 
-def test_a_result_is_delivered_signed_as_standard_webhooks_has_it(
-    deployment: DeliveryDeployment, receiver: Receiver
-) -> None:
+def test_a_webhook_is_signed_as_standard_webhooks_defines(deployment: DeliveryDeployment, receiver: Receiver) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     job_id = hand_in(deployment.front, headers=headers, callback_url=receiver.expecting("/hook?a=b"))
@@ -128,9 +126,7 @@ def test_a_result_is_delivered_signed_as_standard_webhooks_has_it(
     receiver.nothing_more(0.5)
 
 
-def test_a_job_that_failed_or_was_called_off_is_delivered_too(
-    deployment: DeliveryDeployment, receiver: Receiver
-) -> None:
+def test_failed_and_cancelled_jobs_are_delivered(deployment: DeliveryDeployment, receiver: Receiver) -> None:
     bad = hand_in(deployment.front, poisoned(), callback_url=receiver.expecting("/bad"))
     message = receiver.next().verified()
     assert (message["type"], message["data"]["job_id"], message["data"]["prediction"]) == ("job.failed", bad, None)
@@ -141,10 +137,10 @@ def test_a_job_that_failed_or_was_called_off_is_delivered_too(
 
 
 @full
-def test_a_receiver_that_fails_redirects_or_hangs_is_tried_again_with_the_same_id_and_then_given_up(
+def test_a_webhook_is_retried_with_the_same_id_and_then_dropped_when_its_receiver_fails_redirects_or_hangs(
     deployment: DeliveryDeployment, receiver: Receiver
 ) -> None:
-    """Later each time. Whoever is redirected to is not asked."""
+    """Later each time. Redirects are not followed."""
     statuses = {"/one": [500, 302, 307, 500], "/two": [0, 503, 204], "/three": [404, 204]}
     for path, some in statuses.items():
         hand_in(deployment.front, callback_url=receiver.expecting(path, *some))
@@ -161,7 +157,9 @@ def test_a_receiver_that_fails_redirects_or_hangs_is_tried_again_with_the_same_i
 
 
 @full
-def test_a_receiver_that_refuses_is_tried_again(deployment: DeliveryDeployment, receiver: Receiver) -> None:
+def test_a_webhook_is_retried_when_its_receiver_refuses_the_connection(
+    deployment: DeliveryDeployment, receiver: Receiver
+) -> None:
     with Link(urlsplit(receiver.url).port or 0).running() as link:
         link.set(faults.REFUSE)
         job_id = hand_in(deployment.front, callback_url=f"http://127.0.0.1:{link.port}/hook")
@@ -175,7 +173,7 @@ def tried(deployment: DeliveryDeployment, job_id: str) -> bool:
 
 
 @full
-def test_of_a_receiver_whose_answer_never_ends_the_status_is_enough(
+def test_the_status_is_enough_when_the_response_of_a_receiver_never_ends(
     deployment: DeliveryDeployment, receiver: Receiver
 ) -> None:
     receiver.slowly.add("/slow")
@@ -190,7 +188,7 @@ def test_of_a_receiver_whose_answer_never_ends_the_status_is_enough(
 
 
 @full
-def test_a_retried_dead_letter_is_delivered_once_more_with_all_its_attempts(
+def test_a_retried_dead_letter_is_delivered_again_with_all_its_attempts(
     deployment: DeliveryDeployment, receiver: Receiver
 ) -> None:
     url = receiver.expecting("/hook", *[500] * ATTEMPTS)
@@ -205,7 +203,7 @@ def test_a_retried_dead_letter_is_delivered_once_more_with_all_its_attempts(
 
 
 @full
-def test_an_end_that_comes_while_the_one_before_is_delivered_is_delivered_too(
+def test_a_second_end_is_delivered_when_it_comes_during_the_first_delivery(
     deployment: DeliveryDeployment, receiver: Receiver
 ) -> None:
     job_id = hand_in(deployment.front, poisoned(), callback_url=receiver.expecting("/hook", 0))
@@ -218,7 +216,7 @@ def test_an_end_that_comes_while_the_one_before_is_delivered_is_delivered_too(
 
 
 @full
-def test_what_is_delivered_has_ended(deployment: DeliveryDeployment, receiver: Receiver) -> None:
+def test_webhooks_are_sent_only_for_ended_jobs(deployment: DeliveryDeployment, receiver: Receiver) -> None:
     """Also where a dead letter is retried before its webhook was taken."""
     job_id = hand_in(deployment.front, poisoned(), callback_url=receiver.expecting("/hook", 500))
     assert receiver.next().verified()["type"] == "job.failed"
@@ -229,9 +227,7 @@ def test_what_is_delivered_has_ended(deployment: DeliveryDeployment, receiver: R
 
 
 @full
-def test_a_webhook_is_delivered_although_the_delivery_was_killed(
-    deployment: DeliveryDeployment, receiver: Receiver
-) -> None:
+def test_a_webhook_is_delivered_when_the_delivery_is_killed(deployment: DeliveryDeployment, receiver: Receiver) -> None:
     hand_in(deployment.front, callback_url=receiver.expecting("/hook", 0))
     first = receiver.next()
     killed(deployment.stack.servers["delivery"])
@@ -254,7 +250,9 @@ def test_a_webhook_waits_for_a_delivery_that_can_sign_it(deployment: DeliveryDep
 
 
 @full
-def test_the_delivery_itself_asks_nobody_inside_the_network(deployment: DeliveryDeployment, receiver: Receiver) -> None:
+def test_the_delivery_sends_nothing_to_addresses_inside_the_network(
+    deployment: DeliveryDeployment, receiver: Receiver
+) -> None:
     """Where the name led elsewhere when the job was handed in, or a proxy allows what the delivery does not."""
     deployment.stack.stop("delivery")
     server = deployment.start_delivery(webhook_allow_private=False)

@@ -20,7 +20,7 @@ def handed_in(stack: Stack) -> httpx.Response:
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["valkey", *OTHERS])
-def test_a_full_redis_takes_no_job_and_loses_none(kind: str) -> None:
+def test_a_full_redis_rejects_new_jobs_and_loses_none(kind: str) -> None:
     with redis_server(kind) as server, stack_of("asynchronous") as stack:
         stack.start("asynchronous", redis_url=server.url)
         accepted = [handed_in(stack).json()["job_id"] for _ in range(JOBS)]

@@ -1,4 +1,4 @@
-"""The asynchronous pattern as its clients see it: a job is handed in now and fetched later, once, or called off (A1).
+"""The asynchronous pattern as its clients see it: a job is submitted now and fetched later, once, or cancelled (A1).
 
 One Redis, one proxy, one predictor.
 """
@@ -72,14 +72,14 @@ def test_an_accepted_job_is_in_redis_and_waits_there_for_a_predictor(deployment:
 
 
 @pytest.mark.parametrize("path", ["/jobs/{}", "/jobs/{}?wait=5", "/jobs/{}/events"])
-def test_a_job_that_is_unknown_is_a_404_and_what_is_no_id_a_422(front: Server, path: str) -> None:
+def test_an_unknown_job_is_a_404_and_a_malformed_id_a_422(front: Server, path: str) -> None:
     assert front.get(path.format(uuid4())).status_code == 404
     answer = front.get(path.format("seven"))
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
 
 
 @pytest.mark.parametrize("wait", ["-1", "nan", "inf", "soon"])
-def test_a_wait_that_is_no_time_is_a_422(front: Server, wait: str) -> None:
+def test_an_invalid_wait_is_a_422(front: Server, wait: str) -> None:
     assert front.get(f"/jobs/{hand_in(front)}?wait={wait}").status_code == 422
 
 
@@ -125,7 +125,7 @@ def test_an_idempotency_key_that_is_too_long_is_a_422(front: Server) -> None:
 # Calling off
 
 
-def test_what_has_not_begun_can_be_called_off_and_is_never_done(deployment: Deployment) -> None:
+def test_a_queued_job_can_be_cancelled_and_is_never_done(deployment: Deployment) -> None:
     with ThreadPoolExecutor(1) as threads, hung(deployment.predictor):
         job_ids = hand_in_all(deployment.front, [SEVEN_JSON] * 5)
         waiting = threads.submit(ended, deployment.front, job_ids[0])
@@ -142,7 +142,7 @@ def test_what_has_not_begun_can_be_called_off_and_is_never_done(deployment: Depl
     assert not dead_letters(deployment.front).keys() & set(job_ids)
 
 
-def test_what_is_done_cannot_be_called_off(front: Server) -> None:
+def test_a_done_job_cannot_be_cancelled(front: Server) -> None:
     (job,) = done(front, hand_in(front))
     assert front.client.delete(f"/jobs/{job['job_id']}").status_code == 409
     assert look(front, job["job_id"]) == job
@@ -166,7 +166,7 @@ def test_a_bad_item_fails_alone_and_the_rest_of_its_batch_is_done(deployment: De
     assert (letter["attempts"], letter["pixels"]) == (2, [POISON, *SEVEN_JSON["pixels"][1:]])
 
 
-def test_jobs_that_have_piled_up_are_done_in_few_inferences(deployment: Deployment) -> None:
+def test_waiting_jobs_are_done_in_few_inferences(deployment: Deployment) -> None:
     before = [deployment.predictor.metric(f"batch_rows_{what}") for what in ("count", "sum")]
     with hung(deployment.predictor):
         ids = hand_in_all(deployment.front, [SEVEN_JSON] * 100)
@@ -176,7 +176,7 @@ def test_jobs_that_have_piled_up_are_done_in_few_inferences(deployment: Deployme
     assert count - before[0] <= 4
 
 
-def test_the_predictor_counts_attempts_by_how_they_ended_and_jobs_that_have_not(deployment: Deployment) -> None:
+def test_the_predictor_counts_attempts_by_outcome_and_open_jobs(deployment: Deployment) -> None:
     def counted() -> list[float]:
         return [deployment.predictor.metric("jobs_total", outcome=outcome) for outcome in ("done", "retry", "dead")]
 

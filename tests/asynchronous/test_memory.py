@@ -107,19 +107,19 @@ async def deliver(redis: Redis) -> None:
         pytest.param(100_000, 10, id="full", marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )
-def test_what_the_queue_takes_of_memory_it_gives_back(valkey: RedisServer, jobs: int, job_ttl: int) -> None:
+def test_the_queue_frees_the_memory_that_it_uses(valkey: RedisServer, jobs: int, job_ttl: int) -> None:
     asyncio.run(take_and_give_back(valkey, jobs, job_ttl))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", OTHERS)
-def test_so_it_does_on_other_servers(kind: str) -> None:
+def test_the_queue_frees_memory_on_other_servers(kind: str) -> None:
     with redis_server(kind) as server:
         asyncio.run(take_and_give_back(server, 1_000, 1))
 
 
 @pytest.mark.full
-def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> None:
+def test_the_list_of_finished_jobs_is_bounded_when_no_delivery_runs(valkey: RedisServer) -> None:
     """The delivery process does not run: results are listed for it as long as they are kept, and no longer."""
 
     async def check() -> None:
@@ -133,7 +133,7 @@ def test_what_nobody_brings_elsewhere_is_bounded_too(valkey: RedisServer) -> Non
 
 
 @pytest.mark.full
-def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> None:
+def test_the_list_of_webhooks_is_bounded_when_no_delivery_runs(valkey: RedisServer) -> None:
     async def check() -> None:
         async with open_queue(valkey, job_ttl=60) as (redis, queue):
             for _ in range(2):
@@ -147,7 +147,7 @@ def test_webhooks_that_nobody_delivers_are_bounded_too(valkey: RedisServer) -> N
 
 
 @pytest.mark.full
-def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisServer) -> None:
+def test_a_dead_letter_expires_with_its_job(valkey: RedisServer) -> None:
     async def check() -> None:
         async with open_queue(valkey) as (redis, queue):
             for _ in range(2):
@@ -165,7 +165,7 @@ def test_a_dead_letter_is_there_as_long_as_its_job_and_no_longer(valkey: RedisSe
 
 
 @pytest.mark.full
-def test_delivery_processes_that_are_no_more_are_not_listed_for_ever(valkey: RedisServer) -> None:
+def test_exited_delivery_processes_are_removed_from_the_group(valkey: RedisServer) -> None:
     async def check() -> None:
         async with open_queue(valkey) as (redis, _):
             outbox = Outbox(redis, TTL, idle_ms=20)
@@ -188,7 +188,7 @@ async def submit_plain(queue: JobQueue, ordering_key: str = "", once: str = "", 
 
 @pytest.mark.full
 @pytest.mark.parametrize("ordering_key", ["", "key"])
-def test_jobs_that_waited_too_long_are_counted_no_more(valkey: RedisServer, ordering_key: str) -> None:
+def test_expired_jobs_no_longer_count_as_open(valkey: RedisServer, ordering_key: str) -> None:
     """Else they would take the place of others for ever."""
 
     async def check() -> None:
@@ -208,7 +208,7 @@ def test_jobs_that_waited_too_long_are_counted_no_more(valkey: RedisServer, orde
 
 @pytest.mark.full
 @pytest.mark.parametrize("ordering_key", ["", "key"])
-def test_a_job_that_waited_too_long_for_its_retry_is_gone_for_good(valkey: RedisServer, ordering_key: str) -> None:
+def test_a_job_that_expires_before_its_retry_is_not_done(valkey: RedisServer, ordering_key: str) -> None:
     async def check() -> None:
         async with open_queue(valkey) as (redis, queue):
             await submit_plain(queue, ordering_key)
@@ -226,7 +226,7 @@ def test_a_job_that_waited_too_long_for_its_retry_is_gone_for_good(valkey: Redis
 
 
 @pytest.mark.full
-def test_what_is_behind_a_job_that_waited_too_long_for_its_retry_is_done(valkey: RedisServer) -> None:
+def test_jobs_behind_one_that_expires_before_its_retry_are_done(valkey: RedisServer) -> None:
     """Its line goes on, which later jobs have kept from expiring with it."""
 
     async def check() -> None:
@@ -247,7 +247,7 @@ def test_what_is_behind_a_job_that_waited_too_long_for_its_retry_is_done(valkey:
 
 
 @pytest.mark.full
-def test_the_line_and_the_idempotency_key_of_a_job_last_as_long_as_it_does(valkey: RedisServer) -> None:
+def test_the_ordering_list_and_the_idempotency_key_last_as_long_as_the_job(valkey: RedisServer) -> None:
     """Which is longer than at first if it had to wait."""
 
     async def check() -> None:
@@ -266,7 +266,7 @@ def test_the_line_and_the_idempotency_key_of_a_job_last_as_long_as_it_does(valke
 
 
 @pytest.mark.full
-def test_a_job_that_was_worked_on_for_too_long_is_gone_for_good(valkey: RedisServer) -> None:
+def test_the_result_of_an_expired_job_is_dropped(valkey: RedisServer) -> None:
     """Its result has no job to belong to: what is shown of a job is whole, or not there."""
 
     async def check() -> None:

@@ -45,13 +45,13 @@ def hand_in_keyed(stack: Stack, count: int) -> dict[str, list[str]]:
     return lines
 
 
-def test_jobs_with_the_same_key_are_done_one_after_another_as_they_came(stack: Stack) -> None:
+def test_jobs_with_the_same_key_are_done_in_order_of_arrival(stack: Stack) -> None:
     for key, line in hand_in_keyed(stack, 5).items():
         assert {job["ordering_key"] for job in done(stack.front, *line)} == {key}
         in_order(stack, line)
 
 
-def test_keys_do_not_wait_for_each_other_and_what_has_none_waits_for_nobody(stack: Stack) -> None:
+def test_jobs_do_not_wait_for_other_keys(stack: Stack) -> None:
     with hung(stack.servers["predictor"]):
         bad = hand_in(stack.front, poisoned(), ordering_key="bad")
         behind = hand_in(stack.front, ordering_key="bad")
@@ -63,7 +63,7 @@ def test_keys_do_not_wait_for_each_other_and_what_has_none_waits_for_nobody(stac
     assert moment(next_, "started") >= moment(head, "finished")
 
 
-def test_a_dead_letter_at_the_head_lets_the_next_go_on_and_retries_do_not(stack: Stack) -> None:
+def test_a_dead_letter_releases_the_next_job_and_a_retry_does_not(stack: Stack) -> None:
     line = [
         hand_in(stack.front, body, ordering_key="poison") for body in (SEVEN_JSON, poisoned(), SEVEN_JSON, SEVEN_JSON)
     ]
@@ -72,7 +72,7 @@ def test_a_dead_letter_at_the_head_lets_the_next_go_on_and_retries_do_not(stack:
     in_order(stack, line)
 
 
-def test_one_that_is_called_off_lets_the_next_go_on(stack: Stack) -> None:
+def test_a_cancelled_job_releases_the_next_one(stack: Stack) -> None:
     """At the head and in the middle."""
     with resting(stack):
         line = [hand_in(stack.front, ordering_key="off") for _ in range(5)]
@@ -93,11 +93,11 @@ def resting(stack: Stack) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 201])
-def test_a_key_that_is_empty_or_too_long_is_a_422(stack: Stack, key: str) -> None:
+def test_an_empty_or_too_long_key_is_a_422(stack: Stack, key: str) -> None:
     assert stack.front.client.post("/jobs", json=SEVEN_JSON, params={"ordering_key": key}).status_code == 422
 
 
-def test_a_retried_dead_letter_goes_to_the_end_of_its_line(stack: Stack) -> None:
+def test_a_retried_dead_letter_goes_to_the_end_of_its_list(stack: Stack) -> None:
     bad = hand_in(stack.front, poisoned(), ordering_key="again")
     assert ended(stack.front, bad)["status"] == "failed"
     with hung(stack.servers["predictor"]):
@@ -108,7 +108,7 @@ def test_a_retried_dead_letter_goes_to_the_end_of_its_line(stack: Stack) -> None
     in_order(stack, [behind, bad, last])
 
 
-def test_without_a_key_a_later_job_may_be_done_earlier(stack: Stack, poison: str, tmp_path: Path) -> None:
+def test_a_later_job_without_a_key_may_be_done_earlier(stack: Stack, poison: str, tmp_path: Path) -> None:
     """With one, on the same predictors, it is not."""
     slowly = slow_reader(tmp_path / "slow.onnx")
     stack.stop("predictor")
@@ -125,7 +125,7 @@ def test_without_a_key_a_later_job_may_be_done_earlier(stack: Stack, poison: str
         stack.start("predictor", model_uri=poison, **SHORT_LEASE)
 
 
-def test_the_order_holds_for_three_predictors_of_which_two_are_killed(stack: Stack, poison: str) -> None:
+def test_the_order_holds_when_two_of_three_predictors_are_killed(stack: Stack, poison: str) -> None:
     with predictors(stack, 2, model_uri=poison, **SHORT_LEASE) as others:
         lines = hand_in_keyed(stack, 40)
         for server in (stack.servers["predictor"], *others):

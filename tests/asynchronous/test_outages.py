@@ -93,7 +93,7 @@ def open_jobs(deployment: Linked) -> set[bytes]:
         pytest.param(Fault(answer=b"-LOADING Redis is loading the dataset in memory\r\n"), 5_000, 0, id="loads"),
     ],
 )
-def test_while_redis_is_away_no_job_is_accepted(
+def test_no_job_is_accepted_while_redis_is_away(
     deployment: Linked, fault: Fault, deadline_ms: int, seconds: float
 ) -> None:
     before = open_jobs(deployment)
@@ -116,7 +116,7 @@ def test_while_redis_is_away_no_job_is_accepted(
     done(deployment.linked, hand_in(deployment.linked))
 
 
-def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(deployment: Linked) -> None:
+def test_a_job_whose_submission_got_no_reply_is_a_503_or_is_stored(deployment: Linked) -> None:
     done(deployment.linked, hand_in(deployment.linked))
     for fault in (faults.CUT, faults.CUT_BY_RESET, Fault(cut_after=0), Fault(cut_after=3, reset=True)):
         deployment.link.set(fault, once=True)
@@ -131,7 +131,7 @@ def test_a_job_whose_keeping_was_not_told_is_a_503_or_is_there(deployment: Linke
 
 @full
 @pytest.mark.parametrize("fault", [Fault(cut_after=0), Fault(cut_after=0, reset=True)])
-def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(deployment: Linked, fault: Fault) -> None:
+def test_a_repeated_command_succeeds_when_its_first_reply_was_lost(deployment: Linked, fault: Fault) -> None:
     """The connection breaks after Redis has called a job off, or queued a dead letter again."""
 
     async def check(job_id: str, bad: str) -> None:
@@ -143,8 +143,8 @@ def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(deploym
                 False,
             )
             deployment.link.set(fault, once=True)
-            assert await queue.cancel(job_id, "called off") == "cancelled"
-            assert await queue.cancel(job_id, "called off") == "failed"
+            assert await queue.cancel(job_id, "cancelled") == "cancelled"
+            assert await queue.cancel(job_id, "cancelled") == "failed"
             deployment.link.set(fault, once=True)
             assert await queue.retry_dead_letter(bad)
             assert not await queue.retry_dead_letter(bad)
@@ -157,26 +157,26 @@ def test_what_was_done_and_not_told_is_not_refused_when_it_is_sent_again(deploym
 
 
 @pytest.mark.parametrize("seconds", [0.1, pytest.param(2.5, marks=full)])
-def test_who_waits_or_listens_is_served_although_redis_is_away_for_a_while(deployment: Linked, seconds: float) -> None:
+def test_waiting_clients_get_their_job_when_redis_was_away_for_a_while(deployment: Linked, seconds: float) -> None:
     with ThreadPoolExecutor(2) as threads, hung(deployment.predictor):
         job_id = hand_in(deployment.linked)
         before = looks(deployment.redis)
         waiting = threads.submit(ended, deployment.linked, job_id)
-        told = events(deployment.linked, job_id)
-        assert next(told)[0] == "queued"
+        events_seen = events(deployment.linked, job_id)
+        assert next(events_seen)[0] == "queued"
         wait_until(lambda: looks(deployment.redis) >= before + 2)
         deployment.link.set(faults.REFUSE)
         sleep(seconds)
         deployment.link.set(faults.PASS)
         sleep(0.1)
-        listening = threads.submit(list, told)
+        listening = threads.submit(list, events_seen)
         deployment.predictor.process.send_signal(18)
         assert waiting.result()["status"] == "done"
         assert listening.result()[-1][0] == "done"
 
 
 @full
-def test_who_waits_is_told_at_once_again_after_the_proxys_subscription_was_half_open(deployment: Linked) -> None:
+def test_waiting_clients_are_woken_at_once_after_the_subscription_was_half_open(deployment: Linked) -> None:
     """Else it looks for itself, a second after it came; what was half-open stays so when the link is whole again."""
     wait_until(lambda: listeners(deployment) == 2)
     deployment.link.set(faults.SWALLOW)
@@ -195,12 +195,12 @@ def test_who_waits_is_told_at_once_again_after_the_proxys_subscription_was_half_
 
 
 def listeners(deployment: Linked) -> int:
-    """How many proxies Redis tells what changes."""
+    """How many proxies are subscribed to changes."""
     return dict(deployment.redis.pubsub_numsub(EVENTS))[EVENTS.encode()]
 
 
 def seconds_late(front: Server, job_id: str) -> float:
-    """After the end of a job, until who waits for it has heard."""
+    """From the end of a job until the waiting client has it."""
     job = ended(front, job_id)
     return time() - moment(job, "finished").timestamp()
 
@@ -212,20 +212,20 @@ def test_a_restart_of_redis_loses_nothing_and_ends_no_wait(deployment: Linked) -
             ids = hand_in_all(deployment.front, [SEVEN_JSON] * 10)
             before = looks(deployment.redis)
             waiting = [threads.submit(ended, deployment.front, job_id) for job_id in ids]
-            told = events(deployment.front, ids[0])
-            assert next(told)[0] == "queued"
+            events_seen = events(deployment.front, ids[0])
+            assert next(events_seen)[0] == "queued"
             wait_until(lambda: looks(deployment.redis) >= before + len(ids) + 1)
             killed(deployment.stack.servers["redis"])
             assert submit(deployment.front).status_code == 503
             sleep(1.5)  # they look again meanwhile
             deployment.stack.start("redis")
         assert {one.result()["status"] for one in waiting} == {"done"}
-        assert list(told)[-1][0] == "done"
+        assert list(events_seen)[-1][0] == "done"
     done(deployment.front, *ids)
 
 
 @full
-def test_when_memory_is_full_new_jobs_are_refused_and_those_that_are_in_are_done(deployment: Linked) -> None:
+def test_new_jobs_are_rejected_and_accepted_jobs_are_done_when_memory_is_full(deployment: Linked) -> None:
     with hung(deployment.predictor):
         ids = hand_in_all(deployment.front, [SEVEN_JSON] * 20)
         bad = hand_in(deployment.front, poisoned())

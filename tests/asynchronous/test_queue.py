@@ -116,19 +116,19 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         queue, job = self.queue, self.any_job(data)
-        found = self.run(self.job_queue.cancel(job.id, "called off"))
+        found = self.run(self.job_queue.cancel(job.id, "cancelled"))
         if job.status != "queued":
             assert found == job.status
             return
         assert found == "cancelled"
-        job.error = "called off"
+        job.error = "cancelled"
         queue.delayed.pop(job.id, None)
         queue.ready = [other for other in queue.ready if other is not job]
         queue.becomes(job, "failed")
 
     @rule()
     def cancel_what_never_was(self) -> None:
-        assert self.run(self.job_queue.cancel(str(uuid4()), "called off")) is None
+        assert self.run(self.job_queue.cancel(str(uuid4()), "cancelled")) is None
 
     # Doing
 
@@ -223,11 +223,11 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_server_holds_what_the_model_holds(self) -> None:
-        """All of it is read in one step, and what was told, too."""
-        found, told = self.run(self._look())
+        """Everything is read in one step, and so are the events."""
+        found, published = self.run(self._look())
         self._is_right(*found)
-        self.queue.told, expected = [], self.queue.told
-        assert sorted(told) == sorted(expected)
+        self.queue.events, expected = [], self.queue.events
+        assert sorted(published) == sorted(expected)
 
     async def _look(self) -> tuple[list[Any], list[str]]:
         async with self.redis.pipeline(transaction=True) as asked:
@@ -243,11 +243,11 @@ class Machine(RuleBasedStateMachine):
             for job_id in self.queue.jobs:
                 asked.hgetall(f"asynchronous:job:{job_id}")
             found: list[Any] = await asked.execute()
-        await self.channel.ping("all heard")
-        told: list[str] = []
+        await self.channel.ping("all received")
+        published: list[str] = []
         while (message := await self.channel.get_message(timeout=5.0)) and message["type"] != "pong":
-            told += message["data"].decode().splitlines()
-        return found, told
+            published += message["data"].decode().splitlines()
+        return found, published
 
     def _is_right(
         self, stream: Any, pending: Any, delayed: Any, opened: Any, ends: Any, letters: Any, forever: Any, *more: Any
@@ -305,6 +305,6 @@ def test_the_queue_does_what_its_model_does(valkey: RedisServer, examples: int, 
 
 @pytest.mark.full
 @pytest.mark.parametrize("kind", OTHERS)
-def test_so_it_does_on_other_servers(kind: str) -> None:
+def test_the_queue_does_what_its_model_does_on_other_servers(kind: str) -> None:
     with redis_server(kind) as server:
         compare(server, 12, 30)

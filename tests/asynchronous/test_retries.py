@@ -74,13 +74,13 @@ def is_dead_alone(stack: Stack, count: int) -> str:
     return bad
 
 
-def test_a_poison_job_is_tried_again_through_the_queue_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
+def test_a_poison_job_is_retried_through_the_queue_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
     with predictors(stack, model_uri=poison, **SHORT_LEASE) as (server,):
         is_dead_alone(stack, 1_000)
         assert server.metric("jobs_total", outcome="retry") == ATTEMPTS - 1
 
 
-def test_a_poison_job_is_tried_again_in_the_predictor_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
+def test_a_poison_job_is_retried_in_the_predictor_and_then_a_dead_letter(stack: Stack, poison: str) -> None:
     with predictors(stack, retry="predictor", model_uri=poison, **SHORT_LEASE) as (server,):
         is_dead_alone(stack, 1_000)
         assert server.metric("jobs_total", outcome="retry") == 0
@@ -105,7 +105,7 @@ def test_a_dead_letter_is_done_when_the_model_is_replaced_by_a_good_one(stack: S
     assert retry(stack.front, bad).status_code == 404
 
 
-def test_what_is_no_dead_letter_cannot_be_retried(stack: Stack) -> None:
+def test_only_a_dead_letter_can_be_retried(stack: Stack) -> None:
     job_id = hand_in(stack.front)
     assert retry(stack.front, job_id).status_code == 404
     assert stack.front.client.delete(f"/jobs/{job_id}").status_code == 200
@@ -114,28 +114,28 @@ def test_what_is_no_dead_letter_cannot_be_retried(stack: Stack) -> None:
     assert stack.front.get("/dead-letters?count=0").status_code == 422
 
 
-def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_as_many_deaths(stack: Stack) -> None:
+def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_max_attempts_crashes(stack: Stack) -> None:
     """And takes nothing of its batch with it."""
     good = hand_in_all(stack.front, [SEVEN_JSON] * 10)
     deadly = hand_in(stack.front, {"pixels": [DEADLY, *SEVEN_JSON["pixels"][1:]]})
     good += hand_in_all(stack.front, [SEVEN_JSON] * 10)
-    deaths, end = 0, monotonic() + 60
+    crashes, end = 0, monotonic() + 60
     server = another_predictor(stack, app="tests.support.queue.deadly_predictor:create_app", **SHORT_LEASE)
     while look(stack.front, deadly)["status"] != "failed":
         assert monotonic() < end
         if server.process.poll() is not None:
-            deaths += 1
+            crashes += 1
             server = another_predictor(stack, app="tests.support.queue.deadly_predictor:create_app", **SHORT_LEASE)
         sleep(0.05)
     job = look(stack.front, deadly)
-    assert (job["attempts"], deaths) == (ATTEMPTS, ATTEMPTS)
+    assert (job["attempts"], crashes) == (ATTEMPTS, ATTEMPTS)
     assert dead_letters(stack.front)[deadly]["error"] == job["error"]
     assert {job["attempts"] for job in done(stack.front, *good)} <= {1, 2}
     assert not dead_letters(stack.front).keys() & set(good)
     killed(server)
 
 
-def test_the_job_of_a_predictor_that_is_killed_is_done_by_another_within_seconds(stack: Stack, slow: str) -> None:
+def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: Stack, slow: str) -> None:
     """Nothing else comes into the queue meanwhile."""
     with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (first,):
         job_id = hand_in(stack.front, slow_pixels(15))
@@ -168,7 +168,7 @@ def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result
         assert job["attempts"] == 2
 
 
-def test_a_predictor_full_of_retries_takes_over_what_a_dead_one_had_and_keeps_both(stack: Stack, poison: str) -> None:
+def test_a_predictor_busy_with_retries_claims_the_job_of_a_dead_one_afterwards(stack: Stack, poison: str) -> None:
     bound: dict[str, object] = {"retry": "predictor", "max_queue_rows": 1, "model_uri": poison}
     with predictors(stack, 1, **SHORT_LEASE | bound | {"backoff_seconds": 2}) as (server,):
         first = hand_in(stack.front, poisoned())
@@ -182,7 +182,7 @@ def test_a_predictor_full_of_retries_takes_over_what_a_dead_one_had_and_keeps_bo
         assert not [line for line in server.log_lines() if line["level"] != "INFO"]
 
 
-def test_an_attempt_that_takes_too_long_has_failed(stack: Stack, slow: str) -> None:
+def test_an_attempt_that_takes_too_long_fails(stack: Stack, slow: str) -> None:
     settings: dict[str, Any] = {"model_uri": slow, "job_timeout_seconds": 0.4, "max_attempts": 2, **SHORT_LEASE}
     with predictors(stack, 1, **settings):
         job_id = hand_in(stack.front, slow_pixels(1))
@@ -193,8 +193,8 @@ def test_an_attempt_that_takes_too_long_has_failed(stack: Stack, slow: str) -> N
         done(stack.front, hand_in(stack.front, slow_pixels(0)))
 
 
-def test_a_predictor_goes_on_when_its_connection_to_redis_was_half_open(stack: Stack) -> None:
-    """Nothing tells that nothing comes any more: a broken cable, a host that is gone."""
+def test_a_predictor_continues_after_its_connection_to_redis_was_half_open(stack: Stack) -> None:
+    """No packet says that the connection is gone: a broken cable, a host that is down."""
     with Link(stack.port("redis")).running() as link:
         server = another_predictor(stack, redis_url=f"redis://127.0.0.1:{link.port}/0", **SHORT_LEASE)
         done(stack.front, hand_in(stack.front))
@@ -211,7 +211,7 @@ def test_a_predictor_goes_on_when_its_connection_to_redis_was_half_open(stack: S
 
 
 @pytest.mark.parametrize("how", ["queue", "predictor"])
-def test_a_predictor_goes_on_when_redis_was_away(stack: Stack, poison: str, how: str) -> None:
+def test_a_predictor_continues_after_redis_was_away(stack: Stack, poison: str, how: str) -> None:
     with Link(stack.port("redis")).running() as link:
         settings: dict[str, Any] = {
             "redis_url": f"redis://127.0.0.1:{link.port}/0",
@@ -231,7 +231,7 @@ def test_a_predictor_goes_on_when_redis_was_away(stack: Stack, poison: str, how:
             assert bad in dead_letters(stack.front)
 
 
-def test_a_predictor_that_is_told_to_end_finishes_what_it_has_begun(stack: Stack, slow: str, tmp_path: Path) -> None:
+def test_a_predictor_finishes_its_jobs_after_sigterm(stack: Stack, slow: str, tmp_path: Path) -> None:
     with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (server,):
         job_id = hand_in(stack.front, slow_pixels(1.5))
         becomes(stack.front, job_id, "running")

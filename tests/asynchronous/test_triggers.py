@@ -76,7 +76,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
             front.process.terminate()
 
 
-def test_each_trigger_says_what_it_promises(deployment: Deployment) -> None:
+def test_the_202_says_what_each_trigger_promises(deployment: Deployment) -> None:
     for trigger, front in deployment.fronts.items():
         answer = submit(front)
         assert (answer.status_code, answer.json()["delivery"]) == (202, DELIVERY[trigger])
@@ -84,7 +84,7 @@ def test_each_trigger_says_what_it_promises(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("trigger", OTHERS)
-def test_what_a_trigger_does_not_promise_is_a_422(deployment: Deployment, trigger: str) -> None:
+def test_an_option_that_only_the_queue_supports_is_a_422(deployment: Deployment, trigger: str) -> None:
     front = deployment.fronts[trigger]
     for headers, query in (({"Idempotency-Key": str(uuid4())}, {}), ({}, {"ordering_key": "a"})):
         answer = submit(front, SEVEN_JSON, headers, **query)
@@ -92,7 +92,7 @@ def test_what_a_trigger_does_not_promise_is_a_422(deployment: Deployment, trigge
         assert "TRIGGER=queue" in answer.json()["detail"]
 
 
-def test_what_waits_in_the_cache_is_bounded(deployment: Deployment) -> None:
+def test_the_number_of_jobs_in_the_cache_is_bounded(deployment: Deployment) -> None:
     front = deployment.fronts["cache"]
     while (answer := submit(front)).status_code == 202:
         assert int(deployment.redis.scard("asynchronous:cache:open")) <= FEW
@@ -110,13 +110,13 @@ def test_jobs_are_done_and_one_that_fails_fails_alone(deployment: Deployment, tr
         job = ended(front, bad)
         assert (job["status"], job["prediction"], job["attempts"]) == ("failed", None, 1)
         assert job["error"]
-        name, told = list(events(front, hand_in(front)))[-1]
-        assert (name, told["prediction"]["digit"]) == ("done", 7)
+        name, events_seen = list(events(front, hand_in(front)))[-1]
+        assert (name, events_seen["prediction"]["digit"]) == ("done", 7)
         assert front.get("/dead-letters").json() == []
 
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
-def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsub_alone(
+def test_only_pubsub_loses_jobs_without_a_subscriber_and_jobs_of_a_killed_predictor(
     deployment: Deployment, trigger: str
 ) -> None:
     front = deployment.fronts[trigger]
@@ -124,7 +124,7 @@ def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsu
     with deployment.predictors(trigger, deployment.slow) as (server,):
         done(front, hand_in(front, slow_pixels(0)))
         begun = hand_in(front, slow_pixels(1.5))
-        if trigger == "cache":  # nobody holds a job, so nothing tells of it
+        if trigger == "cache":  # no predictor holds a job, so its status does not change
             sleep(0.5)
         else:
             becomes(front, begun, "running")
@@ -139,7 +139,7 @@ def test_what_nobody_listens_to_and_what_a_killed_predictor_had_is_lost_by_pubsu
 
 
 @pytest.mark.parametrize(("trigger", "times"), [("cache", 2), ("pubsub", 1)])
-def test_by_two_predictors_a_job_is_done_twice_from_the_cache_and_once_by_pubsub(
+def test_two_predictors_do_a_job_twice_from_the_cache_and_once_by_pubsub(
     deployment: Deployment, trigger: str, times: int
 ) -> None:
     front = deployment.fronts[trigger]
@@ -158,7 +158,7 @@ def test_by_two_predictors_a_job_is_done_twice_from_the_cache_and_once_by_pubsub
         assert look(front, job["job_id"])["prediction"] == job["prediction"]
 
 
-def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(deployment: Deployment) -> None:
+def test_the_first_result_of_a_job_in_the_cache_stays(deployment: Deployment) -> None:
     """One of the two that do the job loses patience with it, and the other does not."""
     front = deployment.fronts["cache"]
     with (
@@ -177,7 +177,7 @@ def test_from_the_cache_the_first_result_stays_whatever_comes_after_it(deploymen
 
 
 @pytest.mark.parametrize("trigger", OTHERS)
-def test_only_the_queue_can_call_a_job_off(deployment: Deployment, trigger: str) -> None:
+def test_only_the_queue_can_cancel_a_job(deployment: Deployment, trigger: str) -> None:
     front = deployment.fronts[trigger]
     job_id = hand_in(front)
     answer = front.client.delete(f"/jobs/{job_id}")

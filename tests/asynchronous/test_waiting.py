@@ -1,4 +1,4 @@
-"""Who waits for a job, or listens to it, hears at once what becomes of it, and keeps nobody busy meanwhile (A1).
+"""A client that waits for a job, or for its events, is woken at once and keeps Redis idle meanwhile (A1).
 
 One Redis, one proxy, one predictor.
 """
@@ -37,7 +37,7 @@ def deployment() -> Iterator[Deployment]:
         yield deployment
 
 
-def test_who_waits_has_the_job_as_soon_as_it_is_done_and_not_before(deployment: Deployment) -> None:
+def test_a_waiting_client_gets_the_job_as_soon_as_it_is_done_and_not_before(deployment: Deployment) -> None:
     with ThreadPoolExecutor(30) as threads:
         with hung(deployment.predictor):
             ids, before = hand_in_all(deployment.front, [SEVEN_JSON] * 10), looks(deployment.redis)
@@ -49,7 +49,7 @@ def test_who_waits_has_the_job_as_soon_as_it_is_done_and_not_before(deployment: 
         assert monotonic() - resumed < SLACK_SECONDS + 2
 
 
-def test_a_wait_that_is_over_gives_the_job_as_it_is(deployment: Deployment) -> None:
+def test_a_wait_that_times_out_returns_the_job_as_it_is(deployment: Deployment) -> None:
     with hung(deployment.predictor):
         job_id, began = hand_in(deployment.front), monotonic()
         answer = deployment.front.get(f"/jobs/{job_id}?wait=0.3")
@@ -60,7 +60,7 @@ def test_a_wait_that_is_over_gives_the_job_as_it_is(deployment: Deployment) -> N
 
 
 @full
-def test_who_waits_does_not_keep_redis_busy(deployment: Deployment) -> None:
+def test_waiting_clients_do_not_keep_redis_busy(deployment: Deployment) -> None:
     waiters, seconds = 50, 3
     with hung(deployment.predictor), ThreadPoolExecutor(waiters) as threads:
         job_id = hand_in(deployment.front)
@@ -71,22 +71,22 @@ def test_who_waits_does_not_keep_redis_busy(deployment: Deployment) -> None:
     done(deployment.front, job_id)
 
 
-def test_events_tell_the_states_in_order_and_end_with_the_job(deployment: Deployment) -> None:
+def test_events_show_the_states_in_order_and_end_with_the_job(deployment: Deployment) -> None:
     with hung(deployment.predictor):
         job_id = hand_in(deployment.front)
-        told = events(deployment.front, job_id)
-        seen = [next(told)]
+        events_seen = events(deployment.front, job_id)
+        seen = [next(events_seen)]
         assert seen[0][0] == "queued"
-    seen += told
+    seen += events_seen
     names = [name for name, _ in seen]
-    assert names in (["queued", "running", "done"], ["queued", "done"])  # quick as it is, nobody may see it run
+    assert names in (["queued", "running", "done"], ["queued", "done"])  # it may run too briefly to be seen
     assert [job["status"] for _, job in seen] == names
     assert seen[-1][1] == look(deployment.front, job_id)
     assert [name for name, _ in events(deployment.front, job_id)] == ["done"]
 
 
 @full
-def test_a_proxy_that_is_told_to_end_lets_go_of_those_who_wait(deployment: Deployment) -> None:
+def test_a_proxy_releases_waiting_clients_after_sigterm(deployment: Deployment) -> None:
     other = another_proxy(deployment.stack)
     wait_until(lambda: is_ready(other))
     with hung(deployment.predictor), ThreadPoolExecutor(2) as threads:

@@ -85,7 +85,7 @@ def test_an_address_inside_the_network_is_a_422(deployment: DeliveryDeployment, 
         ("ff0e::1", False),
     ],
 )
-def test_only_the_internets_addresses_are_public(address: str, public: bool) -> None:
+def test_only_addresses_on_the_internet_are_public(address: str, public: bool) -> None:
     assert is_public(address) == public
 
 
@@ -101,24 +101,24 @@ def test_only_the_internets_addresses_are_public(address: str, public: bool) -> 
         "http://8.8.8.8/" + "a" * 2_000,
     ],
 )
-def test_what_is_no_address_for_webhooks_is_a_422(deployment: DeliveryDeployment, url: str) -> None:
+def test_an_invalid_callback_url_is_a_422(deployment: DeliveryDeployment, url: str) -> None:
     for front in (deployment.front, deployment.public):
         assert submit(front, callback_url=url).status_code == 422
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", "a..b", "xn--a.com", "-.com", "%00.com", "a b.com", "\u2024"])
-def test_no_name_of_a_host_makes_the_proxy_fail(deployment: DeliveryDeployment, host: str) -> None:
+def test_no_host_name_makes_the_proxy_fail(deployment: DeliveryDeployment, host: str) -> None:
     assert submit(deployment.public, callback_url=f"http://{host}/").status_code in (202, 422)
 
 
-def test_without_a_secret_no_callback_url_is_taken(deployment: DeliveryDeployment) -> None:
+def test_a_callback_url_is_rejected_without_a_secret(deployment: DeliveryDeployment) -> None:
     answer = submit(deployment.unsigned, callback_url="http://8.8.8.8/hook")
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert "WEBHOOK_SECRET" in answer.json()["detail"]
 
 
 @pytest.mark.full
-def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(deployment: DeliveryDeployment) -> None:
+def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_show_it(deployment: DeliveryDeployment) -> None:
     servers = [
         deployment.stack.launch(name, asynchronous_port=free_port(), webhook_secret=secret)
         for name, secret in (("asynchronous", "hunter2-hunter2"), ("delivery", "whsec_hunter2"), ("delivery", SHORT))
@@ -133,8 +133,8 @@ def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_tell_it(deploym
         assert SHORT not in log
 
 
-def test_a_name_in_another_script_is_looked_up_as_the_request_spells_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By other rules than a browser's it would be fass.de, which is somebody else's."""
+def test_an_international_host_name_is_resolved_as_the_request_spells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By other rules than a browser's it would be fass.de, which is another host."""
     asked = []
 
     async def look_up(host: str, *_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:

@@ -97,13 +97,13 @@ class Client:
                     self._look(client, self._dice.choice(self._jobs[max(0, place - 200) : place + 1]))
 
     def _hand_in(self, client: httpx.Client, number: int) -> None:
-        era = self._history.era
+        connection = self._history.connection
         key = {"Idempotency-Key": f"{self._seed}-{number}"}
         query = {"ordering_key": f"client-{self._jobs.start}"} if number % KEYED == 0 else {}
         while True:
             answer = asked(lambda: client.post("/jobs", json=picture(number), headers=key, params=query))
             if answer is not None and answer.status_code == 202:
-                return self._history.accept(number, answer.json()["job_id"], era)
+                return self._history.accept(number, answer.json()["job_id"], connection)
             assert answer is None or answer.status_code in (429, 503, 504), answer.text
             time.sleep(0.05)
 

@@ -15,7 +15,7 @@ from redis import Redis, RedisError
 from asynchronous.queue import EVENTS
 
 CHANGES = {"queued": ("running",), "running": ("running", "done"), "done": ()}
-"""What may come after what, where no job fails and none is called off; `running` twice: another has taken it over."""
+"""What may come after what, where no job fails and none is cancelled; `running` twice: another has taken it over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class History:
     accepted: dict[int, str] = field(default_factory=dict)
     """The id by the number that its client gives to a job."""
     accepted_in: dict[str, int] = field(default_factory=dict)
-    told: list[tuple[int, str, str]] = field(default_factory=list)
-    """Changes as Redis told them: era, id, status. Between two eras something may not have been heard."""
+    published: list[tuple[int, str, str]] = field(default_factory=list)
+    """Changes as Redis published them: connection, id, status. Between two connections some may be lost."""
     sightings: dict[str, list[Sighting]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
-    era: int = 0
+    connection: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def accept(self, number: int, job_id: str, era: int) -> None:
-        """202, perhaps once more for the same job; `era` is that in which it was first sent."""
+    def accept(self, number: int, job_id: str, connection: int) -> None:
+        """202, perhaps once more for the same job; `connection` is that in which it was first sent."""
         with self._lock:
             if self.accepted.setdefault(number, job_id) != job_id:
                 self.wrong.append(f"job {number} was accepted as {self.accepted[number]} and as {job_id}")
-            self.accepted_in.setdefault(job_id, era)
+            self.accepted_in.setdefault(job_id, connection)
 
     def see(self, job_id: str, asked: float, status: int, job: dict[str, Any]) -> None:
         """What GET answered for a job that was accepted."""
@@ -58,8 +58,8 @@ class History:
 
     @contextmanager
     def listening(self, redis: Redis) -> Iterator[None]:
-        """Write down what Redis tells, as far as it can be heard."""
-        ending, heard = Event(), Event()
+        """Record what Redis publishes, while there is a connection."""
+        ending, subscribed = Event(), Event()
 
         def listen() -> None:
             while not ending.is_set():
@@ -67,25 +67,25 @@ class History:
                     with redis.pubsub() as channel:  # type: ignore[no-untyped-call]
                         channel.subscribe(EVENTS)
                         while not ending.is_set():
-                            self._hear(channel.get_message(timeout=0.1), heard)
+                            self._receive(channel.get_message(timeout=0.1), subscribed)
                 except (RedisError, OSError):
                     sleep(0.02)
 
         thread = Thread(target=listen)
         thread.start()
-        assert heard.wait(10)
+        assert subscribed.wait(10)
         try:
             yield
         finally:
             ending.set()
             thread.join()
 
-    def _hear(self, message: Any, heard: Event) -> None:
+    def _receive(self, message: Any, subscribed: Event) -> None:
         if message and message["type"] == "subscribe":
-            self.era += 1
-            heard.set()
+            self.connection += 1
+            subscribed.set()
         elif message:
-            self.told += [(self.era, *line.split(" ")) for line in message["data"].decode().splitlines()]
+            self.published += [(self.connection, *line.split(" ")) for line in message["data"].decode().splitlines()]
 
     def must_be_that_of_a_queue(self) -> None:
         """Each job's changes and sightings are a way through the model's states, never back from an end."""
@@ -96,15 +96,15 @@ class History:
 
     def _wrong_changes(self) -> Iterator[str]:
         state: dict[str, tuple[int, str]] = {}
-        for era, job_id, status in self.told:
+        for connection, job_id, status in self.published:
             since, before = state.get(job_id) or (self.accepted_in.get(job_id, -1), "queued")
-            missed_something = since != era and before != "done"
+            missed_something = since != connection and before != "done"
             if status not in CHANGES[before] and not missed_something:
-                yield f"{job_id} was told to be {status} after {before}"
-            state[job_id] = (era, status)
+                yield f"{job_id} was published as {status} after {before}"
+            state[job_id] = (connection, status)
 
-    def told_done(self) -> Counter[str]:
-        return Counter(job_id for _, job_id, status in self.told if status == "done")
+    def published_done(self) -> Counter[str]:
+        return Counter(job_id for _, job_id, status in self.published if status == "done")
 
 
 def _wrong_sightings(job_id: str, sightings: list[Sighting]) -> Iterator[str]:

@@ -84,7 +84,7 @@ def done(front: Server, *job_ids: str) -> list[Any]:
 
 
 def looks(redis: Redis) -> int:
-    """How often a job has been looked at: whoever waits for one has looked once."""
+    """How often a job has been looked at: a client that waits for one has looked once."""
     stats: Any = redis.info("commandstats")
     return int(stats.get("cmdstat_hgetall", {"calls": 0})["calls"])
 

@@ -49,7 +49,7 @@ class Queue:
     dead: list[Job] = field(default_factory=list)
     by_idempotency_key: dict[str, tuple[str, str]] = field(default_factory=dict)
     ends: int = 0
-    told: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
 
     @property
     def open(self) -> int:
@@ -66,7 +66,7 @@ class Queue:
 
     def becomes(self, job: Job, status: str) -> None:
         job.status = status
-        self.told.append(f"{job.id} {status}")
+        self.events.append(f"{job.id} {status}")
         if job.ended:
             self.ends += 1
             self._leaves_line(job)
