@@ -18,7 +18,7 @@ from tests.support.stack import Stack, stack_of
 
 MODELS = {"quality": "quality", "reader": "mlp", "specialist": "specialist"}
 ROUTES = {"quality, reader": 0.0, "quality, reader, specialist": 1.0}
-"""Who is asked, by DOUBT_UP_TO."""
+"""Who is asked, by ESCALATE_BELOW."""
 CONNECTIONS = 16
 SHARES = (0.25, 0.5, 0.75)
 CHAIN_COLUMNS = ("stages", "p50 ms", "sum of the stages' p50 ms", "ratio (min, median, max)", "p99 ms", "proxy CPU µs")
@@ -34,8 +34,8 @@ def main() -> None:
         for name in ("redis", *MODELS):
             these.start(name, **({} if name == "redis" else QUIET | {"model_threads": 1}))
         proxies = {
-            route: stack.enter_context(proxy("microservice_vertical", doubt_up_to=doubt, **urls(these)))
-            for route, doubt in ROUTES.items()
+            route: stack.enter_context(proxy("microservice_vertical", escalate_below=threshold, **urls(these)))
+            for route, threshold in ROUTES.items()
         }
         for server in proxies.values():
             sample(server, PREDICT, CONNECTIONS, 1)

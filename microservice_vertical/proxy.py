@@ -38,7 +38,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     app.include_router(images_router(Flow(*stages, settings), store, settings))
     for stage in stages:
         is_ready = stage.classifier.is_ready
-        app.add_check(is_ready if stage.hard else until_first_success(is_ready))
+        app.add_check(is_ready if stage.required else until_first_success(is_ready))
     app.add_check(until_first_success(store.is_ready))
     add_playground(app, Path(__file__).parent)
     return app
@@ -49,7 +49,7 @@ class Flow:
 
     def __init__(self, quality: Stage, reader: Stage, specialist: Stage, settings: ProxySettings) -> None:
         self._quality, self._reader, self._specialist = quality, reader, specialist
-        self._doubt_up_to = settings.doubt_up_to
+        self._escalate_below = settings.escalate_below
 
     async def predict(self, letter: Letter, context: RequestContext) -> Prediction:
         """Each step depends on the one before it."""
@@ -64,7 +64,7 @@ class Flow:
         return gathered([quality, reading, await self._specialist.ask(letter, context)])
 
     def _is_confident(self, reading: Answered | FailedAnswer) -> bool:
-        return isinstance(reading, ReadingAnswer) and reading.confidence > self._doubt_up_to
+        return isinstance(reading, ReadingAnswer) and reading.confidence > self._escalate_below
 
 
 def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> APIRouter:

@@ -19,7 +19,7 @@ from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
 from microservice_vertical.schemas import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
-from microservice_vertical.settings import ProxySettings, Step
+from microservice_vertical.settings import ProxySettings
 
 Letter = NDArray[np.float32] | UUID
 """Scans of shape (n, 64), or the id of those that each predictor gets from the store itself."""
@@ -34,7 +34,7 @@ class Stage:
     classifier: RestClassifier
     retrieve: URL
     scans: slice
-    hard: bool
+    required: bool
 
     async def ask(self, letter: Letter, context: RequestContext) -> Answered | FailedAnswer:
         """Its answer; where it fails, a failed one if it is soft, else a `Problem` that names it: 502, 503 or 504."""
@@ -44,7 +44,7 @@ class Stage:
         except BackendError as error:
             if error.status == 404 and isinstance(letter, UUID) and str(letter) in error.cause:
                 raise not_kept(letter) from None
-            if self.hard:
+            if self.required:
                 raise error.problem() from None
             return failed(self.name, error, context.timings[self.name])
 
@@ -58,14 +58,14 @@ def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]
     """quality, reader and specialist, each with a breaker of its own, on one pool of connections."""
     client, metrics = HttpClient(app), BackendMetrics(app.metrics.registry)
 
-    def stage(name: StageName, url: str, step: Step, classes: int, scans: slice) -> Stage:
+    def stage(name: StageName, url: str, required: bool, classes: int, scans: slice) -> Stage:
         backend = Backend(name, settings, metrics)
         classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=classes)
-        return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, step == "hard")
+        return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, required)
 
     first, every = slice(1), slice(None)
     return (
-        stage("quality", settings.quality_url, settings.quality_step, LEGIBILITIES, first),
-        stage("reader", settings.reader_url, settings.reader_step, CLASSES, first),
-        stage("specialist", settings.specialist_url, settings.specialist_step, CLASSES, every),
+        stage("quality", settings.quality_url, settings.quality_required, LEGIBILITIES, first),
+        stage("reader", settings.reader_url, settings.reader_required, CLASSES, first),
+        stage("specialist", settings.specialist_url, settings.specialist_required, CLASSES, every),
     )

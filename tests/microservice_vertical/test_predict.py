@@ -83,10 +83,12 @@ def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(stack
     assert differ > len(answers) // 4
 
 
-@pytest.mark.parametrize(("doubt_up_to", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
-def test_how_much_doubt_calls_the_specialist_is_a_setting(stack: Stack, doubt_up_to: int, specialists: int) -> None:
+@pytest.mark.parametrize(("escalate_below", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
+def test_a_setting_says_below_which_confidence_the_specialist_is_asked(
+    stack: Stack, escalate_below: int, specialists: int
+) -> None:
     scans = [SEVEN_PNG, *map(picture, doubtful().features[:5, 0])]
-    with another_proxy(stack, doubt_up_to=doubt_up_to) as proxy:
+    with another_proxy(stack, escalate_below=escalate_below) as proxy:
         answers = [proxy.read(scan).json() for scan in scans]
     assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
 

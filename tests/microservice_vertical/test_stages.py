@@ -32,20 +32,20 @@ from tests.support.vertical.services import (
 
 pytestmark = pytest.mark.full
 
-STEPS = [f"{stage}_step" for stage in STAGES]
+REQUIRED = [f"{stage}_required" for stage in STAGES]
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     """All steps are soft."""
-    with vertical_stack(quality_step="soft", reader_step="soft", specialist_step="soft") as stack:
+    with vertical_stack(quality_required=False, reader_required=False, specialist_required=False) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def hard(stack: Stack) -> Iterator[Server]:
     """A proxy whose steps are all hard."""
-    with another_proxy(stack, **dict.fromkeys(STEPS, "hard")) as proxy:
+    with another_proxy(stack, **dict.fromkeys(REQUIRED, True)) as proxy:
         yield proxy
 
 
