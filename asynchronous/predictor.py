@@ -3,8 +3,6 @@
 It may end at any moment: when its leases have expired, another predictor claims its jobs.
 """
 
-import logging
-
 from fastapi import FastAPI
 
 from asynchronous.queue import JobQueue
@@ -16,11 +14,10 @@ from common.inference.predictor import Predictor, load_model
 from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
 from common.open_inference.rest import add_open_inference
+from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
 from common.service.background import add_background_loop
 from common.service.service import Service
-
-logger = logging.getLogger(__name__)
 
 
 def create_app(
@@ -32,6 +29,7 @@ def create_app(
     """The predictor: `uvicorn asynchronous.predictor:create_app --factory`. Tests pass other collaborators."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
+    require_domain(model)
     app = Service("asynchronous-predictor", settings)
     predictor = Predictor(model, settings, app.metrics)
     app.include_router(predict_router(predictor, settings))
@@ -41,9 +39,7 @@ def create_app(
     app.add_check(lambda: ping(redis))
     ttls = settings.job_ttl_seconds, settings.result_ttl_seconds
     jobs = job_predictor(predictor)
-    if not jobs.fits:
-        logger.warning("the model %s reads no digits: it is served under /v2, and no job is started", model.name)
-    elif settings.trigger == "queue":
+    if settings.trigger == "queue":
         worker = Worker(job_queue(redis, *ttls), jobs, settings, app.metrics.registry)
         add_background_loop(app, worker.tick, "jobs", unavailable=REDIS_UNAVAILABLE)
     elif settings.trigger == "cache":

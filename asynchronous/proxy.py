@@ -20,11 +20,11 @@ from asynchronous.settings import ProxySettings
 from asynchronous.triggers.cache import CacheTrigger
 from asynchronous.triggers.pubsub import PubSubTrigger
 from asynchronous.triggers.unqueued_jobs import Trigger
-from common.domain.digits import Picture
+from common import domain
 from common.jobs.redis_connection import connect, ping, redis_deadline
 from common.playground.serve import add_playground
+from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
-from common.prediction.picture_decoder import IMAGES, PictureDecoder
 from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import media_type, request_context
@@ -57,14 +57,14 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
     """`POST /jobs`: a picture in, a job's id out."""
     router = APIRouter()
-    pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+    decoder = InputDecoder(settings.max_pixels, max_items=1)
     webhooks = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
 
     @router.post(
         "/jobs",
         status_code=202,
         responses=problems(400, 405, 408, 413, 415, 422, 429, 500, 503, 504),
-        openapi_extra=request_body(Picture, *IMAGES),
+        openapi_extra=request_body(domain.Input, *domain.MEDIA_TYPES),
     )
     async def submit_job(
         request: Request,
@@ -75,13 +75,13 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
         """A picture becomes a job; its digit can be fetched later at `Location`. It is stored before it is accepted."""
         context = request_context(request)
         body = await read_body(request)
-        picture = await pictures.decode_one(request, body)
+        row = await decoder.decode_one(request, body)
         callback_url = str(query.callback_url or "")
         if callback_url:
             await webhooks.check(callback_url, context.deadline)
         trace = current_trace.get()
         job = NewJob(
-            to_payload(picture),
+            to_payload(row),
             ordering_key=query.ordering_key or "",
             idempotency_key=idempotency_key,
             digest=fingerprint(request, body) if idempotency_key else "",

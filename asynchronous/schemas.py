@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Header
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
-from common.domain.digits import Digit
-from common.prediction.payload import to_features
+from common.domain import Output, to_input
+from common.prediction.payload import from_payload
 
 Status = Literal["queued", "running", "done", "failed"]
 Delivery = Literal["at-least-once", "at-most-once"]
@@ -53,7 +53,7 @@ class Job(BaseModel):
 
     job_id: str = Field(examples=[EXAMPLE])
     status: Status
-    prediction: Digit | None = Field(description="The digit, once the job is done.")
+    prediction: Output | None = Field(description="The digit, once the job is done.")
     error: str | None = Field(description="Why it failed, or why its latest attempt did.")
     attempts: int = Field(description="How often a predictor has started it.")
     submitted_at: datetime
@@ -68,16 +68,17 @@ class Job(BaseModel):
 
 
 class DeadLetter(BaseModel):
-    """A job that failed for good: its error and its picture, to find out why."""
+    """A job that failed for good: its error, and the fields of its input, to find out why."""
+
+    model_config = ConfigDict(extra="allow")
 
     job_id: str = Field(examples=[EXAMPLE])
     failed_at: datetime
     attempts: int
     error: str
-    pixels: list[float]
 
 
-_digit = TypeAdapter(Digit)
+_digit = TypeAdapter(Output)
 
 
 def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
@@ -103,7 +104,7 @@ def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
         failed_at=to_time(int(entry.partition(b"-")[0]) / 1e3),
         attempts=int(fields[b"attempts"]),
         error=fields[b"error"].decode(),
-        pixels=to_features(fields[b"payload"])[0].tolist(),
+        **to_input(from_payload(fields[b"payload"])[0]),
     )
 
 

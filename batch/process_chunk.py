@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from batch.dataset.columns import Rows, picture_column, read_rows
 from batch.dataset.dataset import REJECTED, Chunk, open_file, part_file
+from common import domain
 from common.inference.model import Model
-from common.prediction.predict_endpoint import probabilities_output
+from common.prediction.domain_model import misfit_of
 from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
@@ -80,7 +81,7 @@ def do_chunk(task: Task) -> Result:
 
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
-    model, output = _model(task.model_uri, task.model_sha256, task.threads)
+    model = _model(task.model_uri, task.model_sha256, task.threads)
     with open_file(task.chunk.file) as source:
         schema = source.schema_arrow
         column = picture_column(schema)
@@ -105,15 +106,15 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
                             f"over {task.max_rejected} rows are no pictures; the latest: {rows.reasons[-1]}"
                         )
                 if len(rows.ids):
-                    writer.write_batch(_answer(model, output, rows, answers, result, task.trial))
+                    writer.write_batch(_answer(model, rows, answers, result, task.trial))
     if rejected and not task.trial:
         _set_aside(task, rejected)
 
 
-def _answer(model: Model, output: str, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
+def _answer(model: Model, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
     name = model.inputs[0].name
     features = rows.features.astype(model.inputs[0].dtype, copy=False)
-    probabilities: NDArray[np.float32] = model.run({name: features})[output]
+    probabilities: NDArray[np.float32] = domain.scores(model.run({name: features}))
     found = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1).astype(np.float32)
     result.rows += len(found)
@@ -143,10 +144,9 @@ def _sync(file: Path) -> None:
 
 
 @cache
-def _model(uri: str, sha256: str, threads: int) -> tuple[Model, str]:
+def _model(uri: str, sha256: str, threads: int) -> Model:
     """Loaded once in a process."""
     model = Model.load(uri, sha256, threads=threads)
-    output = probabilities_output(model)
-    if output is None:
-        raise ValueError(f"the model {model.name} reads no digits")
-    return model, output
+    if misfit := misfit_of(model):
+        raise ValueError(f"the model {model.name} {misfit}")
+    return model

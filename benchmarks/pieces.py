@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 import numpy as np
 import uvloop
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 from rich.console import Console
 
 from benchmarks.loop_pieces import loop_pieces
@@ -25,6 +26,7 @@ from benchmarks.rounds import SMALL_MODEL
 from benchmarks.stopwatch import MANY, Piece, alone
 from common.domain import digits
 from common.inference.model import Model
+from common.prediction.input_decoder import from_json
 from common.service.metrics import ServiceMetrics
 from common.service.tracing import begin_span
 
@@ -49,12 +51,13 @@ def json_pieces() -> Iterator[Piece]:
     picture, model = TypeAdapter(digits.Picture), digits.ModelRef(name="mlp", version="3f5a9c0b7e21")
     pixels = picture.validate_json(body).pixels
     probabilities = np.full((1, 10), 0.1, np.float32)
-    digit = digits.to_digits(probabilities, model)[0]
+    digit = digits.Digit.model_validate(digits.to_outputs(probabilities, model)[0])
     yield alone("pydantic: a picture, validate_json", partial(picture.validate_json, body))
     yield alone("numpy: its pixels as an array", lambda: np.array([pixels], np.float32))
-    yield alone("both, and our checks: digits.from_json", partial(digits.from_json, body, 1))
+    yield alone("both, and our checks: from_json", partial(from_json, body, 1))
     yield alone("pydantic: a digit, model_dump_json", digit.model_dump_json)
-    yield alone("probabilities as JSON: digits.to_json", partial(digits.to_json, probabilities, model, False))
+    answer = lambda: to_json(digits.to_outputs(probabilities, model)[0])  # noqa: E731
+    yield alone("probabilities as JSON: to_outputs", answer)
 
 
 def other_pieces() -> Iterator[Piece]:

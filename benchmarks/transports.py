@@ -24,6 +24,7 @@ from rich.console import Console
 from benchmarks.machine import on_cpus, part_cpus
 from benchmarks.questions import PIXELS
 from benchmarks.report import show_table
+from common import domain
 from common.backends.backend import Backend
 from common.backends.classifier import Classifier
 from common.backends.classifier_grpc import GrpcClassifier
@@ -31,7 +32,7 @@ from common.backends.classifier_rest import RestClassifier
 from common.backends.http_client import HttpClient
 from common.backends.infer_client import write_request
 from common.backends.metrics import BackendMetrics
-from common.domain import digits
+from common.prediction.domain_model import INPUT
 from common.service.request_context import RequestContext, cancel_on_disconnect
 from common.service.service import Service
 from synchronous.settings import ProxySettings
@@ -96,7 +97,7 @@ async def cpu_seconds(ask: Ask, calls: int) -> float:
 
 async def plain_ways(model: str, stack: AsyncExitStack) -> dict[str, Ask]:
     """Clients as they are, which read the answer and do nothing with it."""
-    url, (body, headers) = httpx.URL(f"{model}/infer"), write_request(FEATURES, digits.INPUT, digits.OUTPUT)
+    url, (body, headers) = httpx.URL(f"{model}/infer"), write_request(FEATURES, INPUT, domain.OUTPUT)
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
     session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     default = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
@@ -125,11 +126,11 @@ async def our_ways(rest: str, grpc: str, stack: AsyncExitStack) -> dict[str, Ask
     settings = ProxySettings(log_level="WARNING")
     app = Service("benchmark", settings)
     metrics = BackendMetrics(app.metrics.registry)
-    names = {"input_name": digits.INPUT, "output_name": digits.OUTPUT}
+    names = {"input_name": INPUT, "output_name": domain.OUTPUT}
     backends = {way: Backend(way, settings, metrics) for way in ("rest", "grpc")}
     classifiers: dict[str, Classifier] = {
-        "ours, REST": RestClassifier(backends["rest"], HttpClient(app), rest, **names, classes=digits.CLASSES),
-        "ours, gRPC": GrpcClassifier(backends["grpc"], app, grpc, **names, classes=digits.CLASSES),
+        "ours, REST": RestClassifier(backends["rest"], HttpClient(app), rest, **names, classes=len(domain.LABELS)),
+        "ours, gRPC": GrpcClassifier(backends["grpc"], app, grpc, **names, classes=len(domain.LABELS)),
     }
     await stack.enter_async_context(running(app))
 

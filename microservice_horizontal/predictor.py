@@ -19,6 +19,7 @@ from common.jobs.heartbeat import renewing_leases
 from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
+from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
 from common.service.background import add_background_loop
 from common.service.problems import Problem
@@ -39,6 +40,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     """The predictor: `uvicorn microservice_horizontal.predictor:create_app --factory`."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
+    require_domain(model)
     app = Service(f"microservice_horizontal-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
     store = ImageStore(app, "microservice_horizontal", settings)
@@ -46,10 +48,9 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     app.include_router(retrieve_router(predictor, store, "first"))
     add_open_inference(app, predictor)
 
-    reader = JobPredictor(predictor)
-    if reader.fits:
-        jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
-        add_background_loop(app, Worker(model.name, reader, jobs, settings).work, "jobs", unavailable=REDIS_UNAVAILABLE)
+    jobs = JobStream(connect(app, settings.redis_url), settings.job_ttl_seconds)
+    worker = Worker(model.name, JobPredictor(predictor), jobs, settings)
+    add_background_loop(app, worker.work, "jobs", unavailable=REDIS_UNAVAILABLE)
     return app
 
 

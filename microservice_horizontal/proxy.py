@@ -10,11 +10,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 
+from common import domain
 from common.backends.errors import BackendError
-from common.domain import digits
 from common.jobs.redis_connection import connect as connect_redis
 from common.playground.serve import add_playground
-from common.prediction.picture_decoder import IMAGES, PictureDecoder
+from common.prediction.input_decoder import InputDecoder
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -39,17 +39,17 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     app = Service("microservice_horizontal", settings)
     members = connect(app, settings)
     store = ImageStore(app, "microservice_horizontal", settings)
-    pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+    decoder = InputDecoder(settings.max_pixels, max_items=1)
 
     async def find_picture(request: Request, retrieve: bool) -> Picture:
         body = await read_body(request)
         stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
         if stored is None:
-            return await pictures.decode_one(request, body)
+            return await decoder.decode_one(request, body)
         return await store.get(stored.image_id, "first", request_context(request)) if retrieve else stored.image_id
 
     app.include_router(predict_router(members, find_picture, settings))
-    app.include_router(image_router(store, pictures))
+    app.include_router(image_router(store, decoder))
     for member in members.values():
         app.add_check(until_first_success(member.classifier.is_ready))
 
@@ -66,7 +66,7 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
     router = APIRouter(
         responses=problems(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
     )
-    body = request_body(digits.Picture | StoredImage, *IMAGES)
+    body = request_body(domain.Input | StoredImage, *domain.MEDIA_TYPES)
     retrieve = settings.retrieval == "proxy"
 
     @router.post("/predict", openapi_extra=body)
@@ -92,7 +92,7 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
     @router.post("/predict/{model}", openapi_extra=body)
     async def predict_one(
         request: Request, model: Annotated[str, Path(json_schema_extra={"enum": list[object](members)})]
-    ) -> digits.Digit:
+    ) -> domain.Output:
         """One model's reading alone."""
         if model not in members:
             raise Problem(404, f"there is no model {model!r:.60}: expected one of {', '.join(members)}")
@@ -106,7 +106,7 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
     return router
 
 
-def image_router(store: ImageStore, pictures: PictureDecoder) -> APIRouter:
+def image_router(store: ImageStore, decoder: InputDecoder) -> APIRouter:
     """`POST /images`."""
     router = APIRouter(route_class=LeanRoute)
 
@@ -116,11 +116,11 @@ def image_router(store: ImageStore, pictures: PictureDecoder) -> APIRouter:
         status_code=201,
         response_model=StoredImage,
         responses=problems(400, 405, 408, 413, 415, 422, 500, 503, 504),
-        openapi_extra=request_body(digits.Picture, *IMAGES),
+        openapi_extra=request_body(domain.Input, *domain.MEDIA_TYPES),
     )
     async def store_image(request: Request) -> Response:
         """It gets an `image_id`, by which it can be read any number of times."""
-        picture = await pictures.decode_one(request, await read_body(request))
+        picture = await decoder.decode_one(request, await read_body(request))
         image_id = await store.put(picture, request_context(request))
         return json_response(StoredImage(image_id=image_id), 201)
 

@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.backends.classifier import Classification
-from common.domain.digits import Digit, ModelRef, to_digits
+from common.domain import ModelRef, Output as Digit, to_outputs
 from microservice_horizontal.settings import Aggregation, Policy
 from microservice_horizontal.voting import aggregate
 
@@ -43,7 +43,7 @@ class Prediction(BaseModel):
 def to_digit(classification: Classification) -> Digit:
     """One model's reading of one picture."""
     model = ModelRef(name=classification.model, version=classification.version)
-    return to_digits(classification.probabilities, model)[0]
+    return Digit.model_validate(to_outputs(classification.probabilities, model)[0])
 
 
 def to_prediction(
@@ -64,5 +64,5 @@ def verdict(predictions: Mapping[str, Digit], how: Aggregation, weights: Mapping
         return None
     versions = ",".join(sorted(f"{digit.model.name}:{digit.model.version}" for digit in predictions.values()))
     model = ModelRef(name=how, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
-    digit = to_digits(found.probabilities[np.newaxis], model)[0]
+    digit = Digit.model_validate(to_outputs(found.probabilities[np.newaxis], model)[0])
     return digit.model_copy(update={"digit": found.digit})  # of several that are equally likely

@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from common.backends.classifier import Classification
 from common.backends.errors import BackendError
-from common.domain.digits import DECIMALS, Digit, ModelRef, to_digits
+from common.domain import ModelRef, Output as Digit, to_outputs
 from common.service.problems import Problem
 
 StageName = Literal["quality", "reader", "specialist"]
+DECIMALS = 6
 LEGIBILITIES, LEGIBLE = 2, 1
 """The classes of the quality model, and which of them is the good one."""
 
@@ -70,7 +71,7 @@ def answered(name: StageName, classification: Classification, seconds: float) ->
     if name == "quality":
         legible, confidence = bool(mean[0, LEGIBLE] >= 0.5), round(float(mean.max()), DECIMALS)
         return QualityAnswer(name=name, milliseconds=_ms(seconds), legible=legible, confidence=confidence, model=model)
-    reading = to_digits(mean, model)[0]
+    reading = Digit.model_validate(to_outputs(mean, model)[0])
     return ReadingAnswer(
         name=name,
         milliseconds=_ms(seconds),

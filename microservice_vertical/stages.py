@@ -14,14 +14,15 @@ from common.backends.classifier_rest import RestClassifier
 from common.backends.errors import BackendError
 from common.backends.http_client import HttpClient
 from common.backends.metrics import BackendMetrics
-from common.domain.digits import CLASSES, INPUT, OUTPUT
+from common.domain import LABELS, OUTPUT
+from common.prediction.domain_model import INPUT
 from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
 from microservice_vertical.schemas import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
 from microservice_vertical.settings import ProxySettings
 
-Letter = NDArray[np.float32] | UUID
+Letter = NDArray[np.void] | UUID
 """Scans of shape (n, 64), or the id of those that each predictor gets from the store itself."""
 JSON = {"content-type": "application/json"}
 
@@ -51,7 +52,7 @@ class Stage:
     async def _classify(self, letter: Letter, context: RequestContext) -> Classification:
         if isinstance(letter, UUID):
             return await self.classifier.send(self.retrieve, to_json({"image_id": letter}), JSON, context)
-        return await self.classifier.classify(letter[self.scans], context)
+        return await self.classifier.classify(letter[self.scans][INPUT], context)
 
 
 def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]:
@@ -66,6 +67,6 @@ def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]
     first, every = slice(1), slice(None)
     return (
         stage("quality", settings.quality_url, settings.quality_required, LEGIBILITIES, first),
-        stage("reader", settings.reader_url, settings.reader_required, CLASSES, first),
-        stage("specialist", settings.specialist_url, settings.specialist_required, CLASSES, every),
+        stage("reader", settings.reader_url, settings.reader_required, len(LABELS), first),
+        stage("specialist", settings.specialist_url, settings.specialist_required, len(LABELS), every),
     )

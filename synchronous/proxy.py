@@ -16,6 +16,7 @@ from fastapi.sse import format_sse_event
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect
 
+from common import domain
 from common.backends.backend import Backend
 from common.backends.classifier import Classifier
 from common.backends.classifier_grpc import GrpcClassifier
@@ -23,9 +24,9 @@ from common.backends.classifier_rest import RestClassifier
 from common.backends.errors import BackendError
 from common.backends.http_client import HttpClient
 from common.backends.metrics import BackendMetrics
-from common.domain import digits
 from common.playground.serve import add_playground
-from common.prediction.picture_decoder import IMAGES, PictureDecoder
+from common.prediction.domain_model import INPUT
+from common.prediction.input_decoder import InputDecoder
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -54,16 +55,16 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 def connect(app: Service, settings: ProxySettings) -> Classifier:
     """The predictor at PREDICTOR_URL; the flow is the same for REST and gRPC."""
     backend = Backend("predictor", settings, BackendMetrics(app.metrics.registry))
-    url, names = settings.predictor_url, {"input_name": digits.INPUT, "output_name": digits.OUTPUT}
+    url, names = settings.predictor_url, {"input_name": INPUT, "output_name": domain.OUTPUT}
     if url.startswith("grpc://"):
-        return GrpcClassifier(backend, app, url, **names, classes=digits.CLASSES)
-    return RestClassifier(backend, HttpClient(app), url, **names, classes=digits.CLASSES)
+        return GrpcClassifier(backend, app, url, **names, classes=len(domain.LABELS))
+    return RestClassifier(backend, HttpClient(app), url, **names, classes=len(domain.LABELS))
 
 
 def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
     """`POST /letters`: a picture in, a letter with its bin out."""
     router = APIRouter(route_class=LeanRoute)
-    pictures = PictureDecoder(settings.max_pixels, max_pictures=1)
+    decoder = InputDecoder(settings.max_pixels, max_items=1)
 
     @router.post(
         "/letters",
@@ -73,7 +74,7 @@ def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
             200: {"content": {EVENT_STREAM: TEXT}},
             **problems(400, 405, 408, 413, 415, 422, 500, 502, 503, 504),
         },
-        openapi_extra=request_body(digits.Picture, *IMAGES),
+        openapi_extra=request_body(domain.Input, *domain.MEDIA_TYPES),
     )
     async def sort_letter(request: Request) -> Response:
         """A picture of the letter's digit gives its bin.
@@ -81,8 +82,8 @@ def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
         With `Accept: text/event-stream` each step is an event as soon as it is done: `registered`, `read`, `sorted`;
         or `problem`, which ends it.
         """
-        picture = await pictures.decode_one(request, await read_body(request))
-        steps = flow.sort(picture, request)
+        row = await decoder.decode_one(request, await read_body(request))
+        steps = flow.sort(row[INPUT], request)
         if EVENT_STREAM in request.headers.get("accept", ""):
             return StreamingResponse(_events(steps), headers=UNBUFFERED, media_type=EVENT_STREAM)
         async for step in steps:
@@ -100,31 +101,31 @@ class LetterFlow:
         self._fallback = settings.fallback
         self._sorted = letters_sorted(app.metrics.registry)
 
-    async def sort(self, picture: NDArray[np.float32], request: Request) -> AsyncIterator[Step]:
+    async def sort(self, features: NDArray[np.float32], request: Request) -> AsyncIterator[Step]:
         """The second step waits for the predictor, and the third depends on what it answers."""
         log = request_context(request).log
         letter_id = log["letter_id"] = str(uuid4())
         yield Registration(letter_id=letter_id)
 
-        prediction = await self._read(picture, request)
+        prediction = await self._read(features, request)
         yield Reading(prediction=prediction)
 
         chosen = log["bin"] = bin_for(prediction)
         self._sorted(chosen)
         yield Letter(letter_id=letter_id, bin=chosen, degraded=prediction is None, prediction=prediction)
 
-    async def _read(self, picture: NDArray[np.float32], request: Request) -> digits.Digit | None:
+    async def _read(self, features: NDArray[np.float32], request: Request) -> domain.Output | None:
         """The digit; None if it does not come in time and there is a fallback."""
         context = request_context(request)
         try:
-            reading = await cancel_on_disconnect(request, self._reader.classify(picture, context))
+            reading = await cancel_on_disconnect(request, self._reader.classify(features, context))
         except BackendError as error:
             if self._fallback:
                 context.timings["fallback"] = 0.0  # takes no time, but lights up in the playground
                 return None
             raise error.problem() from None
-        model = digits.ModelRef(name=reading.model, version=reading.version)
-        return digits.to_digits(reading.probabilities, model)[0]
+        model = domain.ModelRef(name=reading.model, version=reading.version)
+        return domain.Output.model_validate(domain.to_outputs(reading.probabilities, model)[0])
 
 
 async def _events(steps: AsyncIterator[Step]) -> AsyncIterator[bytes]:

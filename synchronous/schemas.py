@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, cast
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, Field
 
-from common.domain.digits import Digit
+from common.domain import Output as Digit
 from common.service.tracing import current_trace
 
 Bin = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "manual"]

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from common.domain import digits
+from common.domain.errors import InvalidInput
 from common.domain.ink import FULL_CELL
-from common.service.problems import Problem
 
 EXPECTED = (
     f"expected the columns id and pixels (a list of {digits.FEATURES} float32, 0 to {FULL_CELL}), or id and image "
@@ -105,6 +105,6 @@ def from_images(values: Any) -> tuple[NDArray[np.float32], list[str | None]]:
             continue
         try:
             features[row] = digits.from_image(value.as_py(), MAX_PIXELS)
-        except Problem as problem:
-            reasons[row] = f"image: {problem.detail}"
+        except InvalidInput as problem:
+            reasons[row] = f"image: {problem}"
     return features, reasons

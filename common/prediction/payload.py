@@ -1,19 +1,18 @@
-"""Features as bytes, for where they are kept or passed on: 64 little-endian floats of 32 bits for each scan."""
+"""Rows as bytes, for where they are stored or passed on: one item after another, laid out as the domain's `ROW`."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.domain.digits import FEATURES
+from common.domain import ROW
 
-FP32 = np.dtype("<f4")
-SCAN_BYTES = FEATURES * FP32.itemsize
-
-
-def to_payload(features: NDArray[np.float32]) -> bytes:
-    """Features of shape (n, 64) -> n scans, one after another."""
-    return features.astype(FP32, copy=False).tobytes()
+ROW_BYTES = ROW.itemsize
 
 
-def to_features(payload: bytes) -> NDArray[np.float32]:
-    """The opposite; raises ValueError where the bytes are no whole number of scans."""
-    return np.frombuffer(payload, FP32).reshape(-1, FEATURES)
+def to_payload(rows: NDArray[np.void]) -> bytes:
+    """n rows -> n times `ROW_BYTES` bytes."""
+    return rows.tobytes()
+
+
+def from_payload(payload: bytes) -> NDArray[np.void]:
+    """The opposite; raises ValueError where the bytes are no whole number of rows."""
+    return np.frombuffer(payload, ROW)

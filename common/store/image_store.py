@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from common.jobs.redis_connection import connect, ping, redis_deadline
-from common.prediction.payload import SCAN_BYTES, to_features, to_payload
+from common.prediction.payload import ROW_BYTES, from_payload, to_payload
 from common.service.deadline import Caller
 from common.service.problems import Problem
 from common.service.service import Service
@@ -22,7 +22,7 @@ from common.store.settings import StoreSettings
 
 Scans = Literal["first", "all"]
 EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
-LAST_BYTE: dict[Scans, int] = {"first": SCAN_BYTES - 1, "all": -1}
+LAST_BYTE: dict[Scans, int] = {"first": ROW_BYTES - 1, "all": -1}
 
 
 class StoredImage(BaseModel):
@@ -56,20 +56,20 @@ class ImageStore:
         self._ttl = settings.image_ttl_seconds
         self._redis = connect(app, settings.redis_url)
 
-    async def put(self, scans: NDArray[np.float32], caller: Caller) -> UUID:
-        """Keep scans of shape (n, 64), and give them an id; raises `Problem` 503."""
+    async def put(self, scans: NDArray[np.void], caller: Caller) -> UUID:
+        """Keep n scans, and give them an id; raises `Problem` 503."""
         image_id = uuid4()
         async with redis_deadline(caller, "store"):
             await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
         return image_id
 
-    async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.float32]:
-        """Scans of shape (n, 64), or the first alone, shape (1, 64); raises `Problem`: 404, 503."""
+    async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.void]:
+        """All scans, or the first alone; raises `Problem`: 404, 503."""
         async with redis_deadline(caller, "store"):
             content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
-        if not content or len(content) % SCAN_BYTES:  # nothing, or nothing of ours
+        if not content or len(content) % ROW_BYTES:  # nothing, or nothing of ours
             raise not_kept(image_id)
-        return to_features(content)
+        return from_payload(content)
 
     async def is_ready(self) -> bool:
         """Whether it answers."""

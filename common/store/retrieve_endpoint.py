@@ -8,10 +8,11 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
-from common.domain import digits
+from common.domain import OUTPUT, ROW
 from common.inference.predictor import Predictor
 from common.open_inference.rest_body import write_response
 from common.open_inference.schema import InferResponse
+from common.prediction.domain_model import to_inputs
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -24,7 +25,7 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
     """`POST /retrieve` for this model: an id in, probabilities out."""
     router = APIRouter(route_class=LeanRoute)
     model = predictor.model
-    fits = {digits.INPUT, digits.OUTPUT} <= {spec.name for spec in (*model.inputs, *model.outputs)}
+    fits = {*(ROW.names or ()), OUTPUT} <= {spec.name for spec in (*model.inputs, *model.outputs)}
 
     @router.post(
         "/retrieve",
@@ -39,16 +40,16 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
     async def retrieve(request: Request) -> Response:
         """As `/v2/models/NAME/infer` answers: `probabilities`, a row for each scan, as bytes after the JSON."""
         if not fits:
-            raise Problem(409, f"the model {model.name} does not turn {digits.INPUT} into {digits.OUTPUT}")
+            raise Problem(409, f"the model {model.name} does not turn {' and '.join(ROW.names or ())} into {OUTPUT}")
         letter = StoredImage.named_in(await read_body(request))
         if letter is None:
             raise Problem(422, f"body: {EXPECTED}")
         context = request_context(request)
-        features = await _scans_of(letter, context)
-        outputs = await predictor.predict({digits.INPUT: features}, len(features), context)
-        return write_response(model, {digits.OUTPUT: outputs[digits.OUTPUT]}, [True])
+        rows = await _scans_of(letter, context)
+        outputs = await predictor.predict(to_inputs(model, rows), len(rows), context)
+        return write_response(model, {OUTPUT: outputs[OUTPUT]}, [True])
 
-    async def _scans_of(letter: StoredImage, context: RequestContext) -> NDArray[np.float32]:
+    async def _scans_of(letter: StoredImage, context: RequestContext) -> NDArray[np.void]:
         try:
             return await store.get(letter.image_id, scans, context)
         except Problem as problem:

@@ -9,11 +9,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
-from common.domain.digits import Picture
+from common.domain import MEDIA_TYPES, Input
 from common.jobs.redis_connection import redis_deadline
 from common.jobs.subscription import JobSubscription
 from common.prediction.payload import to_payload
-from common.prediction.picture_decoder import IMAGES
 from common.service.problems import Problem
 from common.service.request_context import request_context
 from common.service.responses import problems, request_body
@@ -55,7 +54,7 @@ def job_router(
         "/jobs",
         status_code=202,
         responses=problems(400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
-        openapi_extra=request_body(Picture | StoredImage, *IMAGES),
+        openapi_extra=request_body(Input | StoredImage, *MEDIA_TYPES),
     )
     async def submit_job(request: Request, response: Response) -> Accepted:
         """All models read a digit, and answer later, at `Location`. The job is stored before it is accepted."""

@@ -7,7 +7,7 @@ raises, it is begun again every other second, and the job stays open meanwhile, 
 
 import logging
 
-from common.domain.digits import Digit
+from common.domain import Output as Digit
 
 logger = logging.getLogger(__name__)
 

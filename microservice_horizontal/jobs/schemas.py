@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic_core import from_json
 
-from common.domain.digits import Digit
+from common.domain import Output as Digit
 from microservice_horizontal.schemas import Missing
 
 

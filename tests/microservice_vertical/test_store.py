@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from common.domain import ROW
+from common.prediction.input_decoder import Rows
 from common.service.problems import Problem
 from common.service.service import Service
 from common.store.image_store import ImageStore, Scans
-from common.training.data import Features
 from microservice_vertical.settings import ProxySettings
 from tests.support.processes import wait_until
 from tests.support.stack import Stack, stack_of
@@ -69,12 +70,12 @@ async def opened(stack: Stack, **settings: Any) -> AsyncIterator[ImageStore]:
         yield store
 
 
-def some_scans(count: int) -> Features:
+def some_scans(count: int) -> Rows:
     """Values of any size that a float32 of a scan can have."""
     rng = np.random.default_rng(count)
     scans = (rng.uniform(0, 16, (count, 64)) * 10.0 ** rng.integers(-40, 1, (count, 64))).astype(np.float32)
     scans[:, 0] = np.arange(count)
-    return scans
+    return scans.view(ROW)[:, 0]
 
 
 async def status_of(asked: Coroutine[Any, Any, object]) -> int:
@@ -95,7 +96,7 @@ def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> No
         caller = Caller()
         image_id = await store.put(scans, caller)
         every, first = await store.get(image_id, "all", caller), await store.get(image_id, "first", caller)
-        assert (every.dtype, every.shape, first.shape) == (np.dtype(np.float32), (count, 64), (1, 64))
+        assert (every.dtype, every.shape, first.shape) == (ROW, (count,), (1,))
         assert every.tobytes() == scans.tobytes()
         assert first.tobytes() == scans[:1].tobytes()
         assert 0 < caller.timings["store"] < 5
@@ -250,7 +251,7 @@ def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question
     run(stack, scenario)
 
 
-async def settled(task: asyncio.Future[Features]) -> Features:
+async def settled(task: asyncio.Future[Rows]) -> Rows:
     return await task
 
 

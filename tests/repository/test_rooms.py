@@ -13,7 +13,7 @@ ROOMS: dict[str, set[str]] = {
     "inference": {"service"},
     "open_inference": {"service", "inference"},
     "backends": {"service", "open_inference"},
-    "domain": {"service"},
+    "domain": set(),
     "prediction": {"service", "inference", "domain"},
     "jobs": {"service", "prediction"},
     "store": {"service", "jobs", "prediction"},

@@ -5,14 +5,21 @@ import json
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from numpy.typing import NDArray
+from pydantic_core import to_json
 
 from common.domain import digits
+from common.prediction.input_decoder import from_json
 from common.service.problems import Problem
 from common.training.data import all_scans, held_out
 from tests.support.inputs.pictures import only_features_or_a_problem, read
 
 MODEL = digits.ModelRef(name="mlp", version="0123456789ab")
 PIXELS = [cell for row in digits.SEVEN for cell in row]
+
+
+def to_digits(probabilities: NDArray[np.float32]) -> list[digits.Digit]:
+    return [digits.Digit.model_validate(fields) for fields in digits.to_outputs(probabilities, MODEL)]
 
 
 def body(value: object) -> bytes:
@@ -24,15 +31,17 @@ def with_pixel(value: object, place: int = 12) -> dict[str, list[object]]:
 
 
 def test_one_picture_and_a_list_of_pictures_are_told_apart() -> None:
-    one, many = digits.from_json(body({"pixels": PIXELS}), 10)
-    assert (one.tolist(), one.dtype.name, many) == ([PIXELS], "float32", False)
-    three, many = digits.from_json(b" \n" + body([{"pixels": PIXELS}] * 3), 3)
-    assert (three.tolist(), many) == ([PIXELS] * 3, True)
+    one, many = from_json(body({"pixels": PIXELS}), 10)
+    assert (one["features"].tolist(), one.dtype, many) == ([PIXELS], digits.ROW, False)
+    three, many = from_json(b" \n" + body([{"pixels": PIXELS}] * 3), 3)
+    assert (three["features"].tolist(), many) == ([PIXELS] * 3, True)
 
 
 def test_every_scan_as_json_has_the_same_features() -> None:
     features = all_scans().features
-    assert np.array_equal(digits.from_json(body([{"pixels": scan.tolist()} for scan in features]), 2000)[0], features)
+    assert np.array_equal(
+        from_json(body([{"pixels": scan.tolist()} for scan in features]), 2000)[0]["features"], features
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,12 +72,12 @@ def test_every_scan_as_json_has_the_same_features() -> None:
         "no ink": (body({"pixels": [0] * 64}), 422, "without ink"),
         "no ink in a list": (body([{"pixels": PIXELS}, {"pixels": [0.0] * 64}]), 422, "[1].pixels"),
         "unknown key": (body({"pixels": PIXELS, "pixel": 1}), 422, "pixel: Extra inputs"),
-        "too many": (body([{"pixels": PIXELS}] * 11), 413, "at most 10 pictures, got 11"),
+        "too many": (body([{"pixels": PIXELS}] * 11), 413, "at most 10 items, got 11"),
     }.values(),
 )
 def test_json_that_is_no_picture_is_refused_and_the_field_named(data: bytes, status: int, told: str) -> None:
     with pytest.raises(Problem) as caught:
-        digits.from_json(data, 10)
+        from_json(data, 10)
     assert caught.value.status_code == status
     assert told in caught.value.detail
     assert len(caught.value.detail) < 400
@@ -85,12 +94,12 @@ NEARLY_PICTURE = st.fixed_dictionaries({"pixels": st.lists(st.floats(-1, 17), mi
 @settings(deadline=None)
 @given(st.binary(max_size=200) | (ANY_JSON | NEARLY_PICTURE | st.lists(NEARLY_PICTURE, max_size=3)).map(body))
 def test_whatever_json_comes_only_features_or_a_problem_result(data: bytes) -> None:
-    only_features_or_a_problem(lambda: digits.from_json(data, 2)[0])
+    only_features_or_a_problem(lambda: from_json(data, 2)[0])
 
 
 def test_digit_is_the_likeliest_and_its_probability_the_confidence() -> None:
     probabilities = read(held_out().features)[1]
-    for row, digit in zip(probabilities, digits.to_digits(probabilities, MODEL), strict=True):
+    for row, digit in zip(probabilities, to_digits(probabilities), strict=True):
         assert digit.digit == row.argmax()
         assert digit.confidence == max(digit.probabilities) == pytest.approx(row.max(), abs=1e-6)
         assert digit.probabilities == pytest.approx(row.tolist(), abs=1e-6)
@@ -99,12 +108,12 @@ def test_digit_is_the_likeliest_and_its_probability_the_confidence() -> None:
 
 def test_json_out_is_the_digits_with_six_decimals() -> None:
     probabilities = read(held_out().features[:3])[1]
-    expected = [digit.model_dump() for digit in digits.to_digits(probabilities, MODEL)]
-    assert json.loads(digits.to_json(probabilities, MODEL, many=True)) == expected
-    assert json.loads(digits.to_json(probabilities, MODEL, many=False)) == expected[0]
-    assert len(digits.to_json(probabilities, MODEL, many=False)) < 250
+    expected = [digit.model_dump() for digit in to_digits(probabilities)]
+    written = to_json(digits.to_outputs(probabilities, MODEL))
+    assert json.loads(written) == expected
+    assert len(written) < 3 * 250
 
 
 def test_example_in_the_documentation_is_a_seven() -> None:
-    features, _ = digits.from_json(body(digits.Picture.model_json_schema()["examples"][0]), 1)
-    assert digits.to_digits(read(features)[1], MODEL)[0].digit == 7
+    rows, _ = from_json(body(digits.Picture.model_json_schema()["examples"][0]), 1)
+    assert to_digits(read(rows["features"])[1])[0].digit == 7

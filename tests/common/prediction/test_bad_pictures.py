@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from common.domain import digits
-from common.service.problems import Problem
+from common.domain.errors import InvalidInput
 from tests.support.inputs.pictures import COMMON, MAX_PIXELS, SEVEN_IMAGE, encoded, only_features_or_a_problem
 from tests.support.inputs.png_files import chunk, png_of
 
@@ -36,11 +36,11 @@ from tests.support.inputs.png_files import chunk, png_of
     }.values(),
 )
 def test_picture_that_cannot_be_read_is_refused(data: bytes, status: int) -> None:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(InvalidInput) as caught:
         digits.from_image(data, MAX_PIXELS)
-    assert caught.value.status_code == status
-    assert caught.value.detail.startswith("body: ")
-    assert len(caught.value.detail) < 300
+    assert caught.value.status == status
+    assert str(caught.value).startswith("body: ")
+    assert len(str(caught.value)) < 300
 
 
 BOMBS = {
@@ -52,13 +52,13 @@ BOMBS = {
 MEASURE = """
 import resource, sys
 from common.domain import digits
-from common.service.problems import Problem
+from common.domain.errors import InvalidInput
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     digits.from_image(data, 10_000_000)
-except Problem as problem:
-    status = problem.status_code
+except InvalidInput as problem:
+    status = problem.status
 print(status, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
