@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import domain
-from common.inference.model import Model, Tensors
-from common.inference.predictor import Caller, Predictor
+from common.inference.model import Model
+from common.inference.predictor import Context, Predictor
+from common.inference.tensor_spec import Tensors
 
 INPUT = (domain.ROW.names or ("",))[0]
 """The row's first field, for those who call a model of one input in another service."""
@@ -23,14 +24,14 @@ class DomainModel:
         self.ref = domain.ModelRef(name=predictor.model.name, version=predictor.model.version)
         self.misfit = misfit_of(predictor.model)
 
-    async def scores(self, rows: NDArray[np.void], caller: Caller) -> NDArray[Any]:
+    async def scores(self, rows: NDArray[np.void], context: Context) -> NDArray[Any]:
         """The scores of each row; raises what `Predictor.predict` raises."""
-        outputs = await self._predictor.predict(to_inputs(self._predictor.model, rows), len(rows), caller)
+        outputs = await self._predictor.predict(to_inputs(self._predictor.model, rows), len(rows), context)
         return domain.scores(outputs)
 
-    async def predict(self, rows: NDArray[np.void], caller: Caller) -> list[Fields]:
+    async def predict(self, rows: NDArray[np.void], context: Context) -> list[Fields]:
         """The fields of an `Output` for each row; raises what `Predictor.predict` raises."""
-        return domain.to_outputs(await self.scores(rows, caller), self.ref)
+        return domain.to_outputs(await self.scores(rows, context), self.ref)
 
 
 def misfit_of(model: Model) -> str | None:
