@@ -15,10 +15,10 @@ help:
 	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
 
 $(PATTERNS): %: .venv/.installed-%  ## run a pattern without Docker; Ctrl-C ends it
-	@honcho -f $@/Procfile -d . start
+	@python -m common.run $@/Procfile
 
 web_single-replicas: .venv/.installed-web_single .venv/.installed-envoy  ## run three of it behind Envoy (Linux)
-	@honcho -f web_single/Procfile.replicas -d . start
+	@python -m common.run web_single/Procfile.replicas
 
 web_single-update:  ## replace the three containers of `docker compose up web_single-replicas`, one after another
 	docker compose build web_single-1

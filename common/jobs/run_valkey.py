@@ -22,7 +22,7 @@ def main() -> None:
     keep = ("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always", "--save", "")
     bound = ("--maxmemory", MAX_MEMORY, "--maxmemory-policy", "noeviction")
     small = ("--hash-max-listpack-value", "512")  # a job with its result takes two thirds of the memory
-    os.execv(server, (server, *listen, *keep, *bound, *small, "--daemonize", "no", *options))
+    os.execv(server, (server, *listen, *keep, *bound, *small, "--daemonize", "no", "--loglevel", "warning", *options))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.support.processes import PATTERNS, ROOT, answers, listens, running, w
 
 IMAGE_LOCKS = [lock for pattern in PATTERNS for lock in sorted((ROOT / pattern).glob("requirements*.txt"))]
 LOCKS = [ROOT / "requirements.txt", ROOT / "requirements-run.txt", *IMAGE_LOCKS]
-NOT_IN_AN_IMAGE = {"scikit-learn", "scipy", "skl2onnx", "onnx", "pytest", "hypothesis", "honcho", "mypy", "ruff", "uv"}
+NOT_IN_AN_IMAGE = {"scikit-learn", "scipy", "skl2onnx", "onnx", "pytest", "hypothesis", "mypy", "ruff", "uv"}
 ENTRY = r"[a-z0-9-]+==[0-9][^ \\]*( ; [^\\]+?)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n?"
 
 

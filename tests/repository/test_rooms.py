@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {"service", "prediction"},
     "store": {"service", "jobs", "prediction"},
     "playground": {"service"},
+    "runner": set(),
     "training": {"domain"},
 }
 """By room, the rooms that it may import."""

@@ -17,7 +17,6 @@ NOT_INSIDE = (
     "onnx",
     "pytest",
     "hypothesis",
-    "honcho",
     "pip",
     "common.training",
     "tests",

@@ -195,8 +195,7 @@ def started(pattern: str, folder: Path, **environment: str) -> Iterator[tuple[su
     ports = free_ports(pattern) | {name: int(port) for name, port in environment.items() if name.endswith("_PORT")}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {"PATH": path} | {name: str(port) for name, port in ports.items()} | environment
-    honcho = (sys.executable, "-m", "honcho", "-f", f"{pattern}/Procfile", "-d", ".", "start")
-    with running(*honcho, folder=folder, **environment) as process:
+    with running(sys.executable, "-m", "common.run", f"{pattern}/Procfile", folder=folder, **environment) as process:
         ready = f"http://127.0.0.1:{ports[f'{pattern.upper()}_PORT']}/health/ready"
         wait_until(lambda: process.poll() is not None or answers(ready))
         yield process, ports

@@ -1,0 +1,62 @@
+"""What a Procfile says: commands by name, the ports on which they listen, and a command to try."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+REDIS = "redis"
+"""The process that starts first and ends last. Where REDIS_URL is set it is left out: the others use that server."""
+LISTENS = re.compile(r"(?:--port |_PORT=|port_value: |run_valkey )(\$\{(\w+)[^\s/]*)")
+"""A port in a command, and the setting that changes it."""
+
+
+class Port(NamedTuple):
+    """A port on which a process listens, and the setting that changes it."""
+
+    process: str
+    setting: str
+    number: int
+
+    def is_open(self) -> bool:
+        """Whether a server listens on it now."""
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.number)) == 0
+
+    def check_free(self) -> None:
+        """Exit with one line where it is taken."""
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: closed connections may linger
+            try:
+                server.bind(("127.0.0.1", self.number))
+            except OSError:
+                sys.exit(f"{self.number} is taken (is {self.process} running already?): set {self.setting}")
+
+
+class Procfile:
+    """The processes of a pattern. The front service is the one whose port is set by PATTERN_PORT."""
+
+    def __init__(self, path: Path) -> None:
+        self.pattern, text = path.resolve().parent.name, path.read_text()
+        self.commands: dict[str, str] = dict(re.findall(r"^([\w-]+): (.+)$", text, re.MULTILINE))
+        if os.environ.get("REDIS_URL"):
+            self.commands.pop(REDIS, None)
+        found = [(name, *match) for name, command in self.commands.items() for match in LISTENS.findall(command)]
+        numbers = [(name, setting, _expand(word)) for name, word, setting in found]
+        self.ports = [
+            Port(name, setting, int(number)) for name, setting, number in numbers if number.strip("0").isdigit()
+        ]
+        setting = f"{self.pattern.upper()}_PORT"
+        fronts = [port for port in self.ports if port.setting == setting]
+        if not fronts:
+            sys.exit(f"{path}: expected a command with `--port ${{{setting}:-NUMBER}}`")
+        self.front = fronts[0]
+        self.hint = _expand("".join(re.findall(r"^# (try: .+)$", text, re.MULTILINE)[:1]))
+
+
+def _expand(text: str) -> str:
+    """The text with the shell's `${NAME:-default}` replaced."""
+    return subprocess.run(["sh"], input=f"cat <<END\n{text}\nEND\n", capture_output=True, text=True).stdout.strip()
