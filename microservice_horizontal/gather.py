@@ -1,6 +1,6 @@
-"""The policies: for whom the proxy waits, and when it has heard enough. Each is a timeline in the README.
+"""The policies: which members the proxy waits for, and when it has enough votes. Each is a timeline in the README.
 
-All members are asked at the same time, and each call ends by the caller's deadline, whatever its member does.
+All members are called at the same time. Each call ends by the caller's deadline, whatever its member does.
 """
 
 import asyncio
@@ -11,61 +11,61 @@ from common.backends.classifier import Classification
 from common.backends.errors import BackendError
 from common.service.problems import Problem
 from microservice_horizontal.settings import Policy
-from microservice_horizontal.voting import agreed
+from microservice_horizontal.voting import has_quorum
 
 NOT_AWAITED = "not awaited"
-"""Why a member's answer is missing where enough others had answered."""
+"""Why a vote is missing if enough other members had voted."""
 
 
-class Heard(NamedTuple):
-    """The answers by member, and the failures of those that gave none; who is in neither was not awaited."""
+class VotingResult(NamedTuple):
+    """The votes and the failures, by member. A member in neither was not awaited."""
 
-    answers: dict[str, Classification]
+    votes: dict[str, Classification]
     failures: dict[str, BackendError]
 
 
-async def hear(asked: Mapping[str, Awaitable[Classification]], policy: Policy, quorum: int) -> Heard:
-    """Ask all at once, and wait for as many as the policy says.
+async def gather(calls: Mapping[str, Awaitable[Classification]], policy: Policy, quorum: int) -> VotingResult:
+    """Make these calls, by member, at the same time, and wait for as many as the policy says. Cancels the others.
 
-    Raises `Problem`: under `wait`, a missing member's own (502, 503, 504); under the others 503, if too few answer.
+    Raises `Problem`: under `wait` that of the first failure (502, 503, 504), else 503 if there are too few votes.
     """
-    tasks = {asyncio.ensure_future(answer): member for member, answer in asked.items()}
-    heard = Heard({}, {})
+    members = {asyncio.ensure_future(call): member for member, call in calls.items()}
+    result = VotingResult({}, {})
     try:
-        waiting = set(tasks)
-        while waiting and not _is_enough(heard, policy, quorum):
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        pending = set(members)
+        while pending and not _is_enough(result, policy, quorum):
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                _note(heard, tasks[task], task)
+                _record(result, members[task], task)
     finally:
-        for task in tasks:
+        for task in members:
             task.cancel()
-    _check(heard, policy, quorum, len(tasks))
-    return heard
+    _require_enough(result, policy, quorum, len(members))
+    return result
 
 
-def _is_enough(heard: Heard, policy: Policy, quorum: int) -> bool:
+def _is_enough(result: VotingResult, policy: Policy, quorum: int) -> bool:
     match policy:
         case "first":
-            return bool(heard.answers)
+            return bool(result.votes)
         case "quorum":
-            return agreed({member: answer.probabilities[0] for member, answer in heard.answers.items()}, quorum)
+            return has_quorum({member: vote.probabilities[0] for member, vote in result.votes.items()}, quorum)
         case "deadline" | "wait":
             return False
 
 
-def _note(heard: Heard, member: str, task: asyncio.Future[Classification]) -> None:
+def _record(result: VotingResult, member: str, task: asyncio.Future[Classification]) -> None:
     try:
-        heard.answers[member] = task.result()
+        result.votes[member] = task.result()
     except BackendError as error:
-        heard.failures[member] = error
+        result.failures[member] = error
 
 
-def _check(heard: Heard, policy: Policy, quorum: int, members: int) -> None:
-    if policy == "wait" and heard.failures:
-        raise next(iter(heard.failures.values())).problem()
+def _require_enough(result: VotingResult, policy: Policy, quorum: int, members: int) -> None:
+    if policy == "wait" and result.failures:
+        raise next(iter(result.failures.values())).problem()
     least = 1 if policy == "first" else quorum
-    if len(heard.answers) < least:
-        reasons = "; ".join(str(error) for error in heard.failures.values())
-        detail = f"{len(heard.answers)} of {members} models answered, expected at least {least}: {reasons}"
+    if len(result.votes) < least:
+        reasons = "; ".join(str(error) for error in result.failures.values())
+        detail = f"{len(result.votes)} of {members} models answered, expected at least {least}: {reasons}"
         raise Problem(503, detail, {"Retry-After": "1"})

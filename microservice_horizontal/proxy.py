@@ -22,7 +22,7 @@ from common.service.request_context import cancel_on_disconnect, media_type, req
 from common.service.responses import json_response, problems, request_body
 from common.service.service import Service, until_first_success
 from common.store.image_store import ImageStore, StoredImage
-from microservice_horizontal.gather import NOT_AWAITED, hear
+from microservice_horizontal.gather import NOT_AWAITED, gather
 from microservice_horizontal.jobs.endpoints import job_router
 from microservice_horizontal.jobs.stream import JobStream
 from microservice_horizontal.members import Member, Picture, connect
@@ -80,13 +80,13 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
             raise Problem(422, f"query quorum: expected 1 to {len(members)}, got {quorum}")
         picture, context = await find_picture(request, retrieve), request_context(request)
         calls = {name: member.ask(picture, context) for name, member in members.items()}
-        heard = await cancel_on_disconnect(request, hear(calls, policy, quorum))
+        result = await cancel_on_disconnect(request, gather(calls, policy, quorum))
         missing = [
-            Missing(model=name, reason=heard.failures[name].reason if name in heard.failures else NOT_AWAITED)
+            Missing(model=name, reason=result.failures[name].reason if name in result.failures else NOT_AWAITED)
             for name in members
-            if name not in heard.answers
+            if name not in result.votes
         ]
-        predictions = {name: to_digit(heard.answers[name]) for name in members if name in heard.answers}
+        predictions = {name: to_digit(result.votes[name]) for name in members if name in result.votes}
         return to_prediction(predictions, missing, query.aggregation or settings.aggregation, settings.weights)
 
     @router.post("/predict/{model}", openapi_extra=body)

@@ -1,4 +1,4 @@
-"""What is answered: the digit that the votes become, the votes themselves, and who is missing."""
+"""The JSON models: the aggregated digit, each member's digit, and the members that are missing."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from microservice_horizontal.voting import aggregate
 
 
 class VoteQuery(BaseModel):
-    """What a caller may ask for, other than the settings have it."""
+    """What a caller may choose for one request; the settings are the defaults."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,14 +30,14 @@ class Missing(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The digit that the votes become, and the votes."""
+    """The digit that the votes become, and the votes themselves."""
 
     digit: int | None = Field(description="Null under the aggregation `none`.")
     confidence: float | None
     probabilities: list[float] | None
     model: ModelRef | None = Field(description="The aggregation; its version changes when that of a member does.")
     predictions: dict[str, Digit] = Field(description="Each model's own reading.")
-    missing: list[Missing] = Field(description="Whose reading there is none of, and why.")
+    missing: list[Missing] = Field(description="The models without a reading, and why.")
 
 
 def to_digit(classification: Classification) -> Digit:
@@ -47,22 +47,27 @@ def to_digit(classification: Classification) -> Digit:
 
 
 def to_prediction(
-    predictions: Mapping[str, Digit], missing: Sequence[Missing], how: Aggregation, weights: Mapping[str, float]
+    predictions: Mapping[str, Digit], missing: Sequence[Missing], aggregation: Aggregation, weights: Mapping[str, float]
 ) -> Prediction:
-    """What these readings become together."""
-    digit = verdict(predictions, how, weights)
+    """The answer: the aggregate of these readings, the readings themselves, and the members that are missing."""
+    digit = aggregate_digits(predictions, aggregation, weights)
     nothing = dict.fromkeys(Digit.model_fields)
     fields = dict(digit) if digit else nothing
     return Prediction.model_construct(**fields, predictions=dict(predictions), missing=list(missing))
 
 
-def verdict(predictions: Mapping[str, Digit], how: Aggregation, weights: Mapping[str, float]) -> Digit | None:
-    """The digit that these readings become; None where they are to stand as they are."""
+def aggregate_digits(
+    predictions: Mapping[str, Digit], aggregation: Aggregation, weights: Mapping[str, float]
+) -> Digit | None:
+    """The digit that these readings become, or None for the aggregation `none`.
+
+    `confidence` is the largest of the aggregated probabilities; `digit` is the aggregation's choice among equal ones.
+    """
     votes = {member: np.array(digit.probabilities, np.float32) for member, digit in predictions.items()}
-    found = aggregate(votes, how, weights)
+    found = aggregate(votes, aggregation, weights)
     if found is None:
         return None
     versions = ",".join(sorted(f"{digit.model.name}:{digit.model.version}" for digit in predictions.values()))
-    model = ModelRef(name=how, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
+    model = ModelRef(name=aggregation, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
     digit = Digit.model_validate(to_outputs(found.probabilities[np.newaxis], model)[0])
     return digit.model_copy(update={"digit": found.digit})  # of several that are equally likely

@@ -1,4 +1,4 @@
-"""The asynchronous half of the proxy: a job goes in for all members; each answer comes out as soon as it is there."""
+"""Jobs over HTTP: submit a job for all members, and get each answer as soon as it is there."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
 from math import inf
@@ -24,7 +24,7 @@ from microservice_horizontal.jobs.stream import EVENTS, JobStream
 from microservice_horizontal.settings import ProxySettings
 
 MAX_WAIT_SECONDS = 20.0
-WAIT = f"seconds, until it is closed; more than {MAX_WAIT_SECONDS:g} are {MAX_WAIT_SECONDS:g}"
+WAIT = f"seconds to wait until the job is closed, at most {MAX_WAIT_SECONDS:g}"
 
 
 def job_router(
@@ -43,11 +43,11 @@ def job_router(
         context = request_context(request)
         context.log["job_id"] = job_id
         async with redis_deadline(context, "stream"):
-            return await look(str(job_id))
+            return await fetch(str(job_id))
 
-    async def look(job_id: str) -> Job:
+    async def fetch(job_id: str) -> Job:
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
-            raise Problem(404, f"job_id: there is no job {job_id}, or no more")
+            raise Problem(404, f"job_id: no job {job_id}, or it has expired")
         return to_job(job_id, fields, members)
 
     @router.post(
@@ -57,15 +57,15 @@ def job_router(
         openapi_extra=request_body(Input | StoredImage, *MEDIA_TYPES),
     )
     async def submit_job(request: Request, response: Response) -> Accepted:
-        """All models read a digit, and answer later, at `Location`. The job is stored before it is accepted."""
+        """All models read a digit; poll `Location` for the answers. The job is stored before this responds."""
         payload = to_payload(await find_picture(request, True))
         context, trace = request_context(request), current_trace.get()
         job_id = context.log["job_id"] = str(uuid4())
         async with redis_deadline(context, "stream"):
-            seconds, most = settings.job_deadline_seconds, settings.max_open_jobs
-            stored = await jobs.submit(job_id, payload, seconds, trace.traceparent if trace else "", most)
+            traceparent, limit = trace.traceparent if trace else "", settings.max_open_jobs
+            stored = await jobs.submit(job_id, payload, settings.job_deadline_seconds, traceparent, limit)
         if not stored:
-            raise Problem(429, f"{most} jobs have not ended yet: try again later", {"Retry-After": "1"})
+            raise Problem(429, f"{limit} jobs have not ended yet: try again later", {"Retry-After": "1"})
         response.headers.update({"Location": f"/jobs/{job_id}", "Retry-After": "1"})
         return Accepted(job_id=job_id)
 
@@ -75,9 +75,9 @@ def job_router(
         response: Response,
         wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description=WAIT)] = 0,
     ) -> Job:
-        """The answers so far; with `wait` once the job is closed, or after so many seconds as it is."""
+        """The answers so far. With `wait`, the response comes when the job is closed, or after so many seconds."""
         if wait and not is_closed(job):
-            async for newer in subscription.states(job.job_id, look, is_closed, min(wait, MAX_WAIT_SECONDS)):
+            async for newer in subscription.states(job.job_id, fetch, is_closed, min(wait, MAX_WAIT_SECONDS)):
                 job = newer
         if job.status == "running":
             response.headers["Retry-After"] = "1"
@@ -85,18 +85,18 @@ def job_router(
 
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404, 422, 503))
     async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
-        """Each model's answer the moment it is there (`prediction`), what began early (`early`), then the end
+        """Each model's answer as soon as it is there (`prediction`), the next action (`early`), and the end of the job
         (`aggregate`, or `failed`).
         """
-        told: set[str] = set()
-        async for newer in subscription.states(job.job_id, look, is_closed, inf):
+        sent: set[str] = set()
+        async for newer in subscription.states(job.job_id, fetch, is_closed, inf):
             for name, digit in newer.predictions.items():
-                if name not in told:
+                if name not in sent:
                     yield ServerSentEvent(event="prediction", data=digit)
-            if newer.early and "early" not in told:
+            if newer.early and "early" not in sent:
                 yield ServerSentEvent(event="early", data=newer.early)
-                told.add("early")
-            told.update(newer.predictions)
+                sent.add("early")
+            sent.update(newer.predictions)
             if newer.status != "running":
                 yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)
 
@@ -104,5 +104,5 @@ def job_router(
 
 
 def is_closed(job: Job) -> bool:
-    """Whether there is nothing to wait for."""
+    """Whether the job has ended."""
     return job.status != "running"

@@ -1,4 +1,4 @@
-"""A job as its client sees it: the answers so far, what began early, and what they became together."""
+"""The JSON models of a job: the answers so far, the next action, and the aggregate."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,14 +12,14 @@ from microservice_horizontal.schemas import Missing
 
 
 class Accepted(BaseModel):
-    """The job is kept, and all members will read it."""
+    """The job is stored, and all members will read it."""
 
     job_id: str = Field(examples=["0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"])
     status: Literal["running"] = "running"
 
 
 class Early(BaseModel):
-    """What began as soon as the chosen model had answered."""
+    """The next action, which began as soon as the chosen model had answered."""
 
     model: str
     digit: int
@@ -28,13 +28,13 @@ class Early(BaseModel):
 
 
 class Job(BaseModel):
-    """What is known of a job; a late answer joins `predictions`, and changes nothing else."""
+    """A job. A late answer is added to `predictions` and changes nothing else."""
 
     job_id: str
     status: Literal["running", "done", "failed"]
-    prediction: Digit | None = Field(description="What the votes became when the job was closed.")
+    prediction: Digit | None = Field(description="The aggregate of the votes when the job was closed.")
     predictions: dict[str, Digit] = Field(description="Each model's own reading, as soon as it is there.")
-    missing: list[Missing] = Field(description="Who had not answered when the job was closed, and why.")
+    missing: list[Missing] = Field(description="The models without a reading when the job was closed, and why.")
     early: Early | None
     error: str | None
     submitted_at: datetime
@@ -42,7 +42,7 @@ class Job(BaseModel):
 
 
 class Answers(BaseModel):
-    """What the members have said of a job so far."""
+    """The answers to a job so far: digits and errors, by member."""
 
     predictions: dict[str, Digit]
     errors: dict[str, str]
@@ -56,15 +56,15 @@ _digit, _missing = TypeAdapter(Digit), TypeAdapter(list[Missing])
 
 def to_answers(fields: Mapping[bytes, bytes], members: Sequence[str]) -> Answers:
     """The answers among the fields of a job, in the order of the members."""
-    said = {name: from_json(fields[key]) for name in members if (key := f"answer:{name}".encode()) in fields}
+    answers = {name: from_json(fields[key]) for name in members if (key := f"answer:{name}".encode()) in fields}
     return Answers(
-        predictions={name: _digit.validate_python(answer) for name, answer in said.items() if "error" not in answer},
-        errors={name: answer["error"] for name, answer in said.items() if "error" in answer},
+        predictions={name: _digit.validate_python(answer) for name, answer in answers.items() if "error" not in answer},
+        errors={name: answer["error"] for name, answer in answers.items() if "error" in answer},
     )
 
 
 def to_missing(answers: Answers, members: Sequence[str], reason: str) -> list[Missing]:
-    """Who has given no reading: it failed, or it is for `reason`."""
+    """The members without a reading: reason `error` if the member failed, else `reason`."""
     absent = [name for name in members if name not in answers.predictions]
     return [Missing(model=name, reason="error" if name in answers.errors else reason) for name in absent]
 

@@ -1,79 +1,36 @@
-"""Jobs that every member reads: every Redis command of the asynchronous half is here.
+"""Jobs that every member reads. Single Redis commands are here; what must be one step is in `stream.lua`.
 
-A job is one entry of a stream that each member reads through a consumer group of its own, so none waits for another.
-An answer is kept under (job, member), and the first one stays; so it does no harm if work is done twice, and reading,
-claiming and acknowledging is all that a member needs. The answers are a stream too, for the post-processor.
+A job is one entry of a stream that each member reads through a consumer group of its own, so no member waits for
+another. An answer is stored under (job, member) and the first one stays, so it does no harm if a job is done twice.
+Answers are a stream too, for the post-processor. All times are Redis's.
 """
 
 from collections.abc import Mapping, Sequence
-from time import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import to_json
 from redis.asyncio import Redis
 
+from common.jobs.lua_script import register_operation
 from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers, renew_leases
 
 JOBS, ANSWERS = "microservice_horizontal:jobs", "microservice_horizontal:answers"
-DEADLINES = "microservice_horizontal:deadlines"
 EVENTS = "microservice_horizontal:events"
+"""The channel of changes: lines with a job's id and what has changed."""
 POST_PROCESSORS = "post-processors"
-SILENT_LEASES = 3
-"""After so many a process that holds nothing is taken for one that is no more."""
+IDLE_LEASES = 3
+"""A process that holds nothing and has been idle for so many leases is removed from its consumer group."""
+MAX_OVERDUE = 1_000
 
-SUBMIT = """#!lua
--- ARGV: id, time, deadline, ttl, payload, traceparent, how many may be open. Gives whether the job is kept.
-local id, now, deadline, ttl, payload, traceparent, most = unpack(ARGV)
-local job = 'microservice_horizontal:job:' .. id
-if redis.call('EXISTS', job) == 1 then return 1 end  -- sent again after a broken connection
-if redis.call('ZCARD', 'microservice_horizontal:deadlines') >= tonumber(most) then return 0 end
-local oldest = string.format('%d', (now - ttl) * 1000)
-local entry = redis.call('XADD', 'microservice_horizontal:jobs', 'MINID', '=', oldest, '*',
-                         'job_id', id, 'payload', payload, 'traceparent', traceparent)
-redis.call('HSET', job, 'status', 'running', 'submitted_at', now, 'deadline', deadline, 'entry', entry)
-redis.call('EXPIRE', job, ttl)
-redis.call('ZADD', 'microservice_horizontal:deadlines', deadline, id)
-return 1
-"""
-
-ANSWER = """#!lua flags=allow-oom
--- ARGV: member, oldest entry to keep, then of each answer: job, entry, content. The first answer stays.
-local member, oldest, told = ARGV[1], ARGV[2], {}
-for i = 3, #ARGV, 3 do
-  local id, job = ARGV[i], 'microservice_horizontal:job:' .. ARGV[i]
-  redis.call('XACK', 'microservice_horizontal:jobs', member, ARGV[i + 1])
-  if redis.call('EXISTS', job) == 0 then  -- it has expired before this member came to it
-    redis.call('XDEL', 'microservice_horizontal:jobs', ARGV[i + 1])
-  elseif redis.call('HSETNX', job, 'answer:' .. member, ARGV[i + 2]) == 1 then
-    redis.call('XADD', 'microservice_horizontal:answers', 'MINID', '~', oldest, '*', 'job_id', id, 'member', member)
-    told[#told + 1] = id .. ' ' .. member
-  end
-end
-if #told > 0 then redis.call('PUBLISH', 'microservice_horizontal:events', table.concat(told, '\\n')) end
-"""
-
-EARLY = """#!lua flags=allow-oom
--- ARGV: id, content. A job that has expired meanwhile is not made again.
-local job = 'microservice_horizontal:job:' .. ARGV[1]
-if redis.call('EXISTS', job) == 1 and redis.call('HSETNX', job, 'early', ARGV[2]) == 1 then
-  redis.call('PUBLISH', 'microservice_horizontal:events', ARGV[1] .. ' early')
-end
-"""
-
-CLOSE = """#!lua flags=allow-oom
--- ARGV: id, time, then fields and values. A job is closed once; gives whether it was by this call.
-local id, job = ARGV[1], 'microservice_horizontal:job:' .. ARGV[1]
-redis.call('ZREM', 'microservice_horizontal:deadlines', id)
-if redis.call('HGET', job, 'status') ~= 'running' then return 0 end
-redis.call('HSET', job, 'finished_at', ARGV[2], unpack(ARGV, 3))
-redis.call('PUBLISH', 'microservice_horizontal:events', id .. ' closed')
-return 1
-"""
+FREEING = ("store_answers", "record_action", "close", "acknowledge", "list_overdue", "remove_expired")
+"""The operations of `stream.lua` that also run when memory is full: all but `submit`."""
 
 Fields = dict[bytes, bytes]
 
 
-class Entry(NamedTuple):
-    """A job as a member gets it, and how often a process of this member has begun it."""
+class ClaimedJob(NamedTuple):
+    """A job that a process of a member works on; `attempts` counts the processes of this member that started it."""
 
     entry: bytes
     job_id: str
@@ -82,8 +39,8 @@ class Entry(NamedTuple):
     attempts: int = 1
 
 
-class Told(NamedTuple):
-    """That a member has answered."""
+class NewAnswer(NamedTuple):
+    """A member has answered a job."""
 
     entry: bytes
     job_id: str
@@ -91,107 +48,102 @@ class Told(NamedTuple):
 
 
 class JobStream:
-    """The jobs, for proxy, members and post-processor. Times are seconds since the epoch."""
+    """The jobs, for proxy, members and post-processor. The methods are in the order of a job's life."""
 
     def __init__(self, redis: Redis, job_ttl_seconds: int) -> None:
         self._redis = redis
         self._ttl = job_ttl_seconds
-        self._submit, self._answer, self._early, self._close = map(
-            redis.register_script, (SUBMIT, ANSWER, EARLY, CLOSE)
-        )
+        file = Path(__file__).with_name("stream.lua")
+        self._scripts = {
+            name: register_operation(redis, file, name, frees_memory=name in FREEING) for name in ("submit", *FREEING)
+        }
+
+    async def _call(self, operation: str, *payload: bytes, **arguments: object) -> Any:
+        return await self._scripts[operation](args=[to_json(arguments), *payload])
 
     # The proxy
 
-    async def submit(self, job_id: str, payload: bytes, seconds: float, traceparent: str, most: int) -> bool:
-        """Keep a job for all members, unless `most` are open; in so many seconds it is closed.
+    async def submit(
+        self, job_id: str, payload: bytes, deadline_seconds: float, traceparent: str, max_open_jobs: int
+    ) -> bool:
+        """Store a job for all members. Returns False if `max_open_jobs` are open.
 
-        May be repeated with the same id.
+        The job is closed after `deadline_seconds`. May be repeated with the same `job_id` if no reply came.
         """
-        now = time()
-        return bool(await self._submit(args=[job_id, now, now + seconds, self._ttl, payload, traceparent, most]))
+        limits = {"deadline_seconds": deadline_seconds, "max_open_jobs": max_open_jobs, "job_ttl": self._ttl}
+        return bool(await self._call("submit", payload, job_id=job_id, traceparent=traceparent, **limits))
 
     async def get(self, job_id: str) -> Fields:
-        """All that is known of a job; nothing where there is no such job, or no more."""
-        return await self._redis.hgetall(_key(job_id))  # type: ignore[return-value]
+        """The fields of a job; empty if it does not exist or has expired."""
+        return await self._redis.hgetall(f"microservice_horizontal:job:{job_id}")  # type: ignore[return-value]
 
     # The members
 
-    async def read(self, member: str, consumer: str, count: int, block_ms: int) -> list[Entry]:
-        """Up to `count` jobs that this member has not read yet; waits for the first as long as `block_ms`."""
+    async def claim(self, member: str, consumer: str, count: int, block_ms: int) -> list[ClaimedJob]:
+        """Up to `count` jobs that are new to this member; waits up to `block_ms` for the first."""
         await ensure_group(self._redis, JOBS, member)
         found: Any = await self._redis.xreadgroup(member, consumer, {JOBS: ">"}, count=count, block=block_ms)
-        return [_entry(entry, fields) for entry, fields in found[0][1]] if found else []
+        return [_claimed_job(entry, fields) for entry, fields in found[0][1]] if found else []
 
-    async def take_over(self, member: str, consumer: str, lease_ms: int) -> list[Entry]:
-        """One job that another process of this member has begun, and not answered within its lease.
+    async def claim_expired(self, member: str, consumer: str, lease_ms: int) -> list[ClaimedJob]:
+        """One job of another process of this member, which has not renewed its lease for so long.
 
-        Where there is none, processes that are no more are forgotten.
+        If there is none, idle processes are removed from the consumer group.
         """
         await ensure_group(self._redis, JOBS, member)
-        taken = []
+        claimed = []
         for entry, fields in await claim_idle(self._redis, JOBS, member, consumer, lease_ms, 1):
-            for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # or it has just been answered
-                taken.append(_entry(entry, fields, int(held["times_delivered"])))
-        if not taken:
-            await remove_idle_consumers(self._redis, JOBS, member, SILENT_LEASES * lease_ms)
-        return taken
+            for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # empty: it was just answered
+                claimed.append(_claimed_job(entry, fields, int(held["times_delivered"])))
+        if not claimed:
+            await remove_idle_consumers(self._redis, JOBS, member, IDLE_LEASES * lease_ms)
+        return claimed
 
     async def renew_leases(self, member: str, consumer: str, entries: Sequence[bytes]) -> set[bytes]:
-        """Keep these jobs from being taken over. Returns the entries that another process has taken."""
+        """Renew the leases of these entries. Returns the entries that another process has claimed."""
         return await renew_leases(self._redis, JOBS, member, consumer, entries)
 
-    async def answer(self, member: str, answers: Mapping[Entry, bytes]) -> None:
-        """Keep this member's answers, tell of them, and be done with the jobs, all in one step."""
-        parts = [part for job, content in answers.items() for part in (job.job_id, job.entry, content)]
-        await self._answer(args=[member, int((time() - self._ttl) * 1e3), *parts])
+    async def store_answers(self, member: str, answers: Mapping[ClaimedJob, bytes]) -> None:
+        """Store this member's answers, acknowledge the jobs, and notify the post-processor, all in one step."""
+        written = [{"entry": job.entry, "job_id": job.job_id, "content": content} for job, content in answers.items()]
+        if written:
+            await self._call("store_answers", member=member, answers=written, job_ttl=self._ttl)
 
     # The post-processor
 
-    async def told(self, consumer: str, count: int, block_ms: int, lease_ms: int) -> list[Told]:
-        """Up to `count` answers that no post-processor has dealt with; waits as long as `block_ms`.
-
-        Where a dead one has left none, those that are no more are forgotten.
-        """
-        await ensure_group(self._redis, ANSWERS, POST_PROCESSORS)
-        entries = await claim_idle(self._redis, ANSWERS, POST_PROCESSORS, consumer, lease_ms, count)
+    async def claim_answers(self, consumer: str, count: int, block_ms: int, lease_ms: int) -> list[NewAnswer]:
+        """Up to `count` answers: those whose lease has expired first, then new ones; waits up to `block_ms`."""
+        group = POST_PROCESSORS
+        await ensure_group(self._redis, ANSWERS, group)
+        entries = await claim_idle(self._redis, ANSWERS, group, consumer, lease_ms, count)
         if not entries:
-            group = POST_PROCESSORS
-            await remove_idle_consumers(self._redis, ANSWERS, group, SILENT_LEASES * lease_ms)
+            await remove_idle_consumers(self._redis, ANSWERS, group, IDLE_LEASES * lease_ms)
             found: Any = await self._redis.xreadgroup(group, consumer, {ANSWERS: ">"}, count=count, block=block_ms)
             entries = found[0][1] if found else []
-        return [Told(entry, str(fields[b"job_id"], "ascii"), fields[b"member"].decode()) for entry, fields in entries]
+        return [
+            NewAnswer(entry, str(fields[b"job_id"], "ascii"), fields[b"member"].decode()) for entry, fields in entries
+        ]
 
-    async def note_early(self, job_id: str, content: bytes) -> None:
-        """That the next action has begun."""
-        await self._early(args=[job_id, content])
+    async def record_action(self, job_id: str, content: bytes) -> None:
+        """Record that the next action has begun; the first record stays."""
+        await self._call("record_action", job_id=job_id, content=content)
 
     async def close(self, job_id: str, fields: Mapping[str, bytes | str]) -> bool:
-        """Close a job with these fields, unless it is closed."""
-        pairs = [part for field in fields.items() for part in field]
-        return bool(await self._close(args=[job_id, time(), *pairs]))
+        """Close a job with these fields. Returns False if it is closed already."""
+        return bool(await self._call("close", job_id=job_id, fields=fields))
 
-    async def forget_old(self) -> None:
-        """Jobs that have expired need not be read any more, by whichever member has not."""
-        await self._redis.xtrim(JOBS, minid=int((time() - self._ttl) * 1e3), approximate=False)
+    async def acknowledge(self, answers: Sequence[NewAnswer], answered_jobs: Sequence[bytes]) -> None:
+        """These answers are processed; these entries of jobs are answered by all members."""
+        await self._call("acknowledge", answers=[answer.entry for answer in answers], jobs=answered_jobs)
 
-    async def overdue(self) -> list[str]:
-        """The jobs that are open past their deadline."""
-        found: Any = await self._redis.zrange(DEADLINES, "-inf", time(), byscore=True, offset=0, num=1_000)
-        return [str(job_id, "ascii") for job_id in found]
+    async def list_overdue(self) -> list[str]:
+        """The ids of open jobs whose deadline has passed."""
+        return [str(job_id, "ascii") for job_id in await self._call("list_overdue", count=MAX_OVERDUE)]
 
-    async def dealt_with(self, told: list[Told], answered_by_all: list[bytes]) -> None:
-        """These answers need not be told again, and these jobs no member will read any more."""
-        async with self._redis.pipeline() as transaction:
-            transaction.xack(ANSWERS, POST_PROCESSORS, *[one.entry for one in told])
-            transaction.xdel(ANSWERS, *[one.entry for one in told])
-            if answered_by_all:
-                transaction.xdel(JOBS, *answered_by_all)
-            await transaction.execute()
+    async def remove_expired(self) -> None:
+        """Remove the entries of jobs that have expired, even if a member has not read them."""
+        await self._call("remove_expired", job_ttl=self._ttl)
 
 
-def _entry(entry: bytes, fields: Fields, attempts: int = 1) -> Entry:
-    return Entry(entry, str(fields[b"job_id"], "ascii"), fields[b"payload"], fields[b"traceparent"], attempts)
-
-
-def _key(job_id: str) -> str:
-    return f"microservice_horizontal:job:{job_id}"
+def _claimed_job(entry: bytes, fields: Fields, attempts: int = 1) -> ClaimedJob:
+    return ClaimedJob(entry, str(fields[b"job_id"], "ascii"), fields[b"payload"], fields[b"traceparent"], attempts)

@@ -1,4 +1,4 @@
-"""Members of microservice_horizontal are developed and started apart (H8), and what their votes are worth."""
+"""Members are developed and started independently (H8); the accuracy of their votes is what the README says."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from common.training.damage import degrade
 from common.training.data import SEED, Rows, held_out, stack
 from common.training.measure import DAMAGED_COPIES, runner
 from microservice_horizontal.settings import MODELS, VoteSettings
-from microservice_horizontal.voting import Verdict, Votes, majority, mean, weighted
+from microservice_horizontal.voting import Aggregate, Votes, majority, mean, weighted_mean
 from tests.support.patterns import copied, free_ports, started
 from tests.support.processes import ROOT, free_port, wait_until
 from tests.support.readmes import rows
@@ -21,10 +21,10 @@ from tests.support.samples import SEVEN_PIXELS
 
 PATTERN = "microservice_horizontal"
 README = ROOT / PATTERN / "README.md"
-AGGREGATIONS: dict[str, Callable[[Votes], Verdict]] = {
+AGGREGATIONS: dict[str, Callable[[Votes], Aggregate]] = {
     "majority": majority,
     "mean": mean,
-    "weighted": partial(weighted, weights=VoteSettings().weights),
+    "weighted": partial(weighted_mean, weights=VoteSettings().weights),
 }
 
 
@@ -54,24 +54,24 @@ def test_a_fourth_member_is_one_line_in_the_procfile_and_one_setting(tmp_path: P
 
 
 @pytest.mark.full
-def test_the_readme_tells_what_the_votes_are_worth() -> None:
-    """The share of held-out scans, and of damaged ones, that each model and each aggregation reads right."""
+def test_the_readme_shows_the_accuracy_of_models_and_votes() -> None:
+    """The share of held-out and of damaged scans that each model and each aggregation reads correctly."""
     shown = {name.strip("`"): [float(cell.removesuffix(" %")) for cell in cells] for name, *cells in figures()}
     scans, rng = held_out(), np.random.default_rng(SEED + 1)
     damaged = stack(*(Rows(degrade(scans.features, rng), scans.labels) for _ in range(DAMAGED_COPIES)))
-    found = [shares_right(scans), shares_right(damaged)]
-    assert shown == {name: [pytest.approx(share[name], abs=0.06) for share in found] for name in found[0]}
+    found = [accuracies(scans), accuracies(damaged)]
+    assert shown == {name: [pytest.approx(accuracy[name], abs=0.06) for accuracy in found] for name in found[0]}
 
 
 def figures() -> list[list[str]]:
     return rows(README, "What the votes become")
 
 
-def shares_right(scans: Rows) -> dict[str, float]:
-    """In per cent, of each model and each aggregation."""
+def accuracies(scans: Rows) -> dict[str, float]:
+    """The percentage of correct readings of each model and each aggregation."""
     files = {name: (ROOT / "common" / "models" / f"{name}.onnx").read_bytes() for name in MODELS}
     tables = {name: runner(file)(scans.features)[1] for name, file in files.items()}
     votes: list[Votes] = [{name: table[row] for name, table in tables.items()} for row in range(len(scans.labels))]
     digits = {name: table.argmax(axis=1) for name, table in tables.items()}
-    digits |= {how: np.array([verdict(vote).digit for vote in votes]) for how, verdict in AGGREGATIONS.items()}
+    digits |= {how: np.array([how_to(vote).digit for vote in votes]) for how, how_to in AGGREGATIONS.items()}
     return {name: 100 * float((read == scans.labels).mean()) for name, read in digits.items()}

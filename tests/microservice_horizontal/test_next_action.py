@@ -91,7 +91,7 @@ def test_of_a_job_that_has_expired_meanwhile_nothing_is_noted(valkey: RedisServe
 
     async def note() -> None:
         async with Redis(port=valkey.port) as redis:
-            await JobStream(redis, 60).note_early("gone", b"{}")
+            await JobStream(redis, 60).record_action("gone", b"{}")
 
     asyncio.run(note())
     assert valkey.client.keys("*") == []

@@ -1,4 +1,4 @@
-"""What votes become: pure functions, for all votes that there may be (H2)."""
+"""Aggregation: properties of the pure functions, for generated votes (H2)."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from common.training.damage import degrade
 from common.training.data import SEED, held_out
 from common.training.measure import DAMAGED_COPIES, runner
 from microservice_horizontal.settings import Aggregation, VoteSettings
-from microservice_horizontal.voting import Verdict, Votes, aggregate, agreed, majority, mean, weighted
+from microservice_horizontal.voting import Aggregate, Votes, aggregate, has_quorum, majority, mean, weighted_mean
 from tests.support.samples import MLP
 from tests.support.stack import MEMBERS
 
@@ -25,31 +25,31 @@ hows = pytest.mark.parametrize("how", HOWS)
 
 
 pure = settings(max_examples=60, deadline=None)
-"""Of examples there are enough, and a busy machine may take its time."""
+"""Fewer examples than usual, and no deadline: the machine may be busy."""
 
 
 def votes(least: int = 1, most: int = 5) -> st.SearchStrategy[Table]:
-    """Of so many members: the probability of each of ten classes. Some are of few values: there are ties."""
+    """By member, the probabilities of ten classes. Some have few different values, so there are ties."""
     names = st.lists(st.sampled_from(NAMES), min_size=least, max_size=most, unique=True)
     return st.builds(table_of, names, st.binary(min_size=10 * most, max_size=10 * most), st.sampled_from([4, 256]))
 
 
 def table_of(names: list[str], drawn: bytes, values: int) -> Table:
-    """A row of ten bytes for each name, so many different ones at most, as probabilities."""
+    """A row of ten bytes for each name, with at most `values` different ones, as probabilities."""
     shares = np.frombuffer(drawn, np.uint8).reshape(-1, 10)[: len(names)] % np.uint16(values)
     shares[shares.sum(axis=1) == 0, 0] = 1
     return dict(zip(names, (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32), strict=True))
 
 
-def verdict(table: Votes, how: Aggregation, weights: dict[str, float] | None = None) -> Verdict:
-    """What these become; there is something."""
+def aggregated(table: Votes, how: Aggregation, weights: dict[str, float] | None = None) -> Aggregate:
+    """The aggregate of these votes; not for `none`."""
     found = aggregate(table, how, weights or {})
     assert found is not None
     return found
 
 
-def same(one: Verdict, other: Verdict) -> None:
-    """The same probabilities, and the same digit unless two are as good as equal."""
+def assert_same(one: Aggregate, other: Aggregate) -> None:
+    """Assert the same probabilities, and the same digit unless two are almost equal."""
     np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
     if one.digit != other.digit:
         assert one.probabilities[one.digit] == pytest.approx(one.probabilities[other.digit], abs=1e-6)
@@ -58,8 +58,8 @@ def same(one: Verdict, other: Verdict) -> None:
 @hows
 @pure
 @given(table=votes(), weights=WEIGHTS)
-def test_probabilities_come_out_and_the_digit_is_the_likeliest(how: Aggregation, table: Table, weights: Any) -> None:
-    digit, found = verdict(table, how, weights)
+def test_aggregate_gives_probabilities_and_the_most_likely_digit(how: Aggregation, table: Table, weights: Any) -> None:
+    digit, found = aggregated(table, how, weights)
     assert found.shape == (10,)
     assert found.dtype == np.dtype(np.float32)
     assert found.min() >= 0
@@ -72,18 +72,18 @@ def test_probabilities_come_out_and_the_digit_is_the_likeliest(how: Aggregation,
 @given(table=votes(), weights=WEIGHTS, seed=st.integers(0, 1_000))
 def test_the_order_of_the_members_changes_nothing(how: Aggregation, table: Table, weights: Any, seed: int) -> None:
     names = random.Random(seed).sample(list(table), len(table))
-    same(verdict(table, how, weights), verdict({name: table[name] for name in names}, how, weights))
+    assert_same(aggregated(table, how, weights), aggregated({name: table[name] for name in names}, how, weights))
 
 
 @hows
 @pure
 @given(table=votes(), digit=st.integers(0, 9), weights=WEIGHTS)
-def test_what_all_say_wins(how: Aggregation, table: Table, digit: int, weights: Any) -> None:
+def test_unanimous_vote_wins(how: Aggregation, table: Table, digit: int, weights: Any) -> None:
     for vote in table.values():
         best = int(vote.argmax())
         vote[[best, digit]] = vote[[digit, best]]
         vote[digit] += 0.01
-    found = verdict(table, how, weights)
+    found = aggregated(table, how, weights)
     assert found.digit == digit
     if how == "majority":
         assert found.probabilities[digit] == 1
@@ -99,28 +99,32 @@ def test_the_mean_of_one_vote_is_the_vote(table: Table) -> None:
 
 @pure
 @given(table=votes(), weight=st.floats(0, 10))
-def test_equal_weights_are_the_mean_and_so_are_none_and_all_zero(table: Table, weight: float) -> None:
+def test_equal_weights_or_no_weights_or_zero_weights_give_the_mean(table: Table, weight: float) -> None:
     for weights in (dict.fromkeys(table, weight), {}, dict.fromkeys(table, 0.0)):
-        same(weighted(table, weights), mean(table))
+        assert_same(weighted_mean(table, weights), mean(table))
 
 
 @pure
 @given(table=votes(least=2), weights=WEIGHTS)
-def test_who_has_no_weight_is_not_heard(table: Table, weights: dict[str, float]) -> None:
+def test_member_of_weight_zero_does_not_count(table: Table, weights: dict[str, float]) -> None:
     name, *others = table
-    same(weighted(table, weights | {name: 0}), weighted({other: table[other] for other in others}, weights))
+    assert_same(
+        weighted_mean(table, weights | {name: 0}), weighted_mean({other: table[other] for other in others}, weights)
+    )
 
 
 @pure
 @given(table=votes(), scale=st.floats(0.1, 100), weights=WEIGHTS)
 def test_only_the_ratios_of_weights_count(table: Table, scale: float, weights: dict[str, float]) -> None:
     every = {name: weights.get(name, 1.0) for name in table}
-    same(weighted(table, every), weighted(table, {name: weight * scale for name, weight in every.items()}))
+    assert_same(
+        weighted_mean(table, every), weighted_mean(table, {name: weight * scale for name, weight in every.items()})
+    )
 
 
 @pure
 @given(table=votes(most=4))
-def test_one_more_vote_for_the_winner_does_not_unseat_it(table: Table) -> None:
+def test_one_more_vote_for_the_winner_keeps_it(table: Table) -> None:
     digit, before = majority(table)
     found = majority(table | {"newcomer": np.eye(10, dtype=np.float32)[digit]})
     assert found.digit == digit
@@ -129,7 +133,7 @@ def test_one_more_vote_for_the_winner_does_not_unseat_it(table: Table) -> None:
 
 @pure
 @given(table=votes())
-def test_the_majority_is_what_most_say_and_of_equally_many_what_they_are_surer_of_together(table: Table) -> None:
+def test_majority_decides_a_tie_by_the_sum_of_probabilities(table: Table) -> None:
     digit, shares = majority(table)
     said = [int(vote.argmax()) for vote in table.values()]
     np.testing.assert_allclose(shares, [said.count(other) / len(said) for other in range(10)], atol=1e-6)
@@ -139,7 +143,7 @@ def test_the_majority_is_what_most_say_and_of_equally_many_what_they_are_surer_o
     assert sums[digit] == pytest.approx(max(sums.values()), abs=1e-6)
 
 
-def test_of_two_who_differ_the_surer_one_wins_the_majority() -> None:
+def test_majority_of_two_different_votes_is_the_more_confident_one() -> None:
     sure, unsure = np.full((2, 10), 0.01, np.float32)
     sure[7], unsure[1], unsure[7] = 0.91, 0.5, 0.42
     digit, shares = majority({"linear": unsure, "svm": sure})
@@ -148,15 +152,15 @@ def test_of_two_who_differ_the_surer_one_wins_the_majority() -> None:
 
 @pure
 @given(table=votes())
-def test_none_makes_no_verdict(table: Table) -> None:
+def test_aggregation_none_gives_no_digit(table: Table) -> None:
     assert aggregate(table, "none", {}) is None
 
 
 @pure
 @given(table=votes(), quorum=st.integers(1, 5))
-def test_so_many_agree_or_not(table: Table, quorum: int) -> None:
+def test_quorum_counts_votes_for_the_same_class(table: Table, quorum: int) -> None:
     said = [int(vote.argmax()) for vote in table.values()]
-    assert agreed(table, quorum) == (max(map(said.count, said)) >= quorum)
+    assert has_quorum(table, quorum) == (max(map(said.count, said)) >= quorum)
 
 
 # The models themselves
@@ -169,7 +173,7 @@ def test_the_weights_are_what_the_cards_say_of_held_out_scans() -> None:
 
 @pytest.mark.full
 def test_on_damaged_scans_three_votes_read_more_than_linear_or_mlp_alone_and_less_than_svm() -> None:
-    """What a vote is worth depends on who votes: of these three, svm alone is the better choice here."""
+    """The accuracy of a vote depends on its members: of these three, svm alone is more accurate."""
     rng, scans = np.random.default_rng(SEED + 2), held_out()
     features = np.concatenate([degrade(scans.features, rng) for _ in range(DAMAGED_COPIES)])
     labels = np.tile(scans.labels, DAMAGED_COPIES)
@@ -177,7 +181,9 @@ def test_on_damaged_scans_three_votes_read_more_than_linear_or_mlp_alone_and_les
     right = {name: float((table.argmax(axis=1) == labels).mean()) for name, table in said.items()}
     weights = VoteSettings().weights
     for how in HOWS:
-        read = [verdict({name: said[name][row] for name in MEMBERS}, how, weights).digit for row in range(len(labels))]
+        read = [
+            aggregated({name: said[name][row] for name in MEMBERS}, how, weights).digit for row in range(len(labels))
+        ]
         right[how] = float((np.array(read) == labels).mean())
     print({name: round(share, 4) for name, share in right.items()})
     for how in HOWS:

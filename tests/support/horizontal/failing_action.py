@@ -1,8 +1,8 @@
-"""The horizontal pattern's post-processor, whose next action fails: for a zero always, for a one the first time."""
+"""A post-processor whose next action fails: for a zero always, for a one the first time."""
 
 from fastapi import FastAPI
 
-from common.domain.digits import Digit
+from common.domain import Output as Digit
 from microservice_horizontal import postprocessor
 from microservice_horizontal.jobs.next_action import begin_next_action
 
@@ -19,5 +19,4 @@ def create_app() -> FastAPI:
             raise ConnectionError("the tray is stuck")  # as if Redis were away
         return await begin_next_action(job_id, digit)
 
-    postprocessor.begin_next_action = fail_or_begin  # type: ignore[attr-defined]
-    return postprocessor.create_app()
+    return postprocessor.create_app(next_action=fail_or_begin)
