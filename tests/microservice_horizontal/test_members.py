@@ -64,7 +64,7 @@ def test_the_readme_shows_the_accuracy_of_models_and_votes() -> None:
 
 
 def figures() -> list[list[str]]:
-    return rows(README, "What the votes become")
+    return rows(README, "Aggregation")
 
 
 def accuracies(scans: Rows) -> dict[str, float]:
