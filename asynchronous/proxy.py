@@ -57,7 +57,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
     """`POST /jobs`: a picture in, a job's id out."""
     router = APIRouter()
-    decoder = InputDecoder(settings.max_pixels, max_items=1)
+    inputs = InputDecoder(settings)
     webhooks = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
 
     @router.post(
@@ -75,13 +75,13 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
         """A picture becomes a job; its digit can be fetched later at `Location`. It is stored before it is accepted."""
         context = request_context(request)
         body = await read_body(request)
-        row = await decoder.decode_one(request, body)
+        rows = await inputs.decode_one(request, body)
         callback_url = str(query.callback_url or "")
         if callback_url:
             await webhooks.check(callback_url, context.deadline)
         trace = current_trace.get()
         job = NewJob(
-            to_payload(row),
+            to_payload(rows),
             ordering_key=query.ordering_key or "",
             idempotency_key=idempotency_key,
             digest=fingerprint(request, body) if idempotency_key else "",

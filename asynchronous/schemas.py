@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Header
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
-from common.domain import Output, to_input
-from common.prediction.payload import from_payload
+from common import domain
+from common.prediction.payload import to_rows
 
 Status = Literal["queued", "running", "done", "failed"]
 Delivery = Literal["at-least-once", "at-most-once"]
@@ -53,7 +53,7 @@ class Job(BaseModel):
 
     job_id: str = Field(examples=[EXAMPLE])
     status: Status
-    prediction: Output | None = Field(description="The digit, once the job is done.")
+    prediction: domain.Output | None = Field(description="Once the job is done.")
     error: str | None = Field(description="Why it failed, or why its latest attempt did.")
     attempts: int = Field(description="How often a predictor has started it.")
     submitted_at: datetime
@@ -67,10 +67,8 @@ class Job(BaseModel):
         return self.status in ("done", "failed")
 
 
-class DeadLetter(BaseModel):
-    """A job that failed for good: its error, and the fields of its input, to find out why."""
-
-    model_config = ConfigDict(extra="allow")
+class FailedJob(BaseModel):
+    """A job that failed for good."""
 
     job_id: str = Field(examples=[EXAMPLE])
     failed_at: datetime
@@ -78,7 +76,13 @@ class DeadLetter(BaseModel):
     error: str
 
 
-_digit = TypeAdapter(Output)
+class DeadLetter(domain.Input, FailedJob):
+    """A job that failed for good, with the fields of its input, to find out why."""
+
+    model_config = ConfigDict(json_schema_extra={})
+
+
+_prediction = TypeAdapter(domain.Output)
 
 
 def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
@@ -87,7 +91,7 @@ def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
     return Job(
         job_id=job_id,
         status=text["status"],
-        prediction=_digit.validate_json(text["prediction"]) if "prediction" in text else None,
+        prediction=_prediction.validate_json(text["prediction"]) if "prediction" in text else None,
         error=text.get("error"),
         attempts=int(text.get("attempts", 0)),
         submitted_at=to_time(text["submitted_at"]),
@@ -99,12 +103,13 @@ def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
 
 def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
     """An entry of the dead-letter stream; the first half of its id is a time in milliseconds."""
-    return DeadLetter(
+    (item,) = domain.to_items(to_rows(fields[b"payload"]))
+    return DeadLetter.model_construct(
         job_id=fields[b"job_id"].decode(),
         failed_at=to_time(int(entry.partition(b"-")[0]) / 1e3),
         attempts=int(fields[b"attempts"]),
         error=fields[b"error"].decode(),
-        **to_input(from_payload(fields[b"payload"])[0]),
+        **dict(item),
     )
 
 

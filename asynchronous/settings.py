@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from common.jobs.settings import RedisUrl
-from common.prediction.settings import PictureSettings, PredictSettings
+from common.prediction.settings import InputSettings, PredictSettings
 from common.service.settings import ServiceSettings
 
 SECRET_PREFIX, SECRET_BYTES = "whsec_", range(24, 65)
@@ -51,7 +51,7 @@ class WebhookSettings(BaseSettings):
     webhook_allow_private: bool = Field(False, description="true: also send to addresses inside the network")
 
 
-class ProxySettings(PictureSettings, QueueSettings, WebhookSettings):
+class ProxySettings(InputSettings, QueueSettings, WebhookSettings):
     """The proxy."""
 
     max_queued_jobs: int = Field(10_000, gt=0, description="maximum number of open jobs; one more is a 429")

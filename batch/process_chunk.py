@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from batch.dataset.columns import Rows, picture_column, read_rows
+from batch.dataset.columns import ITEMS, Rows, input_columns, read_rows
 from batch.dataset.dataset import REJECTED, Chunk, open_file, part_file
 from common import domain
 from common.inference.model import Model
-from common.prediction.domain_model import misfit_of
+from common.inference.tensor_spec import Tensors
+from common.prediction.domain_model import DomainModel
+from common.prediction.payload import EXAMPLE_ROWS
 from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
@@ -84,26 +85,25 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
     model = _model(task.model_uri, task.model_sha256, task.threads)
     with open_file(task.chunk.file) as source:
         schema = source.schema_arrow
-        column = picture_column(schema)
+        columns = input_columns(schema)
         answers = pa.schema(
             [
                 pa.field("id", schema.field("id").type),
-                pa.field("digit", pa.int8()),
-                pa.field("confidence", pa.float32()),
+                *model.fields,
                 pa.field("model_version", pa.string()),
             ]
         )
         rejected: list[tuple[pa.Array, list[str]]] = []
         groups = list(task.chunk.row_groups)
         with pq.ParquetWriter(temporary, answers) as writer:
-            for batch in source.iter_batches(BATCH_ROWS, groups, columns=["id", column], use_threads=False):
-                rows = read_rows(batch, column)
+            for batch in source.iter_batches(BATCH_ROWS, groups, columns=["id", *columns], use_threads=False):
+                rows = read_rows(batch, columns)
                 if rows.reasons:
                     result.rejected += len(rows.reasons)
                     rejected.append((rows.rejected_ids, rows.reasons))
                     if result.rejected > task.max_rejected:
                         raise ValueError(
-                            f"over {task.max_rejected} rows are no pictures; the latest: {rows.reasons[-1]}"
+                            f"over {task.max_rejected} rows are no {ITEMS}; the latest: {rows.reasons[-1]}"
                         )
                 if len(rows.ids):
                     writer.write_batch(_answer(model, rows, answers, result, task.trial))
@@ -111,19 +111,16 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
         _set_aside(task, rejected)
 
 
-def _answer(model: Model, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
-    name = model.inputs[0].name
-    features = rows.features.astype(model.inputs[0].dtype, copy=False)
-    probabilities: NDArray[np.float32] = domain.scores(model.run({name: features}))
-    found = probabilities.argmax(axis=1)
-    confidence = probabilities.max(axis=1).astype(np.float32)
-    result.rows += len(found)
+def _answer(model: "_Loaded", rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
+    columns = model.predict(rows.inputs)
+    result.rows += len(rows.ids)
     if trial:
-        result.confidence_sum += float(confidence.sum(dtype=np.float64))
-        result.feature_sums = (rows.features.sum(axis=0, dtype=np.float64) + (result.feature_sums or 0)).tolist()
-    version = pa.repeat(pa.scalar(model.version), len(found))
-    columns = [rows.ids, pa.array(found.astype(np.int8)), pa.array(confidence), version]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+        confidence = columns.get("confidence")
+        result.confidence_sum += 0.0 if confidence is None else float(confidence.sum(dtype=np.float64))
+        sums = np.concatenate([values.sum(axis=0, dtype=np.float64).ravel() for values in rows.inputs.values()])
+        result.feature_sums = (sums + (result.feature_sums or 0)).tolist()
+    version = pa.repeat(pa.scalar(model.version), len(rows.ids))
+    return pa.RecordBatch.from_arrays([rows.ids, *map(pa.array, columns.values()), version], schema=schema)
 
 
 def _set_aside(task: Task, rejected: list[tuple[pa.Array, list[str]]]) -> None:
@@ -143,10 +140,24 @@ def _sync(file: Path) -> None:
         os.fsync(opened.fileno())
 
 
+class _Loaded:
+    """The model, and the columns that it gives."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._domain_model = model, DomainModel(model)
+        if self._domain_model.misfit:
+            raise ValueError(self._domain_model.misfit)
+        self.version = model.version
+        example = self.predict(EXAMPLE_ROWS)
+        self.fields = [pa.field(name, pa.array(values).type) for name, values in example.items()]
+
+    def predict(self, rows: Tensors) -> Tensors:
+        """The domain's columns for these rows."""
+        outputs = self._model.run(self._domain_model.to_inputs(rows))
+        return domain.to_columns(self._domain_model.to_tensors(outputs))
+
+
 @cache
-def _model(uri: str, sha256: str, threads: int) -> Model:
+def _model(uri: str, sha256: str, threads: int) -> _Loaded:
     """Loaded once in a process."""
-    model = Model.load(uri, sha256, threads=threads)
-    if misfit := misfit_of(model):
-        raise ValueError(f"the model {model.name} {misfit}")
-    return model
+    return _Loaded(Model.load(uri, sha256, threads=threads))

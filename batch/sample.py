@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from common.domain import digits
-from common.domain.ink import FULL_CELL
+from common import domain
 
 PICTURES = ("zero", "two", "four", "seven")
-MAX_PIXELS = 4 * 2**20
+FULL_CELL = 16.0
 ROW_GROUP = 10_000
 
 
@@ -41,7 +40,7 @@ def write_day(folder: Path, day: date, pixels: NDArray[np.float32]) -> None:
     flat = pa.array(pixels.reshape(-1))
     columns = {
         "id": [f"{day}-{number:07d}" for number in range(len(pixels))],
-        "pixels": pa.FixedSizeListArray.from_arrays(flat, digits.FEATURES),
+        "pixels": pa.FixedSizeListArray.from_arrays(flat, pixels.shape[1]),
     }
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), folder / "scans.parquet", row_group_size=ROW_GROUP)
@@ -50,8 +49,10 @@ def write_day(folder: Path, day: date, pixels: NDArray[np.float32]) -> None:
 def scans(rows: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Shape (rows, 64)."""
     samples = Path(__file__).parent.parent / "common" / "samples"
-    pictures = [digits.from_image((samples / f"{name}.png").read_bytes(), MAX_PIXELS) for name in PICTURES]
-    found = np.stack(pictures).astype(np.float32)[random.integers(len(pictures), size=rows)]
+    read, settings = domain.MEDIA_TYPES["image/png"], domain.Settings()
+    rows_read = [read((samples / f"{name}.png").read_bytes(), settings) for name in PICTURES]
+    pictures = np.concatenate([next(iter(row.values())) for row in rows_read])
+    found = pictures.astype(np.float32)[random.integers(len(pictures), size=rows)]
     found *= random.uniform(0.8, 1.0, (rows, 1))
     found += random.normal(0, 0.7, found.shape) * (found > 0)
     return np.clip(np.rint(found), 0, FULL_CELL).astype(np.float32)

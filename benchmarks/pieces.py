@@ -51,12 +51,12 @@ def json_pieces() -> Iterator[Piece]:
     picture, model = TypeAdapter(digits.Picture), digits.ModelRef(name="mlp", version="3f5a9c0b7e21")
     pixels = picture.validate_json(body).pixels
     probabilities = np.full((1, 10), 0.1, np.float32)
-    digit = digits.Digit.model_validate(digits.to_outputs(probabilities, model)[0])
+    digit = digits.Digit.model_validate(digits.to_outputs({digits.OUTPUT: probabilities}, model)[0])
     yield alone("pydantic: a picture, validate_json", partial(picture.validate_json, body))
     yield alone("numpy: its pixels as an array", lambda: np.array([pixels], np.float32))
     yield alone("both, and our checks: from_json", partial(from_json, body, 1))
     yield alone("pydantic: a digit, model_dump_json", digit.model_dump_json)
-    answer = lambda: to_json(digits.to_outputs(probabilities, model)[0])  # noqa: E731
+    answer = lambda: to_json(digits.to_outputs({digits.OUTPUT: probabilities}, model)[0])  # noqa: E731
     yield alone("probabilities as JSON: to_outputs", answer)
 
 

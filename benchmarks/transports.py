@@ -32,7 +32,6 @@ from common.backends.classifier_rest import RestClassifier
 from common.backends.http_client import HttpClient
 from common.backends.infer_client import write_request
 from common.backends.metrics import BackendMetrics
-from common.prediction.domain_model import INPUT
 from common.service.request_context import RequestContext, cancel_on_disconnect
 from common.service.service import Service
 from synchronous.settings import ProxySettings
@@ -41,7 +40,7 @@ from tests.support.stack import predictor_url, stack_of
 AT_ONCE = 16
 COLUMNS = ("way", "CPU µs/call (median)", "/ bare aiohttp (min, median, max)")
 BASE = "aiohttp, bare"
-FEATURES = PIXELS[np.newaxis]
+ROWS = {"features": PIXELS[np.newaxis]}
 
 Ask = Callable[[], Awaitable[object]]
 
@@ -97,7 +96,7 @@ async def cpu_seconds(ask: Ask, calls: int) -> float:
 
 async def plain_ways(model: str, stack: AsyncExitStack) -> dict[str, Ask]:
     """Clients as they are, which read the answer and do nothing with it."""
-    url, (body, headers) = httpx.URL(f"{model}/infer"), write_request(FEATURES, INPUT, domain.OUTPUT)
+    url, (body, headers) = httpx.URL(f"{model}/infer"), write_request(ROWS, domain.OUTPUTS)
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
     session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
     default = await stack.enter_async_context(httpx.AsyncClient(limits=limits))
@@ -126,11 +125,11 @@ async def our_ways(rest: str, grpc: str, stack: AsyncExitStack) -> dict[str, Ask
     settings = ProxySettings(log_level="WARNING")
     app = Service("benchmark", settings)
     metrics = BackendMetrics(app.metrics.registry)
-    names = {"input_name": INPUT, "output_name": domain.OUTPUT}
+    wanted, classes = domain.OUTPUTS, len(domain.LABELS)
     backends = {way: Backend(way, settings, metrics) for way in ("rest", "grpc")}
     classifiers: dict[str, Classifier] = {
-        "ours, REST": RestClassifier(backends["rest"], HttpClient(app), rest, **names, classes=len(domain.LABELS)),
-        "ours, gRPC": GrpcClassifier(backends["grpc"], app, grpc, **names, classes=len(domain.LABELS)),
+        "ours, REST": RestClassifier(backends["rest"], HttpClient(app), rest, outputs=wanted, classes=classes),
+        "ours, gRPC": GrpcClassifier(backends["grpc"], app, grpc, outputs=wanted, classes=classes),
     }
     await stack.enter_async_context(running(app))
 
@@ -138,7 +137,7 @@ async def our_ways(rest: str, grpc: str, stack: AsyncExitStack) -> dict[str, Ask
         async def ask() -> None:
             context = RequestContext(time.monotonic() + 10, 0, never)
             request = Request({"type": "http", "state": {"request_context": context}}, never)
-            await cancel_on_disconnect(request, classifier.classify(FEATURES, context))
+            await cancel_on_disconnect(request, classifier.classify(ROWS, context))
 
         return ask
 

@@ -3,26 +3,24 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic_core import to_json
 from yarl import URL
 
+from common import domain
 from common.backends.backend import Backend
 from common.backends.classifier import Classification
 from common.backends.classifier_rest import RestClassifier
 from common.backends.errors import BackendError
 from common.backends.http_client import HttpClient
 from common.backends.metrics import BackendMetrics
-from common.domain import LABELS, OUTPUT
-from common.prediction.domain_model import INPUT
+from common.inference.tensor_spec import Tensors
 from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
 from microservice_horizontal.settings import ProxySettings, name_of
 
-Picture = NDArray[np.void] | UUID
-"""Features of shape (1, 64), or the id of a picture that each member gets from the store itself."""
+Picture = Tensors | UUID
+"""Its row, or the id of a picture that each member gets from the store itself."""
 JSON = {"content-type": "application/json"}
 
 
@@ -37,7 +35,7 @@ class Member:
     async def ask(self, picture: Picture, context: RequestContext) -> Classification:
         """Its probabilities, shape (1, 10); raises `BackendError`, or `Problem` 404 where the picture is not kept."""
         if not isinstance(picture, UUID):
-            return await self.classifier.classify(picture[INPUT], context)
+            return await self.classifier.classify(picture, context)
         try:
             return await self.classifier.send(self.retrieve, to_json({"image_id": picture}), JSON, context, rows=1)
         except BackendError as error:
@@ -52,7 +50,7 @@ def connect(app: Service, settings: ProxySettings) -> dict[str, Member]:
 
     def member(name: str, url: str) -> Member:
         backend = Backend(name, settings, metrics)
-        classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=len(LABELS))
+        classifier = RestClassifier(backend, client, url, outputs=domain.OUTPUTS, classes=len(domain.LABELS))
         return Member(name, classifier, URL(url).with_path("/retrieve"))
 
     return {name_of(url): member(name_of(url), url) for url in settings.members}

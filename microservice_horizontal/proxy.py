@@ -39,17 +39,17 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     app = Service("microservice_horizontal", settings)
     members = connect(app, settings)
     store = ImageStore(app, "microservice_horizontal", settings)
-    decoder = InputDecoder(settings.max_pixels, max_items=1)
+    inputs = InputDecoder(settings)
 
     async def find_picture(request: Request, retrieve: bool) -> Picture:
         body = await read_body(request)
         stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
         if stored is None:
-            return await decoder.decode_one(request, body)
+            return await inputs.decode_one(request, body)
         return await store.get(stored.image_id, "first", request_context(request)) if retrieve else stored.image_id
 
     app.include_router(predict_router(members, find_picture, settings))
-    app.include_router(image_router(store, decoder))
+    app.include_router(image_router(store, inputs))
     for member in members.values():
         app.add_check(until_first_success(member.classifier.is_ready))
 
@@ -106,7 +106,7 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
     return router
 
 
-def image_router(store: ImageStore, decoder: InputDecoder) -> APIRouter:
+def image_router(store: ImageStore, inputs: InputDecoder) -> APIRouter:
     """`POST /images`."""
     router = APIRouter(route_class=LeanRoute)
 
@@ -120,7 +120,7 @@ def image_router(store: ImageStore, decoder: InputDecoder) -> APIRouter:
     )
     async def store_image(request: Request) -> Response:
         """It gets an `image_id`, by which it can be read any number of times."""
-        picture = await decoder.decode_one(request, await read_body(request))
+        picture = await inputs.decode_one(request, await read_body(request))
         image_id = await store.put(picture, request_context(request))
         return json_response(StoredImage(image_id=image_id), 201)
 

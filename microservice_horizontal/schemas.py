@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.backends.classifier import Classification
-from common.domain import ModelRef, Output as Digit, to_outputs
+from common.domain import OUTPUTS, ModelRef, Output as Digit
+from common.prediction.output import to_prediction as to_output
 from microservice_horizontal.settings import Aggregation, Policy
 from microservice_horizontal.voting import aggregate
 
@@ -42,8 +43,7 @@ class Prediction(BaseModel):
 
 def to_digit(classification: Classification) -> Digit:
     """One model's reading of one picture."""
-    model = ModelRef(name=classification.model, version=classification.version)
-    return Digit.model_validate(to_outputs(classification.probabilities, model)[0])
+    return to_output(classification.outputs, classification.model, classification.version)
 
 
 def to_prediction(
@@ -68,6 +68,6 @@ def aggregate_digits(
     if found is None:
         return None
     versions = ",".join(sorted(f"{digit.model.name}:{digit.model.version}" for digit in predictions.values()))
-    model = ModelRef(name=aggregation, version=hashlib.sha256(versions.encode()).hexdigest()[:12])
-    digit = Digit.model_validate(to_outputs(found.probabilities[np.newaxis], model)[0])
+    version = hashlib.sha256(versions.encode()).hexdigest()[:12]
+    digit = to_output({OUTPUTS[0]: found.probabilities[np.newaxis]}, aggregation, version)
     return digit.model_copy(update={"digit": found.digit})  # of several that are equally likely

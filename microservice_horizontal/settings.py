@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from common.backends.settings import CallerSettings
 from common.jobs.settings import RedisUrl
-from common.prediction.settings import PictureSettings, PredictSettings
+from common.prediction.settings import InputSettings, PredictSettings
 from common.service.settings import ServiceSettings
 from common.store import settings as store
 
@@ -83,7 +83,7 @@ class VoteSettings(BaseSettings):
         return quorum
 
 
-class ProxySettings(CallerSettings, PictureSettings, StoreSettings, VoteSettings):
+class ProxySettings(CallerSettings, InputSettings, StoreSettings, VoteSettings):
     """Who asks all at once."""
 
     policy: Policy = Field("deadline", description="what is done about members that are slow or dead")

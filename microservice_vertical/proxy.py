@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from common.domain import MEDIA_TYPES, Input
+from common import domain
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
 from common.service.lean_route import LeanRoute
@@ -70,7 +70,7 @@ class Flow:
 def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> APIRouter:
     """`POST /images` and `POST /predict`."""
     router = APIRouter(route_class=LeanRoute)
-    decoder = InputDecoder(settings.max_pixels, settings.max_scans)
+    inputs = InputDecoder(settings, settings.max_scans)
 
     @router.post(
         "/images",
@@ -78,11 +78,11 @@ def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> API
         status_code=201,
         response_model=StoredImage,
         responses=problems(400, 405, 408, 413, 415, 422, 500, 503, 504),
-        openapi_extra=request_body(Input | list[Input], *MEDIA_TYPES),
+        openapi_extra=request_body(domain.Input | list[domain.Input], *domain.MEDIA_TYPES),
     )
     async def store_image(request: Request) -> Response:
         """A picture, or a JSON list of several scans of the same letter, gives an `image_id`."""
-        scans, _ = await decoder.decode(request, await read_body(request))
+        scans, _ = await inputs.decode(request, await read_body(request))
         image_id = await store.put(scans, request_context(request))
         return json_response(StoredImage(image_id=image_id), 201)
 
@@ -91,7 +91,7 @@ def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> API
         summary="Read a digit, in stages",
         response_model=Prediction,
         responses=problems(400, 404, 405, 408, 413, 415, 422, 500, 502, 503, 504),
-        openapi_extra=request_body(Input | StoredImage, *MEDIA_TYPES),
+        openapi_extra=request_body(domain.Input | StoredImage, *domain.MEDIA_TYPES),
     )
     async def predict(request: Request) -> Response:
         """A picture, or the id of a letter's scans, gives a digit and the stages that led to it.
@@ -107,7 +107,7 @@ def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> API
         body = await read_body(request)
         stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
         if stored is None:
-            return await decoder.decode_one(request, body)
+            return await inputs.decode_one(request, body)
         if settings.retrieval == "predictor":
             return stored.image_id
         return await store.get(stored.image_id, "all", request_context(request))

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 from common.backends.classifier import Classification
 from common.backends.errors import BackendError
-from common.domain import ModelRef, Output as Digit, to_outputs
+from common.domain import OUTPUTS, ModelRef, Output
+from common.prediction.output import to_prediction
 from common.service.problems import Problem
 
 StageName = Literal["quality", "reader", "specialist"]
-DECIMALS = 6
 LEGIBILITIES, LEGIBLE = 2, 1
 """The classes of the quality model, and which of them is the good one."""
+DECIMALS = 6
 
 
 class StageAnswer(BaseModel):
@@ -37,7 +38,7 @@ class ReadingAnswer(StageAnswer):
     digit: int
     confidence: float
     model: ModelRef
-    reading: Digit = Field(exclude=True)
+    reading: Output = Field(exclude=True)
 
 
 class FailedAnswer(StageAnswer):
@@ -71,7 +72,7 @@ def answered(name: StageName, classification: Classification, seconds: float) ->
     if name == "quality":
         legible, confidence = bool(mean[0, LEGIBLE] >= 0.5), round(float(mean.max()), DECIMALS)
         return QualityAnswer(name=name, milliseconds=_ms(seconds), legible=legible, confidence=confidence, model=model)
-    reading = Digit.model_validate(to_outputs(mean, model)[0])
+    reading = to_prediction({OUTPUTS[0]: mean}, model.name, model.version)
     return ReadingAnswer(
         name=name,
         milliseconds=_ms(seconds),
@@ -91,7 +92,7 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1e3, 3)
 
 
-NO_DIGIT: dict[str, None] = dict.fromkeys(Digit.model_fields)
+NO_DIGIT: dict[str, None] = dict.fromkeys(Output.model_fields)
 
 
 def gathered(stages: Sequence[Answered | FailedAnswer]) -> Prediction:

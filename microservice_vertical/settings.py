@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 
 from common.backends.settings import CallerSettings
 from common.jobs.settings import RedisUrl
-from common.prediction.settings import PictureSettings, PredictSettings
+from common.prediction.settings import InputSettings, PredictSettings
 from common.store import settings as store
 
 MODEL_URL = "^https?://[^/]+/v2/models/[^/]+$"
@@ -18,7 +18,7 @@ class StoreSettings(store.StoreSettings):
     redis_url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6305/0"), description="may hold a password")
 
 
-class ProxySettings(CallerSettings, PictureSettings, StoreSettings):
+class ProxySettings(CallerSettings, InputSettings, StoreSettings):
     """The order of the predictions."""
 
     quality_url: str = Field("http://127.0.0.1:8151/v2/models/quality", pattern=MODEL_URL)

@@ -3,27 +3,25 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic_core import to_json
 from yarl import URL
 
+from common import domain
 from common.backends.backend import Backend
 from common.backends.classifier import Classification
 from common.backends.classifier_rest import RestClassifier
 from common.backends.errors import BackendError
 from common.backends.http_client import HttpClient
 from common.backends.metrics import BackendMetrics
-from common.domain import LABELS, OUTPUT
-from common.prediction.domain_model import INPUT
+from common.inference.tensor_spec import Tensors
 from common.service.request_context import RequestContext
 from common.service.service import Service
 from common.store.image_store import not_kept
 from microservice_vertical.schemas import LEGIBILITIES, Answered, FailedAnswer, StageName, answered, failed
 from microservice_vertical.settings import ProxySettings
 
-Letter = NDArray[np.void] | UUID
-"""Scans of shape (n, 64), or the id of those that each predictor gets from the store itself."""
+Letter = Tensors | UUID
+"""The rows of its scans, or the id of those that each predictor gets from the store itself."""
 JSON = {"content-type": "application/json"}
 
 
@@ -52,7 +50,7 @@ class Stage:
     async def _classify(self, letter: Letter, context: RequestContext) -> Classification:
         if isinstance(letter, UUID):
             return await self.classifier.send(self.retrieve, to_json({"image_id": letter}), JSON, context)
-        return await self.classifier.classify(letter[self.scans][INPUT], context)
+        return await self.classifier.classify({name: rows[self.scans] for name, rows in letter.items()}, context)
 
 
 def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]:
@@ -61,12 +59,12 @@ def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]
 
     def stage(name: StageName, url: str, required: bool, classes: int, scans: slice) -> Stage:
         backend = Backend(name, settings, metrics)
-        classifier = RestClassifier(backend, client, url, input_name=INPUT, output_name=OUTPUT, classes=classes)
+        classifier = RestClassifier(backend, client, url, outputs=domain.OUTPUTS, classes=classes)
         return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, required)
 
     first, every = slice(1), slice(None)
     return (
         stage("quality", settings.quality_url, settings.quality_required, LEGIBILITIES, first),
-        stage("reader", settings.reader_url, settings.reader_required, len(LABELS), first),
-        stage("specialist", settings.specialist_url, settings.specialist_required, len(LABELS), every),
+        stage("reader", settings.reader_url, settings.reader_required, len(domain.LABELS), first),
+        stage("specialist", settings.specialist_url, settings.specialist_required, len(domain.LABELS), every),
     )

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.grpc_service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
+from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
 from common.service.service import Service
 from synchronous.settings import PredictorSettings
@@ -17,6 +18,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     """The predictor: `uvicorn synchronous.predictor:create_app --factory`."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
+    require_domain(model, names=True)
     app = Service("synchronous-predictor", settings)
     predictor = Predictor(model, settings, app.metrics)
     app.include_router(predict_router(predictor, settings))

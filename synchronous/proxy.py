@@ -9,11 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
-from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect
 
 from common import domain
@@ -24,9 +22,10 @@ from common.backends.classifier_rest import RestClassifier
 from common.backends.errors import BackendError
 from common.backends.http_client import HttpClient
 from common.backends.metrics import BackendMetrics
+from common.inference.tensor_spec import Tensors
 from common.playground.serve import add_playground
-from common.prediction.domain_model import INPUT
 from common.prediction.input_decoder import InputDecoder
+from common.prediction.output import to_prediction
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -55,16 +54,16 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 def connect(app: Service, settings: ProxySettings) -> Classifier:
     """The predictor at PREDICTOR_URL; the flow is the same for REST and gRPC."""
     backend = Backend("predictor", settings, BackendMetrics(app.metrics.registry))
-    url, names = settings.predictor_url, {"input_name": INPUT, "output_name": domain.OUTPUT}
+    url, outputs, classes = settings.predictor_url, domain.OUTPUTS, len(domain.LABELS)
     if url.startswith("grpc://"):
-        return GrpcClassifier(backend, app, url, **names, classes=len(domain.LABELS))
-    return RestClassifier(backend, HttpClient(app), url, **names, classes=len(domain.LABELS))
+        return GrpcClassifier(backend, app, url, outputs=outputs, classes=classes)
+    return RestClassifier(backend, HttpClient(app), url, outputs=outputs, classes=classes)
 
 
 def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
     """`POST /letters`: a picture in, a letter with its bin out."""
     router = APIRouter(route_class=LeanRoute)
-    decoder = InputDecoder(settings.max_pixels, max_items=1)
+    inputs = InputDecoder(settings)
 
     @router.post(
         "/letters",
@@ -82,8 +81,8 @@ def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
         With `Accept: text/event-stream` each step is an event as soon as it is done: `registered`, `read`, `sorted`;
         or `problem`, which ends it.
         """
-        row = await decoder.decode_one(request, await read_body(request))
-        steps = flow.sort(row[INPUT], request)
+        rows = await inputs.decode_one(request, await read_body(request))
+        steps = flow.sort(rows, request)
         if EVENT_STREAM in request.headers.get("accept", ""):
             return StreamingResponse(_events(steps), headers=UNBUFFERED, media_type=EVENT_STREAM)
         async for step in steps:
@@ -101,31 +100,30 @@ class LetterFlow:
         self._fallback = settings.fallback
         self._sorted = letters_sorted(app.metrics.registry)
 
-    async def sort(self, features: NDArray[np.float32], request: Request) -> AsyncIterator[Step]:
+    async def sort(self, rows: Tensors, request: Request) -> AsyncIterator[Step]:
         """The second step waits for the predictor, and the third depends on what it answers."""
         log = request_context(request).log
         letter_id = log["letter_id"] = str(uuid4())
         yield Registration(letter_id=letter_id)
 
-        prediction = await self._read(features, request)
+        prediction = await self._read(rows, request)
         yield Reading(prediction=prediction)
 
         chosen = log["bin"] = bin_for(prediction)
         self._sorted(chosen)
         yield Letter(letter_id=letter_id, bin=chosen, degraded=prediction is None, prediction=prediction)
 
-    async def _read(self, features: NDArray[np.float32], request: Request) -> domain.Output | None:
+    async def _read(self, rows: Tensors, request: Request) -> domain.Output | None:
         """The digit; None if it does not come in time and there is a fallback."""
         context = request_context(request)
         try:
-            reading = await cancel_on_disconnect(request, self._reader.classify(features, context))
+            reading = await cancel_on_disconnect(request, self._reader.classify(rows, context))
         except BackendError as error:
             if self._fallback:
                 context.timings["fallback"] = 0.0  # takes no time, but lights up in the playground
                 return None
             raise error.problem() from None
-        model = domain.ModelRef(name=reading.model, version=reading.version)
-        return domain.Output.model_validate(domain.to_outputs(reading.probabilities, model)[0])
+        return to_prediction(reading.outputs, reading.model, reading.version)
 
 
 async def _events(steps: AsyncIterator[Step]) -> AsyncIterator[bytes]:

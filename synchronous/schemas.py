@@ -1,15 +1,16 @@
 """Letters: what the flow answers, the steps that a caller who waits is told of, and how many went where."""
 
 from collections.abc import Callable
-from typing import ClassVar, Literal, cast
+from typing import Annotated, ClassVar
 
 from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, Field
 
-from common.domain import Output as Digit
+from common import domain
 from common.service.tracing import current_trace
 
-Bin = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "manual"]
+BINS: list[object] = [*domain.LABELS, "manual"]
+Bin = Annotated[str, Field(json_schema_extra={"enum": BINS})]
 
 
 class Registration(BaseModel):
@@ -23,7 +24,7 @@ class Reading(BaseModel):
     """The second step: the predictor has answered, or will not be waited for any longer."""
 
     event: ClassVar = "read"
-    prediction: Digit | None
+    prediction: domain.Output | None
 
 
 class Letter(BaseModel):
@@ -31,17 +32,17 @@ class Letter(BaseModel):
 
     event: ClassVar = "sorted"
     letter_id: str = Field(examples=["0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"])
-    bin: Bin = Field(description="The digit, or `manual`: a person reads this letter.", examples=["7"])
+    bin: Bin = Field(description="The label, or `manual`: a person reads this letter.", examples=[domain.LABELS[-1]])
     degraded: bool = Field(description="True: no reading came in time, and `manual` is the fallback.")
-    prediction: Digit | None = Field(description="The reading, or null where there is none.")
+    prediction: domain.Output | None = Field(description="The reading, or null where there is none.")
 
 
 Step = Registration | Reading | Letter
 
 
-def bin_for(prediction: Digit | None) -> Bin:
-    """The digit's bin; a person reads what could not be read."""
-    return cast(Bin, str(prediction.digit)) if prediction else "manual"
+def bin_for(prediction: domain.Output | None) -> Bin:
+    """The label's bin; a person reads what could not be read."""
+    return str(getattr(prediction, domain.LABEL)) if prediction else "manual"
 
 
 def letters_sorted(registry: CollectorRegistry) -> Callable[[Bin], None]:

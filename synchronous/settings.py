@@ -4,10 +4,10 @@ from pydantic import Field
 
 from common.backends.settings import CallerSettings
 from common.open_inference.settings import GrpcPort, GrpcSettings
-from common.prediction.settings import PictureSettings, PredictSettings
+from common.prediction.settings import InputSettings, PredictSettings
 
 
-class ProxySettings(CallerSettings, PictureSettings):
+class ProxySettings(CallerSettings, InputSettings):
     """The business flow."""
 
     predictor_url: str = Field(

@@ -1,4 +1,8 @@
-"""Columns of a Parquet file -> features, as a whole and not row by row; and which rows are no pictures, and why."""
+"""Columns of a Parquet file -> rows of the domain, as a whole and not one by one; and which are rejected, and why.
+
+The columns are named like the fields of the domain's `Input`: numbers, or lists of numbers, as in its example. Where
+the domain reads images, a column `image` with their bytes does as well.
+"""
 
 from typing import Any, NamedTuple
 
@@ -7,104 +11,117 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from common.domain import digits
-from common.domain.errors import InvalidInput
-from common.domain.ink import FULL_CELL
+from common import domain
+from common.inference.tensor_spec import Tensors
+from common.prediction.payload import EXAMPLE_ROWS
 
-EXPECTED = (
-    f"expected the columns id and pixels (a list of {digits.FEATURES} float32, 0 to {FULL_CELL}), or id and image "
-    "(PNG or JPEG bytes)"
-)
-MAX_PIXELS = 4 * 2**20
+ITEMS = f"{domain.Input.__name__.lower()}s"
+IMAGE = "image"
+LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
+"""By column, how many numbers its lists have; 0: it holds numbers."""
+_COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
+_IMAGES = f", or id and {IMAGE} ({' or '.join(domain.MEDIA_TYPES)} bytes)" if domain.MEDIA_TYPES else ""
+EXPECTED = f"expected the columns id and {_COLUMNS}{_IMAGES}"
 
 
 class Rows(NamedTuple):
-    """Features of shape (n, 64), float32, of the good rows; their ids; and the others' ids with a reason for each."""
+    """The good rows as the model takes them; their ids; and the others' ids with a reason for each."""
 
-    features: NDArray[np.float32]
+    inputs: Tensors
     ids: pa.Array
     rejected_ids: pa.Array
     reasons: list[str]
 
 
-def picture_column(schema: pa.Schema) -> str:
-    """`pixels` or `image`, whichever there is; raises ValueError where the columns are not what is expected."""
-    names = schema.names
-    if "id" in names and "pixels" in names:
-        kind = schema.field("pixels").type
-        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-        if lists and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-            return "pixels"
-        raise ValueError(f"{EXPECTED}; got pixels as {kind}")
-    if "id" in names and "image" in names:
-        kind = schema.field("image").type
+def input_columns(schema: pa.Schema) -> list[str]:
+    """The columns to read beside `id`; raises ValueError where they are not what is expected."""
+    names = {*schema.names}
+    if "id" in names and {*LENGTHS} <= names:
+        for name, size in LENGTHS.items():
+            kind = schema.field(name).type
+            if not _is_number(kind.value_type if size and _is_list(kind) else kind) or bool(size) != _is_list(kind):
+                raise ValueError(f"{EXPECTED}; got {name} as {kind}")
+        return [*LENGTHS]
+    if "id" in names and IMAGE in names and domain.MEDIA_TYPES:
+        kind = schema.field(IMAGE).type
         if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return "image"
-        raise ValueError(f"{EXPECTED}; got image as {kind}")
-    raise ValueError(f"{EXPECTED}; got {', '.join(names) or 'none'}")
+            return [IMAGE]
+        raise ValueError(f"{EXPECTED}; got {IMAGE} as {kind}")
+    raise ValueError(f"{EXPECTED}; got {', '.join(schema.names) or 'none'}")
 
 
-def read_rows(batch: pa.RecordBatch, column: str) -> Rows:
-    """The rows of a batch with the columns `id` and `column`."""
-    ids, values = batch.column("id"), batch.column(column)
-    features, reasons = from_images(values) if column == "image" else from_pixels(values)
-    good = np.array([reason is None for reason in reasons]) if any(reasons) else None
-    if good is None:
-        return Rows(features, ids, ids.slice(0, 0), [])
-    mask = pa.array(good)
-    return Rows(features[good], ids.filter(mask), ids.filter(pc.invert(mask)), [reason for reason in reasons if reason])
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def from_pixels(values: Any) -> tuple[NDArray[np.float32], list[str | None]]:
-    """Features, and for each row what is wrong with it; rows that are wrong hold anything."""
-    count = len(values)
-    lengths = pc.list_value_length(values)
-    if pc.all(pc.equal(lengths, digits.FEATURES), skip_nulls=False).as_py() is not False and not values.null_count:
-        features, whole = _table(values), None
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def read_rows(batch: pa.RecordBatch, columns: list[str]) -> Rows:
+    """The rows of a batch with the columns `id` and `columns`."""
+    ids = batch.column("id")
+    if columns == [IMAGE]:
+        inputs, reasons = from_images(batch.column(IMAGE))
     else:
-        whole = np.asarray(pc.fill_null(pc.equal(lengths, digits.FEATURES), False))
-        features = np.zeros((count, digits.FEATURES), np.float32)
-        features[whole] = _table(values.filter(pa.array(whole)))
-    most = features.max(axis=1, initial=0.0)
-    if whole is None and features.min(initial=0.0) >= 0 and most.max(initial=0.0) <= FULL_CELL and most.all():
-        return features, []  # as nearly always: nothing is wrong, and NaN compares as wrong
-    return features, _reasons(features, whole if whole is not None else np.ones(count, bool))
+        inputs, reasons = from_fields({name: batch.column(name) for name in columns})
+    if not any(reasons):
+        return Rows(inputs, ids, ids.slice(0, 0), [])
+    good = np.array([reason is None for reason in reasons])
+    mask = pa.array(good)
+    good_inputs = {name: values[good] for name, values in inputs.items()}
+    return Rows(good_inputs, ids.filter(mask), ids.filter(pc.invert(mask)), [reason for reason in reasons if reason])
 
 
-def _table(values: Any) -> NDArray[np.float32]:
-    """Lists of 64 -> shape (n, 64), without a copy where they are float32 already; a missing number is NaN."""
-    flat = values.flatten()
+def from_fields(columns: dict[str, Any]) -> tuple[Tensors, list[str | None]]:
+    """Rows, and for each what is wrong with it; rows that are wrong hold anything. Empty: nothing is wrong."""
+    arrays: dict[str, NDArray[np.float32]] = {}
+    wrong: dict[str, NDArray[np.bool_]] = {}
+    for name, values in columns.items():
+        arrays[name], whole = _table(values, LENGTHS[name]) if LENGTHS[name] else (_numbers(values), None)
+        if whole is not None:
+            wrong[name] = ~whole
+    rows, reasons = domain.from_columns(arrays)
+    for name, rejected in wrong.items():
+        text = f"{name}: expected {LENGTHS[name]} numbers"
+        reasons = [
+            text if is_wrong else reason
+            for is_wrong, reason in zip(rejected, reasons or [None] * len(rejected), strict=True)
+        ]
+    return rows, reasons
+
+
+def _table(values: Any, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Lists of `size` numbers -> shape (n, size), and which lists have that length (None: all)."""
+    lengths = pc.list_value_length(values)
+    if pc.all(pc.equal(lengths, size), skip_nulls=False).as_py() is not False and not values.null_count:
+        return _numbers(values.flatten()).reshape(-1, size), None
+    whole = np.asarray(pc.fill_null(pc.equal(lengths, size), False))
+    table = np.zeros((len(values), size), np.float32)
+    table[whole] = _numbers(values.filter(pa.array(whole)).flatten()).reshape(-1, size)
+    return table, whole
+
+
+def _numbers(flat: Any) -> NDArray[np.float32]:
+    """Without a copy where they are float32 already; a missing number is NaN."""
     if flat.null_count or flat.type != pa.float32():
         flat = pc.fill_null(flat.cast(pa.float32(), safe=False), float("nan"))
-    table: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).reshape(-1, digits.FEATURES)
-    return table
+    numbers: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False)
+    return numbers
 
 
-def _reasons(features: NDArray[np.float32], whole: NDArray[np.bool_]) -> list[str | None]:
-    in_range = np.asarray(((features >= 0) & (features <= FULL_CELL)).all(axis=1))
-    ink = np.asarray(features.any(axis=1))
-    return [
-        f"pixels: expected {digits.FEATURES} numbers"
-        if not is_whole
-        else f"pixels: expected numbers from 0 to {FULL_CELL}"
-        if not is_in_range
-        else None
-        if has_ink
-        else "pixels: a picture without ink"
-        for is_whole, is_in_range, has_ink in zip(whole, in_range, ink, strict=True)
-    ]
-
-
-def from_images(values: Any) -> tuple[NDArray[np.float32], list[str | None]]:
-    """The same of PNG or JPEG bytes, which are decoded one by one."""
-    features = np.zeros((len(values), digits.FEATURES), np.float32)
+def from_images(values: Any) -> tuple[Tensors, list[str | None]]:
+    """The same of images, which are decoded one by one."""
+    settings, decode = domain.Settings(), next(iter(domain.MEDIA_TYPES.values()))
+    rows = {name: np.zeros((len(values), *row.shape[1:]), row.dtype) for name, row in EXAMPLE_ROWS.items()}
     reasons: list[str | None] = [None] * len(values)
-    for row, value in enumerate(values):
+    for place, value in enumerate(values):
         if not value.is_valid:
-            reasons[row] = "image: expected bytes, got null"
+            reasons[place] = f"{IMAGE}: expected bytes, got null"
             continue
         try:
-            features[row] = digits.from_image(value.as_py(), MAX_PIXELS)
-        except InvalidInput as problem:
-            reasons[row] = f"image: {problem}"
-    return features, reasons
+            for name, row in decode(value.as_py(), settings).items():
+                rows[name][place] = row[0]
+        except ValueError as error:
+            reasons[place] = f"{IMAGE}: {error}"
+    return rows, reasons

@@ -4,7 +4,7 @@ There is one channel, which reconnects by itself within a second of the backend'
 that vanished without closing the connection; without them every call would wait for it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 
 from common.backends.backend import Backend
-from common.backends.classifier import Classification, validate_probabilities
+from common.backends.classifier import Classification, Tensors, validate_outputs
 from common.backends.errors import BackendError, Reason
-from common.backends.infer_client import FP32
+from common.open_inference.datatypes import DTYPES, datatype
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.service.deadline import Caller
 from common.service.server_timing import merge_timings
@@ -50,26 +49,29 @@ FAILED: Outcome = ("error", False, 500)
 
 
 class GrpcClassifier:
-    """The model at `url` (`grpc://HOST:PORT/v2/models/NAME`), whose output has `classes` probabilities for each row."""
+    """The model at `url` (`grpc://HOST:PORT/v2/models/NAME`), and which of its outputs are wanted.
 
-    def __init__(
-        self, backend: Backend, app: Service, url: str, *, input_name: str, output_name: str, classes: int
-    ) -> None:
+    The first has `classes` probabilities for each row; 0: it is no classifier's.
+    """
+
+    def __init__(self, backend: Backend, app: Service, url: str, *, outputs: Sequence[str], classes: int) -> None:
         self._backend = backend
-        self._input_name, self._output_name = input_name, output_name
+        self._outputs = tuple(outputs)
         self._classes = classes
         parts = urlsplit(url)
         self._address, self._model = parts.netloc, parts.path.rpartition("/")[2]
         app.add_lifespan(self._open)
 
-    async def classify(self, features: NDArray[np.float32], caller: Caller) -> Classification:
-        """The probabilities for features of shape (n, m); raises `BackendError`."""
-        request = pb.ModelInferRequest(
-            model_name=self._model, raw_input_contents=[features.astype(FP32, copy=False).tobytes()]
-        )
-        request.inputs.add(name=self._input_name, datatype="FP32", shape=features.shape)
-        request.outputs.add(name=self._output_name)
-        return await self._backend.call(partial(self._send, request, caller, len(features)), caller)
+    async def classify(self, inputs: Tensors, caller: Caller) -> Classification:
+        """The outputs for inputs of n rows each; raises `BackendError`."""
+        request = pb.ModelInferRequest(model_name=self._model)
+        for name, values in inputs.items():
+            request.inputs.add(name=name, datatype=datatype(values.dtype), shape=values.shape)
+            request.raw_input_contents.append(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
+        for name in self._outputs:
+            request.outputs.add(name=name)
+        rows = len(next(iter(inputs.values())))
+        return await self._backend.call(partial(self._send, request, caller, rows), caller)
 
     async def is_ready(self) -> bool:
         """Whether the model is loaded and can predict."""
@@ -89,11 +91,11 @@ class GrpcClassifier:
         trailer = dict(await call.trailing_metadata() or ())
         merge_timings(caller.timings, self._backend.name, str(trailer.get("server-timing", "")))
         try:
-            values = _read_output(response, self._output_name)
-            validate_probabilities(values, self._classes, rows)
+            outputs = _read_outputs(response, self._outputs)
+            validate_outputs(outputs, self._classes, rows)
         except ValueError as error:
             raise BackendError("error", f"invalid answer: {error}", retryable=True) from None
-        return Classification(values, response.model_name, response.model_version)
+        return Classification(outputs, response.model_name, response.model_version)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
@@ -107,12 +109,17 @@ def _method(channel: grpc.aio.Channel, name: str, response: Any) -> "grpc.aio.Un
     return channel.unary_unary(f"/{SERVICE}/{name}", lambda request: request.SerializeToString(), response.FromString)
 
 
-def _read_output(response: pb.ModelInferResponse, name: str) -> NDArray[np.float32]:
-    """The one output that was requested; raises `ValueError`."""
+def _read_outputs(response: pb.ModelInferResponse, names: tuple[str, ...]) -> Tensors:
+    """The outputs that were requested, in that order; raises `ValueError`."""
     outputs, contents = response.outputs, response.raw_output_contents
-    if [(output.name, output.datatype) for output in outputs] != [(name, "FP32")] or len(contents) != 1:
-        raise ValueError(f"expected {name} in raw_output_contents, got {len(outputs)} outputs")
-    return np.frombuffer(contents[0], FP32).reshape(outputs[0].shape)
+    if sorted(output.name for output in outputs) != sorted(names) or len(contents) != len(names):
+        raise ValueError(f"expected {', '.join(names)} in raw_output_contents, got {len(outputs)} outputs")
+    found: Tensors = {}
+    for output, content in zip(outputs, contents, strict=True):
+        if output.datatype not in DTYPES:
+            raise ValueError(f"{output.name}: unknown datatype {output.datatype!r:.20}")
+        found[output.name] = np.frombuffer(content, DTYPES[output.datatype]).reshape(output.shape)
+    return {name: found[name] for name in names}
 
 
 def _to_error(error: grpc.aio.AioRpcError) -> BackendError:

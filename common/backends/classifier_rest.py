@@ -1,14 +1,13 @@
 """A classifier in another service, called over REST."""
 
+from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic_core import from_json
 from yarl import URL
 
 from common.backends.backend import Backend
-from common.backends.classifier import Classification, validate_probabilities
+from common.backends.classifier import Classification, Tensors, validate_outputs
 from common.backends.errors import BackendError, Reason
 from common.backends.http_client import HttpClient, HttpResponse
 from common.backends.infer_client import HEADER_LENGTH, read_response, write_request
@@ -20,21 +19,22 @@ REASONS: dict[int, Reason] = {408: "timeout", 424: "refused", 429: "refused", 50
 
 
 class RestClassifier:
-    """The model at `url` (`http://HOST:PORT/v2/models/NAME`), whose output has `classes` probabilities for each row."""
+    """The model at `url` (`http://HOST:PORT/v2/models/NAME`), and which of its outputs are wanted.
 
-    def __init__(
-        self, backend: Backend, client: HttpClient, url: str, *, input_name: str, output_name: str, classes: int
-    ) -> None:
+    The first has `classes` probabilities for each row; 0: it is no classifier's.
+    """
+
+    def __init__(self, backend: Backend, client: HttpClient, url: str, *, outputs: Sequence[str], classes: int) -> None:
         self._backend = backend
         self._client = client
-        self._input_name, self._output_name = input_name, output_name
+        self._outputs = tuple(outputs)
         self._classes = classes
         self._infer_url, self._ready_url = URL(f"{url}/infer"), URL(f"{url}/ready")
 
-    async def classify(self, features: NDArray[np.float32], caller: Caller) -> Classification:
-        """The probabilities for features of shape (n, m); raises `BackendError`."""
-        body, headers = write_request(features, self._input_name, self._output_name)
-        return await self.send(self._infer_url, body, headers, caller, len(features))
+    async def classify(self, inputs: Tensors, caller: Caller) -> Classification:
+        """The outputs for inputs of n rows each; raises `BackendError`."""
+        body, headers = write_request(inputs, self._outputs)
+        return await self.send(self._infer_url, body, headers, caller, len(next(iter(inputs.values()))))
 
     async def send(
         self, url: URL | str, body: bytes, headers: dict[str, str], caller: Caller, rows: int | None = None
@@ -58,11 +58,11 @@ class RestClassifier:
             raise _to_error(response)
         try:
             length = response.headers.get(HEADER_LENGTH)
-            values, model, version = read_response(response.body, length, self._output_name)
-            validate_probabilities(values, self._classes, rows)
+            outputs, model, version = read_response(response.body, length, self._outputs)
+            validate_outputs(outputs, self._classes, rows)
         except ValueError as error:
             raise BackendError("error", f"invalid answer: {error}"[:200], retryable=True) from None
-        return Classification(values, model, version)
+        return Classification(outputs, model, version)
 
 
 def _to_error(response: HttpResponse) -> BackendError:

@@ -1,69 +1,82 @@
-"""What is read: the one folder to replace for a model of your own. Imports numpy, pydantic and Pillow only.
+"""What is read, here handwritten digits: the one folder to replace. Imports numpy, pydantic, Pillow; nothing of common.
 
-Everything else uses these names, and nothing else from inside this folder:
+Everything else uses the names below and nothing from inside this folder, so a folder with the same names takes its
+place: `examples/iris/domain/` is one of 50 lines. A *row* is one item as the model takes it. Rows are a dict from the
+name of a model's input to an array whose first axis counts the items; so a model may have several inputs. All rows have
+the shapes and dtypes of the example's.
 
-| name | what it is |
-|---|---|
-| `TITLE`, `DESCRIPTION` | what a prediction does, for OpenAPI and the playground |
-| `Input`, `Output`, `ModelRef` | pydantic models: one item, its prediction, and the model that made it |
-| `EXAMPLE`, `EXPECTED` | an `Input` as a JSON object, and the sentence about it that errors end with |
-| `MEDIA_TYPES` | binary bodies: media type -> `decode(data, max_pixels)`, which gives one row; may be empty |
-| `ROW` | a structured dtype: one item as the model takes it, a field for each of the model's inputs, in order |
-| `to_rows(items)` | `Input`s -> an array of `ROW`s |
-| `to_input(row)` | a row -> the fields of an `Input` |
-| `COLUMNS` | for batch: the fields of `Input`, and how many numbers each has; 0: a single number |
-| `check_columns(columns)` | for batch: (which items are accepted, the reason to reject the others), rule by rule |
-| `from_columns(columns)` | for batch: arrays by field -> an array of `ROW`s |
-| `OUTPUT` | how the graph names the output that holds the prediction |
-| `LABELS` | the classes, in the order of the model's scores; empty for a regression |
-| `scores(outputs)` | the model's outputs by name -> the array that holds the prediction, a row for each item |
-| `to_outputs(scores, model)` | these scores -> the fields of each `Output` |
-| `check(model)` | why a model does not fit, as the end of a sentence that begins with its name; None if it fits |
+Documentation, also in OpenAPI and on the playground:
+    TITLE, DESCRIPTION      what `POST /predict` does, in a few words and in a sentence
+    EXAMPLE                 an item in JSON
+    EXPECTED                what an item looks like: the end of every error about one
 
-A function that gets something it cannot read raises ValueError. Its attribute `status`, where it has one, is the HTTP
-status (otherwise 422), and `item` the number of the item in a list.
+One item in, one prediction out, as pydantic models. Their names are shown in OpenAPI and in errors:
+    Input                   an item; its validators reject what the model must not get
+    Output                  a prediction; its field `model` is a `ModelRef`
+    ModelRef                which model answered: `name` and `version`
+    LABEL                   the field of `Output` with the label, or with the number of a regression
+    LABELS                  the labels, in the order of the model's probabilities; empty for a regression
+
+Conversions:
+    to_rows(items)          a list of `Input` -> rows
+    to_items(rows)          the opposite
+    to_outputs(outputs, model)
+                            the model's outputs, by name, and a `ModelRef` -> for each row the fields of an `Output`,
+                            as a dict: it becomes JSON without another check
+    MEDIA_TYPES             by media type, a function of (bytes, `Settings`) -> the rows of one item; may be empty
+    Settings                what these functions can be set to, as environment variables
+    from_columns(columns)   columns of a data set, float32, named like the fields of `Input` -> rows, and for each None
+                            or why it is rejected; the list may be empty if none is. A missing number is NaN
+    to_columns(outputs)     the model's outputs -> columns of a data set
+
+The model:
+    OUTPUTS                 the outputs that predictions are made of. If `LABELS` are given, the first holds their
+                            probabilities
+    check(model)            why a model does not fit, in one sentence, or None; a model has `name`, `inputs`, `outputs`
+                            (each with `name`, `dtype`, `shape`, `labels`), `run(rows)`
+
+What cannot be read is a ValueError that says why; its attribute `status`, where it has one, is the HTTP status (else
+422).
 """
 
 from common.domain.digits import (
-    COLUMNS,
     DESCRIPTION,
     EXAMPLE,
     EXPECTED,
+    LABEL,
     LABELS,
     MEDIA_TYPES,
-    OUTPUT,
-    ROW,
+    OUTPUTS,
     TITLE,
     Digit as Output,
     ModelRef,
     Picture as Input,
+    Settings,
     check,
-    check_columns,
     from_columns,
-    scores,
-    to_input,
+    to_columns,
+    to_items,
     to_outputs,
     to_rows,
 )
 
 __all__ = [
-    "COLUMNS",
     "DESCRIPTION",
     "EXAMPLE",
     "EXPECTED",
+    "LABEL",
     "LABELS",
     "MEDIA_TYPES",
-    "OUTPUT",
-    "ROW",
+    "OUTPUTS",
     "TITLE",
     "Input",
     "ModelRef",
     "Output",
+    "Settings",
     "check",
-    "check_columns",
     "from_columns",
-    "scores",
-    "to_input",
+    "to_columns",
+    "to_items",
     "to_outputs",
     "to_rows",
 ]

@@ -2,7 +2,7 @@
 
 The UCI set (E. Alpaydin, C. Kaynak: "Optical Recognition of Handwritten Digits", 1998, doi:10.24432/C50P49) scales a
 digit to the full height of a 32x32 bitmap and counts the inked pixels of each 4x4 block: 0 to 16.
-Whatever is wrong with the bytes, callers see an `InvalidInput` and nothing else.
+Whatever is wrong with the bytes, callers see an `InvalidImage` and nothing else.
 """
 
 import io
@@ -14,8 +14,6 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-
-from common.domain.errors import InvalidInput
 
 # These classes are opened directly: `Image.open` would first warn of, or refuse, a size by Pillow's limit, not ours.
 FORMATS: dict[bytes, type[ImageFile]] = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
@@ -32,25 +30,31 @@ SPECK = 0.004  # of all ink: dust beyond the digit's outline weighs less than th
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+class InvalidImage(ValueError):
+    """Bytes that are no picture of a digit: why, and the HTTP status that says so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """PNG or JPEG bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
 
-    Raises `InvalidInput`: 415 neither PNG nor JPEG, 413 more than `max_pixels` (judged by the header), 400 damaged.
+    Raises `InvalidImage`: 415 neither PNG nor JPEG, 413 more than `max_pixels` (by the header), 400 damaged.
     """
     opener = next((opener for magic, opener in FORMATS.items() if data.startswith(magic)), None)
     if opener is None:
-        raise InvalidInput(f"body: got bytes that begin with {data[:8]!r}; send a PNG or JPEG picture", 415)
+        raise InvalidImage(415, f"body: got bytes that begin with {data[:8]!r}; send a PNG or JPEG picture")
     try:
         image = opener(io.BytesIO(data))
         width, height = image.size
         if width * height <= max_pixels:
             return _reduced(image)
     except Exception as error:  # Pillow raises SyntaxError, struct.error, OSError, ValueError, ... on damaged files
-        damaged = f"body: expected a whole PNG or JPEG picture, got a damaged one ({error})"
-        raise InvalidInput(damaged, 400) from error
-    raise InvalidInput(
-        f"body: expected at most {max_pixels} pixels, got {width} x {height}; send a smaller picture", 413
-    )
+        raise InvalidImage(400, f"body: expected a whole PNG or JPEG picture, got a damaged one ({error})") from error
+    got = f"{width} x {height}"
+    raise InvalidImage(413, f"body: expected at most {max_pixels} pixels, got {got}; send a smaller picture")
 
 
 def _reduced(image: Image.Image) -> Image.Image:
@@ -73,8 +77,8 @@ def _on_paper(drawing: Image.Image) -> Image.Image:
 def find_ink(image: Image.Image) -> NDArray[np.float32]:
     """How much each pixel of an `L` or `RGB` picture differs from the paper: (height, width), 0 to 1 the strongest ink.
 
-    Paper is the median colour along the border, so dark on light and light on dark are the same. Raises `InvalidInput`
-    if nothing stands out.
+    Paper is the median colour along the border, so dark on light and light on dark are the same. Raises
+    `InvalidImage` 422 if nothing stands out.
     """
     bands = np.stack([np.asarray(band, dtype=np.float32) for band in image.split()])  # bands first: 9 times faster
     border = np.concatenate([bands[:, 0], bands[:, -1], bands[:, :, 0], bands[:, :, -1]], axis=1)
@@ -82,7 +86,7 @@ def find_ink(image: Image.Image) -> NDArray[np.float32]:
     ink: NDArray[np.float32] = np.abs(bands - paper[..., None]).max(axis=0)
     strongest = float(ink.max())
     if strongest < CONTRAST * 255:
-        raise InvalidInput("body: got a picture without ink; send one of a digit, dark on light or light on dark")
+        raise InvalidImage(422, "body: got a picture without ink; send one of a digit, dark on light or light on dark")
     grain = float(np.median(np.abs(border - paper)))  # of a photographed sheet; a clean one has none
     ink[ink < np.clip(GRAIN * grain, PAPER * strongest, strongest / 2)] = 0
     ink /= strongest

@@ -7,10 +7,10 @@ from time import monotonic
 from pydantic_core import to_json
 
 from common import domain
-from common.backends.classifier import validate_probabilities
+from common.backends.classifier import validate_outputs
 from common.inference.predictor import Predictor
 from common.prediction.domain_model import DomainModel
-from common.prediction.payload import from_payload
+from common.prediction.payload import to_rows
 from common.service.problems import Problem
 
 FULL_SECONDS = 0.05
@@ -29,27 +29,27 @@ class JobContext:
 
 
 class JobPredictor:
-    """Predicts payloads; those that are predicted at the same time share an inference."""
+    """Predicts payloads; those that are predicted at the same time share an inference. The model fits the domain."""
 
     def __init__(self, predictor: Predictor) -> None:
-        self._model = DomainModel(predictor)
+        self._predictor = predictor
+        self._model = DomainModel(predictor.model)
 
     async def predict(self, payload: bytes, deadline: float) -> bytes:
         """The prediction in JSON; raises what the model raises, ValueError where it gives no probabilities, or
         `Problem`: 503 (no room by the deadline), 504 (too late).
         """
-        rows = from_payload(payload)
+        inputs = self._model.to_inputs(to_rows(payload))
         while True:
             try:
-                scores = await self._model.scores(rows, JobContext(deadline))
+                outputs = await self._predictor.predict(inputs, 1, JobContext(deadline))
                 break
             except Problem as problem:
                 if problem.status_code != 503 or monotonic() >= deadline:
                     raise
                 await asyncio.sleep(FULL_SECONDS)  # callers over HTTP fill the queue in front of the model
         try:
-            if domain.LABELS:
-                validate_probabilities(scores, len(domain.LABELS), 1)
+            validate_outputs(self._model.to_tensors(outputs), len(domain.LABELS), 1)
         except ValueError as error:
             raise ValueError(f"{self._model.ref.name}: {error}") from None
-        return to_json(domain.to_outputs(scores, self._model.ref)[0])
+        return to_json(self._model.to_outputs(outputs)[0])

@@ -1,1 +1,4 @@
-"""`POST /predict` and what it reads: pictures, payloads of jobs. Imports `service`, `inference`, `domain`."""
+"""`POST /predict`, and what it shares with jobs and data sets: where the domain meets the model.
+
+Imports `service`, `inference`, `domain`; of `domain` only the names that it documents.
+"""

@@ -1,56 +1,96 @@
-"""A model as the domain uses it: rows in, predictions out. Here, and only here, the domain and the model meet."""
+"""A model that fits the domain: its inputs and outputs under the domain's names, and why another does not fit.
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+The one input of a model may have any name, and so may the one output that has the right shape. Services that ask for
+a model's tensors over the network ask by the domain's names: `require_domain(model, names=True)`.
+"""
 
 from common import domain
 from common.inference.model import Model
-from common.inference.predictor import Context, Predictor
 from common.inference.tensor_spec import Tensors
+from common.prediction.payload import EXAMPLE_ROWS
 
-INPUT = (domain.ROW.names or ("",))[0]
-"""The row's first field, for those who call a model of one input in another service."""
-Fields = dict[str, Any]
-"""Of the domain's `Output`."""
+Names = dict[str, str]
+"""The model's name for an input or output, by the domain's."""
 
 
 class DomainModel:
-    """Predicts rows of the domain; `misfit` says why the model cannot, and is None if it can."""
+    """Turns rows into a model's inputs, and its outputs into predictions.
 
-    def __init__(self, predictor: Predictor) -> None:
-        self._predictor = predictor
-        self.ref = domain.ModelRef(name=predictor.model.name, version=predictor.model.version)
-        self.misfit = misfit_of(predictor.model)
+    `misfit` says in one sentence why the model does not fit the domain; None if it does, and only then can the rest be
+    used.
+    """
 
-    async def scores(self, rows: NDArray[np.void], context: Context) -> NDArray[Any]:
-        """The scores of each row; raises what `Predictor.predict` raises."""
-        outputs = await self._predictor.predict(to_inputs(self._predictor.model, rows), len(rows), context)
-        return domain.scores(outputs)
+    def __init__(self, model: Model) -> None:
+        self.ref = domain.ModelRef(name=model.name, version=model.version)
+        self._inputs, self._outputs = _input_names(model), _output_names(model)
+        self._dtypes = {spec.name: spec.dtype for spec in model.inputs}
+        self.misfit = self._find_misfit(model)
 
-    async def predict(self, rows: NDArray[np.void], context: Context) -> list[Fields]:
-        """The fields of an `Output` for each row; raises what `Predictor.predict` raises."""
-        return domain.to_outputs(await self.scores(rows, context), self.ref)
+    def to_inputs(self, rows: Tensors) -> Tensors:
+        """What the model takes, under its own names and in its own dtypes."""
+        return {own: rows[name].astype(self._dtypes[own], copy=False) for name, own in self._inputs.items()}
+
+    def to_tensors(self, outputs: Tensors) -> Tensors:
+        """The model's outputs under the domain's names."""
+        return {name: outputs[own] for name, own in self._outputs.items()}
+
+    def to_outputs(self, outputs: Tensors) -> list[dict[str, object]]:
+        """The fields of an `Output` for each row."""
+        return domain.to_outputs(self.to_tensors(outputs), self.ref)
+
+    def _find_misfit(self, model: Model) -> str | None:
+        """The domain's own check, then the names, then a prediction for the example."""
+        if reason := domain.check(model):
+            return reason
+        name = f"the model {model.name}"
+        if not self._inputs or not self._outputs or not model.is_batched:
+            return f"{name} does not turn rows of {', '.join(EXAMPLE_ROWS)} into {', '.join(domain.OUTPUTS)}"
+        try:
+            self.to_outputs(model.run(self.to_inputs(EXAMPLE_ROWS)))
+        except Exception as error:  # whatever a model that does not fit makes of it
+            return f"{name} cannot predict the domain's example: {type(error).__name__}: {error}"
+        return None
 
 
-def misfit_of(model: Model) -> str | None:
-    """Why the model does not fit the domain, or None."""
-    names = domain.ROW.names or ()
-    if len(model.inputs) != len(names):
-        return domain.check(model) or f"takes {len(model.inputs)} inputs, not {len(names)}"
-    return domain.check(model) or (None if model.is_batched else "takes no batches")
+def require_domain(model: Model, *, names: bool = False) -> DomainModel:
+    """The model, if it fits the domain; else the process ends with one line that says why.
+
+    With `names` its inputs and outputs must have the domain's names too, since other services ask for them.
+    """
+    fitted = DomainModel(model)
+    if reason := fitted.misfit or (names_misfit(model) if names else None):
+        raise SystemExit(f"cannot start: {reason}")
+    return fitted
 
 
-def require_domain(model: Model) -> None:
-    """End the process with one line if the model does not fit: for a service that is of no use then."""
-    if misfit := misfit_of(model):
-        raise SystemExit(f"cannot start: the model {model.name} {misfit}: set MODEL_URI to one that fits common/domain")
+def require_names(model: Model) -> None:
+    """For a service whose outputs mean something else than the domain's: only the names must fit."""
+    if reason := names_misfit(model):
+        raise SystemExit(f"cannot start: {reason}")
 
 
-def to_inputs(model: Model, rows: NDArray[np.void]) -> Tensors:
-    """The model's inputs by its own names, in the order of the row's fields."""
-    names = domain.ROW.names or ()
-    return {
-        spec.name: rows[name].astype(spec.dtype, copy=False) for spec, name in zip(model.inputs, names, strict=True)
-    }
+def names_misfit(model: Model) -> str | None:
+    """Why other services cannot ask this model by the domain's names, in one sentence, or None."""
+    inputs, outputs = {spec.name for spec in model.inputs}, {spec.name for spec in model.outputs}
+    if {*EXAMPLE_ROWS} == inputs and {*domain.OUTPUTS} <= outputs:
+        return None
+    return f"the model {model.name} does not turn {', '.join(EXAMPLE_ROWS)} into {', '.join(domain.OUTPUTS)}"
+
+
+def _input_names(model: Model) -> Names:
+    """Empty if they do not fit."""
+    own = [spec.name for spec in model.inputs]
+    if {*own} == {*EXAMPLE_ROWS}:
+        return {name: name for name in EXAMPLE_ROWS}
+    return dict(zip(EXAMPLE_ROWS, own, strict=True)) if len(own) == len(EXAMPLE_ROWS) == 1 else {}
+
+
+def _output_names(model: Model) -> Names:
+    """Empty if they do not fit."""
+    names = {spec.name for spec in model.outputs}
+    if {*domain.OUTPUTS} <= names:
+        return {name: name for name in domain.OUTPUTS}
+    classes = len(domain.LABELS)
+    numbers = [spec for spec in model.outputs if spec.dtype.kind == "f"]
+    fitting = [spec.name for spec in numbers if not classes or spec.shape[1:] == (classes,)]
+    return dict(zip(domain.OUTPUTS, fitting, strict=True)) if len(fitting) == len(domain.OUTPUTS) == 1 else {}

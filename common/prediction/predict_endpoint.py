@@ -1,4 +1,4 @@
-"""`POST /predict`: an item in, its prediction out; or a list of items, in order."""
+"""`POST /predict`: an item of the domain in, a prediction out. Here HTTP, the domain and the model meet."""
 
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
@@ -7,6 +7,7 @@ from common import domain
 from common.inference.predictor import Predictor
 from common.prediction.domain_model import DomainModel
 from common.prediction.input_decoder import InputDecoder
+from common.prediction.payload import count
 from common.prediction.settings import PredictSettings
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
@@ -16,10 +17,10 @@ from common.service.responses import problems, request_body
 
 
 def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter:
-    """`POST /predict` for this model; one that does not fit the domain is a 409 at each request."""
+    """`POST /predict` for this model; if it does not fit the domain, each request is a 409."""
     router = APIRouter(route_class=LeanRoute)
-    model = DomainModel(predictor)
-    decoder = InputDecoder(settings.max_pixels, settings.max_batch_rows)
+    model = DomainModel(predictor.model)
+    inputs = InputDecoder(settings, settings.max_batch_rows)
 
     @router.post(
         "/predict",
@@ -30,11 +31,11 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         openapi_extra=request_body(domain.Input | list[domain.Input], *domain.MEDIA_TYPES),
     )
     async def predict(request: Request) -> Response:
-        """Decode, predict, encode."""
         if model.misfit:
-            raise Problem(409, f"the model {model.ref.name} {model.misfit}: use the Open Inference Protocol under /v2")
-        rows, many = await decoder.decode(request, await read_body(request))
-        outputs = await model.predict(rows, request_context(request))
-        return Response(to_json(outputs if many else outputs[0]), media_type="application/json")
+            raise Problem(409, f"{model.misfit}: use the Open Inference Protocol under /v2")
+        rows, many = await inputs.decode(request, await read_body(request))
+        outputs = await predictor.predict(model.to_inputs(rows), count(rows), request_context(request))
+        predictions = model.to_outputs(outputs)
+        return Response(to_json(predictions if many else predictions[0]), media_type="application/json")
 
     return router

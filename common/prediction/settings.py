@@ -1,16 +1,13 @@
-"""Which pictures a service takes: the environment variables of `common/prediction`."""
+"""Which input a service takes: the domain's settings, as environment variables."""
 
-from pydantic import Field
-
+from common import domain
 from common.inference.settings import ModelSettings
 from common.service.settings import ServiceSettings
 
 
-class PictureSettings(ServiceSettings):
-    """A service that takes pictures."""
-
-    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a picture; a larger one is a 413")
+class InputSettings(ServiceSettings, domain.Settings):
+    """A service that takes input of the domain."""
 
 
-class PredictSettings(ModelSettings, PictureSettings):
+class PredictSettings(ModelSettings, InputSettings):
     """A service that holds the model and answers `POST /predict`."""

@@ -1,1 +1,1 @@
-"""Scans of letters, kept in Redis by an id. Imports `service`, `jobs`, `prediction`; the endpoint also `inference`."""
+"""Scans of letters, kept in Redis by an id. Imports `service`, `inference`, `jobs`, `prediction`."""

@@ -1,20 +1,18 @@
 """The store: the scans of letters, in Redis, by an id. Every Redis command that concerns them is here.
 
-A letter is one string: its scans one after another, 64 little-endian floats each. So a letter is written by one
-command, which may be repeated, and a model gets just what it looks at: the first scan, or all. What cannot be had in
-time is a 503; nothing is ever kept for longer than IMAGE_TTL_SECONDS.
+A letter is one string: its scans one after another, as rows of the domain (`prediction/payload.py`). So a letter is
+written by one command, which may be repeated, and a model gets just what it looks at: the first scan, or all. What
+cannot be had in time is a 503; nothing is ever kept for longer than IMAGE_TTL_SECONDS.
 """
 
 from typing import Literal, Self
 from uuid import UUID, uuid4
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from common.jobs.redis_connection import connect, ping, redis_deadline
-from common.prediction.payload import ROW_BYTES, from_payload, to_payload
+from common.prediction.payload import ROW_BYTES, Rows, to_payload, to_rows
 from common.service.deadline import Caller
 from common.service.problems import Problem
 from common.service.service import Service
@@ -56,20 +54,20 @@ class ImageStore:
         self._ttl = settings.image_ttl_seconds
         self._redis = connect(app, settings.redis_url)
 
-    async def put(self, scans: NDArray[np.void], caller: Caller) -> UUID:
+    async def put(self, scans: Rows, caller: Caller) -> UUID:
         """Keep n scans, and give them an id; raises `Problem` 503."""
         image_id = uuid4()
         async with redis_deadline(caller, "store"):
             await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
         return image_id
 
-    async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> NDArray[np.void]:
-        """All scans, or the first alone; raises `Problem`: 404, 503."""
+    async def get(self, image_id: UUID, scans: Scans, caller: Caller) -> Rows:
+        """The rows of all scans, or of the first alone; raises `Problem`: 404, 503."""
         async with redis_deadline(caller, "store"):
             content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
         if not content or len(content) % ROW_BYTES:  # nothing, or nothing of ours
             raise not_kept(image_id)
-        return from_payload(content)
+        return to_rows(content)
 
     async def is_ready(self) -> bool:
         """Whether it answers."""

@@ -4,15 +4,15 @@ A letter that is not there is a 404. A store that does not answer is a 424, by w
 itself is well.
 """
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
-from numpy.typing import NDArray
 
-from common.domain import OUTPUT, ROW
+from common import domain
 from common.inference.predictor import Predictor
+from common.inference.tensor_spec import Tensors
 from common.open_inference.rest_body import write_response
 from common.open_inference.schema import InferResponse
-from common.prediction.domain_model import to_inputs
+from common.prediction.domain_model import names_misfit
+from common.prediction.payload import count
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -25,7 +25,7 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
     """`POST /retrieve` for this model: an id in, probabilities out."""
     router = APIRouter(route_class=LeanRoute)
     model = predictor.model
-    fits = {*(ROW.names or ()), OUTPUT} <= {spec.name for spec in (*model.inputs, *model.outputs)}
+    misfit = names_misfit(model)
 
     @router.post(
         "/retrieve",
@@ -39,17 +39,18 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
     )
     async def retrieve(request: Request) -> Response:
         """As `/v2/models/NAME/infer` answers: `probabilities`, a row for each scan, as bytes after the JSON."""
-        if not fits:
-            raise Problem(409, f"the model {model.name} does not turn {' and '.join(ROW.names or ())} into {OUTPUT}")
+        if misfit:
+            raise Problem(409, misfit)
         letter = StoredImage.named_in(await read_body(request))
         if letter is None:
             raise Problem(422, f"body: {EXPECTED}")
         context = request_context(request)
         rows = await _scans_of(letter, context)
-        outputs = await predictor.predict(to_inputs(model, rows), len(rows), context)
-        return write_response(model, {OUTPUT: outputs[OUTPUT]}, [True])
+        outputs = await predictor.predict(rows, count(rows), context)
+        wanted = {name: outputs[name] for name in domain.OUTPUTS}
+        return write_response(model, wanted, [True] * len(wanted))
 
-    async def _scans_of(letter: StoredImage, context: RequestContext) -> NDArray[np.void]:
+    async def _scans_of(letter: StoredImage, context: RequestContext) -> Tensors:
         try:
             return await store.get(letter.image_id, scans, context)
         except Problem as problem:

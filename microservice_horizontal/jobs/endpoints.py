@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
-from common.domain import MEDIA_TYPES, Input
+from common import domain
 from common.jobs.redis_connection import redis_deadline
 from common.jobs.subscription import JobSubscription
 from common.prediction.payload import to_payload
@@ -54,7 +54,7 @@ def job_router(
         "/jobs",
         status_code=202,
         responses=problems(400, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504),
-        openapi_extra=request_body(Input | StoredImage, *MEDIA_TYPES),
+        openapi_extra=request_body(domain.Input | StoredImage, *domain.MEDIA_TYPES),
     )
     async def submit_job(request: Request, response: Response) -> Accepted:
         """All models read a digit; poll `Location` for the answers. The job is stored before this responds."""

@@ -18,7 +18,7 @@ from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
 AT_ONCE = 64
 TTL = 1
-PAYLOAD = to_payload(np.zeros((1, 64), np.float32))
+PAYLOAD = to_payload({"features": np.zeros((1, 64), np.float32)})
 PREDICTION = b'{"digit":7,"confidence":0.98,"probabilities":[0,0,0,0,0,0,0,0.98,0.01,0.01]}'
 DEAD_LETTERS = "asynchronous:dead-letters"
 MOST_LEFT = 3 * 2**20

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
+from numpy.typing import NDArray
 
-from batch.dataset.columns import from_images, from_pixels, picture_column, read_rows
+from batch.dataset.columns import from_fields, from_images, input_columns, read_rows
 from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 
 ROW = [1.0] * 64
@@ -26,6 +27,11 @@ KINDS = [
 LENGTH = "pixels: expected 64 numbers"
 RANGE = "pixels: expected numbers from 0 to 16.0"
 INK = "pixels: a picture without ink"
+
+
+def from_pixels(column: Any) -> tuple[NDArray[np.float32], list[str | None]]:
+    rows, reasons = from_fields({"pixels": column})
+    return rows["features"], reasons
 
 
 def whole(value: float, kind: pa.DataType) -> Any:
@@ -102,9 +108,9 @@ def test_each_row_of_any_column_is_judged_by_itself(rows: list[Any], of: Any, ki
 
 def test_pictures_as_bytes_are_read_and_each_that_is_none_has_a_reason() -> None:
     png, blank = encoded(SEVEN_IMAGE), encoded(SEVEN_IMAGE.point(lambda _: 255))
-    features, reasons = from_images(pa.array([png, None, b"", png[:60], blank, encoded(SEVEN_IMAGE, "JPEG")]))
-    assert features[0].any()
-    assert features[5].any()
+    rows, reasons = from_images(pa.array([png, None, b"", png[:60], blank, encoded(SEVEN_IMAGE, "JPEG")]))
+    assert rows["features"][0].any()
+    assert rows["features"][5].any()
     assert reasons[0] is None is reasons[5]
     for reason, words in zip(reasons[1:5], ("got null", "PNG or JPEG", "damaged", "without ink"), strict=True):
         assert reason is not None
@@ -115,7 +121,7 @@ def test_ids_of_any_type_stay_with_their_rows() -> None:
     for ids in ([3, None, 1], ["a", "b", None], [b"\0", b"", b"x"], [{"a": 1}, {"a": None}, None], [[1], [], None]):
         column = pa.array(ids)
         batch = pa.record_batch({"id": column, "pixels": pa.array([ROW, None, ROW], pa.list_(pa.float32(), 64))})
-        rows = read_rows(batch, "pixels")
+        rows = read_rows(batch, ["pixels"])
         assert rows.ids.to_pylist() == [ids[0], ids[2]]
         assert rows.ids.type == column.type
         assert rows.rejected_ids.to_pylist() == [ids[1]]
@@ -135,5 +141,5 @@ def test_ids_of_any_type_stay_with_their_rows() -> None:
 )
 def test_other_columns_are_refused_with_what_was_expected(columns: dict[str, Any], got: str) -> None:
     with pytest.raises(ValueError, match="expected the columns id and pixels") as refused:
-        picture_column(pa.schema(columns))
+        input_columns(pa.schema(columns))
     assert got.replace("element", "item") in str(refused.value).replace("element", "item")

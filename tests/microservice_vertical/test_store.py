@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from common.domain import ROW
-from common.prediction.input_decoder import Rows
+from common.inference.tensor_spec import Tensors
 from common.service.problems import Problem
 from common.service.service import Service
 from common.store.image_store import ImageStore, Scans
+from common.training.data import Features
 from microservice_vertical.settings import ProxySettings
 from tests.support.processes import wait_until
 from tests.support.stack import Stack, stack_of
@@ -70,12 +70,12 @@ async def opened(stack: Stack, **settings: Any) -> AsyncIterator[ImageStore]:
         yield store
 
 
-def some_scans(count: int) -> Rows:
+def some_scans(count: int) -> Features:
     """Values of any size that a float32 of a scan can have."""
     rng = np.random.default_rng(count)
     scans = (rng.uniform(0, 16, (count, 64)) * 10.0 ** rng.integers(-40, 1, (count, 64))).astype(np.float32)
     scans[:, 0] = np.arange(count)
-    return scans.view(ROW)[:, 0]
+    return scans
 
 
 async def status_of(asked: Coroutine[Any, Any, object]) -> int:
@@ -94,11 +94,12 @@ def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> No
     async def scenario(store: ImageStore) -> None:
         scans = some_scans(count)
         caller = Caller()
-        image_id = await store.put(scans, caller)
+        image_id = await store.put({"features": scans}, caller)
         every, first = await store.get(image_id, "all", caller), await store.get(image_id, "first", caller)
-        assert (every.dtype, every.shape, first.shape) == (ROW, (count,), (1,))
-        assert every.tobytes() == scans.tobytes()
-        assert first.tobytes() == scans[:1].tobytes()
+        features = every["features"]
+        assert (features.dtype, features.shape) == (np.dtype(np.float32), (count, 64))
+        assert features.tobytes() == scans.tobytes()
+        assert first["features"].tobytes() == scans[:1].tobytes()
         assert 0 < caller.timings["store"] < 5
 
     run(stack, scenario)
@@ -107,7 +108,8 @@ def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> No
 def test_scans_that_lie_scattered_in_memory_are_kept_as_well(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         scans = np.asfortranarray(some_scans(9))[::-2]
-        np.testing.assert_array_equal(await store.get(await store.put(scans, Caller()), "all", Caller()), scans)
+        kept = await store.get(await store.put({"features": scans}, Caller()), "all", Caller())
+        np.testing.assert_array_equal(kept["features"], scans)
 
     run(stack, scenario)
 
@@ -115,7 +117,7 @@ def test_scans_that_lie_scattered_in_memory_are_kept_as_well(stack: Stack) -> No
 def test_every_letter_has_a_key_of_its_own_that_expires(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         stack.store().flushdb()
-        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(20)])
+        ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(20)])
         keys = {key(image_id) for image_id in ids}
         assert {found.decode() for found in stack.store().scan_iter()} == keys
         assert len(keys) == 20
@@ -130,8 +132,8 @@ def key(image_id: UUID) -> str:
 
 def test_an_expired_letter_is_a_404(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
-        image_id = await store.put(some_scans(1), Caller())
-        assert len(await store.get(image_id, "all", Caller())) == 1
+        image_id = await store.put({"features": some_scans(1)}, Caller())
+        assert len((await store.get(image_id, "all", Caller()))["features"]) == 1
         await asyncio.to_thread(wait_until, lambda: not stack.store().exists(key(image_id)), 10)
         assert await status_of(store.get(image_id, "all", Caller())) == 404
         assert await status_of(store.get(image_id, "first", Caller())) == 404
@@ -178,19 +180,19 @@ def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothi
     """It never evicts (noeviction), so what was acknowledged can still be read."""
 
     async def scenario(store: ImageStore) -> None:
-        ids = [await store.put(some_scans(3), Caller()) for _ in range(5)]
+        ids = [await store.put({"features": some_scans(3)}, Caller()) for _ in range(5)]
         keys = stack.store().dbsize()
         assert stack.store().config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         stack.store().config_set("maxmemory", 1)
         try:
             for _ in range(5):
-                assert await status_of(store.put(some_scans(16), Caller())) == 503
+                assert await status_of(store.put({"features": some_scans(16)}, Caller())) == 503
             assert stack.store().dbsize() == keys
             for image_id in ids:
-                assert (await store.get(image_id, "all", Caller())).tobytes() == some_scans(3).tobytes()
+                assert (await store.get(image_id, "all", Caller()))["features"].tobytes() == some_scans(3).tobytes()
         finally:
             stack.store().config_set("maxmemory", 256 * 2**20)
-        await store.put(some_scans(16), Caller())
+        await store.put({"features": some_scans(16)}, Caller())
 
     run(stack, scenario)
 
@@ -199,16 +201,16 @@ def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_sec
     """The connections to the old one are dead, and nobody else notices."""
 
     async def scenario(store: ImageStore) -> None:
-        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
+        ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(5)])
         stack.stop("redis")
         began = monotonic()
         assert await status_of(store.get(ids[0], "all", Caller())) == 503
-        assert await status_of(store.put(some_scans(1), Caller())) == 503
+        assert await status_of(store.put({"features": some_scans(1)}, Caller())) == 503
         assert not await store.is_ready()
         assert monotonic() - began < 1
         await asyncio.to_thread(stack.start, "redis")
         letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
-        assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
+        assert all(letter["features"].tobytes() == some_scans(2).tobytes() for letter in letters)
         assert await store.is_ready()
 
     run(stack, scenario)
@@ -216,11 +218,11 @@ def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_sec
 
 def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
-        ids = await asyncio.gather(*[store.put(some_scans(2), Caller()) for _ in range(5)])
+        ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(5)])
         stack.stop("redis")
         await asyncio.to_thread(stack.start, "redis")
         letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
-        assert all(letter.tobytes() == some_scans(2).tobytes() for letter in letters)
+        assert all(letter["features"].tobytes() == some_scans(2).tobytes() for letter in letters)
 
     run(stack, scenario)
 
@@ -230,7 +232,7 @@ def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question
     """Neither where the deadline has ended the wait, nor where the caller has left."""
 
     async def scenario(store: ImageStore) -> None:
-        ids = [await store.put(some_scans(count), Caller()) for count in range(1, 9)]
+        ids = [await store.put({"features": some_scans(count)}, Caller()) for count in range(1, 9)]
         stack.servers["redis"].process.send_signal(signal.SIGSTOP)
         try:
             began = monotonic()
@@ -246,19 +248,19 @@ def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question
             stack.servers["redis"].process.send_signal(signal.SIGCONT)
         for _ in range(3):
             letters = await asyncio.gather(*[store.get(image_id, "all", Caller()) for image_id in ids])
-            assert [len(letter) for letter in letters] == list(range(1, 9))
+            assert [len(letter["features"]) for letter in letters] == list(range(1, 9))
 
     run(stack, scenario)
 
 
-async def settled(task: asyncio.Future[Rows]) -> Rows:
+async def settled(task: asyncio.Future[Tensors]) -> Tensors:
     return await task
 
 
 def test_whoever_has_no_time_left_is_refused_at_once(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
-        image_id = await store.put(some_scans(1), Caller())
+        image_id = await store.put({"features": some_scans(1)}, Caller())
         assert await status_of(store.get(image_id, "all", Caller(-1))) == 503
-        assert len(await store.get(image_id, "all", Caller())) == 1
+        assert len((await store.get(image_id, "all", Caller()))["features"]) == 1
 
     run(stack, scenario)

@@ -1,11 +1,14 @@
 """The house: patterns stand on `common` and never on each other, and each room of `common` imports only what it may."""
 
 import ast
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from common import domain
 from tests.support.processes import PATTERNS, ROOT
 
 ROOMS: dict[str, set[str]] = {
@@ -27,6 +30,10 @@ MEETING_POINTS: dict[str, set[str]] = {
     "store/retrieve_endpoint.py": {"domain", "inference", "open_inference"},  # the store meets the model
 }
 """By module, what it may import besides."""
+
+
+DOMAIN = {"numpy", "pydantic", "pydantic_core", "PIL"}
+"""All that the domain may import."""
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -58,3 +65,25 @@ def test_common_knows_no_pattern_and_patterns_do_not_know_each_other() -> None:
         for file in (ROOT / floor).rglob("*.py"):
             used = {name.partition(".")[0] for name in imports(file)}
             assert not used & (({*PATTERNS} | {"tests", "benchmarks"}) - {floor}), file
+
+
+def test_the_domain_imports_numpy_pydantic_and_pillow_and_nothing_of_common() -> None:
+    for file in (ROOT / "common" / "domain").glob("*.py"):
+        used = {name.partition(".")[0] for name in imports(file) if not name.startswith("common.domain.")}
+        assert used <= DOMAIN | sys.stdlib_module_names, file
+
+
+def test_nothing_that_runs_in_production_imports_from_inside_the_domain() -> None:
+    """Only the names that `common/domain/__init__.py` documents; training code of the digits may go deeper."""
+    rooms = [ROOT / "common" / room for room in set(ROOMS) - {"domain", "training"}]
+    for file in [
+        file for folder in (*rooms, *(ROOT / pattern for pattern in PATTERNS)) for file in folder.rglob("*.py")
+    ]:
+        used = {name.removeprefix("common.domain.") for name in imports(file) if name.startswith("common.domain.")}
+        assert used <= {*domain.__all__}, file
+        text = file.read_text()
+        assert {*re.findall(r"\bdomain\.(\w+)", text)} <= {*domain.__all__}, file
+
+
+def test_the_domain_documents_every_name_that_it_exports() -> None:
+    assert [name for name in domain.__all__ if not re.search(rf"\b{name}\b", domain.__doc__ or "")] == []

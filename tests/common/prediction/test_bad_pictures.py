@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from common.domain import digits
-from common.domain.errors import InvalidInput
+from common.domain.ink import InvalidImage
 from tests.support.inputs.pictures import COMMON, MAX_PIXELS, SEVEN_IMAGE, encoded, only_features_or_a_problem
 from tests.support.inputs.png_files import chunk, png_of
 
@@ -36,7 +36,7 @@ from tests.support.inputs.png_files import chunk, png_of
     }.values(),
 )
 def test_picture_that_cannot_be_read_is_refused(data: bytes, status: int) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidImage) as caught:
         digits.from_image(data, MAX_PIXELS)
     assert caught.value.status == status
     assert str(caught.value).startswith("body: ")
@@ -52,12 +52,12 @@ BOMBS = {
 MEASURE = """
 import resource, sys
 from common.domain import digits
-from common.domain.errors import InvalidInput
+from common.domain.ink import InvalidImage
 data = sys.stdin.buffer.read()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     digits.from_image(data, 10_000_000)
-except InvalidInput as problem:
+except InvalidImage as problem:
     status = problem.status
 print(status, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """

@@ -4,14 +4,13 @@ import io
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.domain import ROW, digits
-from common.domain.errors import InvalidInput
+from common.domain import digits
+from common.domain.ink import InvalidImage
 from common.service.problems import Problem
 from common.training.measure import runner
 
@@ -34,11 +33,10 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def only_features_or_a_problem(call: Callable[[], NDArray[Any]]) -> None:
+def only_features_or_a_problem(call: Callable[[], NDArray[np.float32]]) -> None:
     """Fails on any exception but a `Problem`, and on a result that is no features."""
-    with suppress(Problem, InvalidInput):
+    with suppress(Problem, InvalidImage):
         features = call()
-        features = features["features"] if features.dtype == ROW else features
         assert features.shape[-1] == 64
         assert features.dtype == np.float32
         assert features.min() >= 0

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from asynchronous import predictor
 from common.jobs.job_predictor import JobPredictor
-from common.prediction.payload import from_payload
+from common.prediction.payload import to_rows
 
 DEADLY = 13.0
 """In the top left pixel."""
@@ -17,7 +17,7 @@ class DeadlyPredictor(JobPredictor):
     """Predicts all other pictures."""
 
     async def predict(self, payload: bytes, deadline: float) -> bytes:
-        if from_payload(payload)["features"][0, 0] == DEADLY:
+        if to_rows(payload)["features"][0, 0] == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
         return await super().predict(payload, deadline)
 
