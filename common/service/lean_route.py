@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
+FAILURE = "lean_route.failure"
+"""Where in the scope a handler's exception lies on its way through FastAPI's stack."""
+
+
 class LeanRoute(APIRoute):
     """An `APIRoute` whose handler is called without dependency solving where it needs none."""
 
 
 class LeanRouting:
-    """The innermost middleware: calls lean handlers, and passes every other request on to FastAPI's routing."""
+    """A middleware that calls lean handlers, and passes every other request on to FastAPI.
 
-    def __init__(self, app: ASGIApp, fastapi_app: "FastAPI") -> None:
+    It stands innermost, behind the user's middleware. Where there is none of that it also stands outermost, since
+    nothing is to happen in between; an exception then goes through FastAPI's whole stack all the same.
+    """
+
+    def __init__(self, app: ASGIApp, fastapi_app: "FastAPI", is_outermost: bool = False) -> None:
         self._app = app
+        self._is_outermost = is_outermost
         self._routes = dict(_lean_routes(fastapi_app))
         self._handlers = {
             key: value for key, value in fastapi_app.exception_handlers.items() if key not in (500, Exception)
@@ -45,9 +54,15 @@ class LeanRouting:
             return
         scope["route"], scope["endpoint"] = route, route.endpoint
         try:
+            if FAILURE in scope:
+                raise scope[FAILURE]
             response = await route.endpoint(Request(scope, receive, send))
         except Exception as error:
-            await ExceptionMiddleware(_raises(error), self._handlers)(scope, receive, send)
+            if self._is_outermost:
+                scope[FAILURE] = error
+                await self._app(scope, receive, send)
+            else:
+                await ExceptionMiddleware(_raises(error), self._handlers)(scope, receive, send)
         else:
             await response(scope, receive, send)
 

@@ -4,7 +4,7 @@ It is plain ASGI, around FastAPI's own stack: the user's middleware, exception h
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -87,12 +87,12 @@ class ResponseSender:
         self._started = started
         self._state = state
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """The ASGI `send` for everything inside."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *self._headers()]
-        await self._send(message)
+        return self._send(message)
 
     def _headers(self) -> Sequence[tuple[bytes, bytes]]:
         timing = server_timing(self._context.timings, time.monotonic() - self._started)

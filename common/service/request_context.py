@@ -42,7 +42,8 @@ class RequestContext:
 
 def request_context(request: Request) -> RequestContext:
     """What the middleware knows of this request."""
-    return cast(RequestContext, request.scope["state"]["request_context"])
+    context: RequestContext = request.scope["state"]["request_context"]
+    return context
 
 
 async def client_disconnected(request: Request) -> bool:

@@ -82,7 +82,10 @@ class Service(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """FastAPI's stack, with the user's middleware in it, inside the request middleware."""
-        return RequestMiddleware(super().build_middleware_stack(), self)
+        stack = super().build_middleware_stack()
+        if len(self.user_middleware) == 1:  # LeanRouting alone
+            stack = LeanRouting(stack, self, is_outermost=True)
+        return RequestMiddleware(stack, self)
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document, with the schemas of bodies that handlers read themselves."""
