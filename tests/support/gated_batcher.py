@@ -26,7 +26,7 @@ class Refusing(Exception):
 
 @dataclass
 class Gated:
-    """A model that notes what it runs, and ends no run before it is let through."""
+    """A model that records what it runs and ends no run before the gate opens."""
 
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     started: list[list[int]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Batching: which requests share a batch, how many may wait, and what is reported of each batch."""
+"""Batching: which requests share a batch, how many may wait, and what `on_batch` reports."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.support.gated_batcher import MAX_BATCH, MAX_QUEUE, Gated, batcher, bo
 # Which requests share a batch
 
 
-def test_all_that_arrives_while_a_batch_runs_is_the_next_batch() -> None:
+def test_requests_that_arrive_while_a_batch_runs_are_the_next_batch() -> None:
     async def scenario() -> None:
         with batcher() as (queue, model):
             first = submit(queue, 1)
@@ -24,7 +24,7 @@ def test_all_that_arrives_while_a_batch_runs_is_the_next_batch() -> None:
     run(scenario())
 
 
-def test_what_arrives_in_one_turn_of_the_loop_is_one_batch_where_the_model_runs_inline() -> None:
+def test_requests_of_one_loop_iteration_are_one_batch_when_the_model_runs_inline() -> None:
     async def scenario() -> None:
         with batcher(inline=True) as (queue, model):
             await asyncio.gather(*(submit(queue, number) for number in (1, 2, 3)))
@@ -34,7 +34,7 @@ def test_what_arrives_in_one_turn_of_the_loop_is_one_batch_where_the_model_runs_
 
 
 @both
-def test_a_single_request_to_an_idle_model_runs_at_once(inline: bool) -> None:
+def test_single_request_to_an_idle_model_runs_immediately(inline: bool) -> None:
     """No timer stands before it: the best of ten waits no longer than a thread takes to wake up."""
 
     async def scenario() -> None:
@@ -46,7 +46,7 @@ def test_a_single_request_to_an_idle_model_runs_at_once(inline: bool) -> None:
 
 
 @both
-def test_a_long_entry_at_the_head_is_not_overtaken(inline: bool) -> None:
+def test_long_entry_at_the_head_is_not_overtaken(inline: bool) -> None:
     async def scenario() -> None:
         with batcher(inline=inline, open=True) as (queue, model):
             await asyncio.gather(submit(queue, 1, 2, 3), submit(queue, 4, 5, 6), submit(queue, 7))
@@ -60,7 +60,7 @@ def test_a_long_entry_at_the_head_is_not_overtaken(inline: bool) -> None:
 
 
 @both
-def test_the_bound_is_exact_and_a_refusal_is_decided_at_once(inline: bool) -> None:
+def test_queue_limit_is_exact_and_rejects_immediately(inline: bool) -> None:
     async def scenario() -> None:
         with batcher(inline=inline) as (queue, model):
             waiting = []

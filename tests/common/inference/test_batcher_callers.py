@@ -1,4 +1,4 @@
-"""Callers who are late or gone: they learn it in time, cost no inference, and leave their place free."""
+"""Entries whose deadline has passed or whose client is gone: they fail in time, cost no inference, free their place."""
 
 from time import monotonic
 
@@ -9,7 +9,7 @@ from common.service.problems import Problem
 from tests.support.gated_batcher import MAX_QUEUE, batcher, both, doubled, run, submit, until
 
 
-def test_a_caller_learns_in_time_that_it_is_too_late_while_a_long_batch_runs() -> None:
+def test_queued_entry_fails_at_its_deadline_while_a_long_batch_runs() -> None:
     async def scenario() -> None:
         with batcher() as (queue, model):
             first = submit(queue, 1)
@@ -28,7 +28,7 @@ def test_a_caller_learns_in_time_that_it_is_too_late_while_a_long_batch_runs() -
     run(scenario())
 
 
-def test_a_caller_whose_own_batch_takes_too_long_learns_it_in_time() -> None:
+def test_running_entry_fails_at_its_deadline_when_its_own_batch_takes_too_long() -> None:
     async def scenario() -> None:
         with batcher() as (queue, model):
             started = monotonic()
@@ -69,8 +69,8 @@ def test_an_entry_whose_task_is_cancelled_costs_no_inference(inline: bool) -> No
     run(scenario())
 
 
-def test_an_entry_whose_client_has_left_costs_no_inference() -> None:
-    """Asked when its turn comes. Inline, an entry waits for less than a turn of the loop, and nobody is asked."""
+def test_entry_whose_client_has_disconnected_costs_no_inference() -> None:
+    """It is polled when its turn comes. Inline, an entry waits for less than one loop iteration and is not polled."""
 
     async def scenario() -> None:
         with batcher() as (queue, model):
@@ -88,7 +88,7 @@ def test_an_entry_whose_client_has_left_costs_no_inference() -> None:
 
 
 @both
-def test_entries_that_are_all_dead_leave_the_queue_free_for_the_next(inline: bool) -> None:
+def test_cancelled_entries_leave_the_queue_free_for_the_next(inline: bool) -> None:
     async def scenario() -> None:
         with batcher(inline=inline, open=True) as (queue, model):
             for future in [submit(queue, number) for number in range(MAX_QUEUE)]:

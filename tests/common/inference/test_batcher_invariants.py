@@ -1,4 +1,4 @@
-"""What always holds of batching, in random histories: nothing lost, doubled, reordered or over the bounds."""
+"""Invariants of batching in random histories: no entry is lost, doubled, reordered or over the limits."""
 
 import asyncio
 from typing import Any
@@ -52,7 +52,7 @@ GIVE_UP = st.tuples(st.just("give up"), st.integers(0, MAX_QUEUE), st.just(""))
 
 @settings(max_examples=150, deadline=None)
 @given(steps=st.lists(st.one_of(SUBMIT, SUBMIT, END_BATCH, GIVE_UP), max_size=40))
-def test_batches_in_a_thread_are_those_of_the_rules_and_every_caller_gets_its_own(steps: list[Any]) -> None:
+def test_threaded_batches_match_the_reference_and_every_caller_gets_its_own_rows(steps: list[Any]) -> None:
     """Random arrivals, ends of batches and callers that give up, held after each step against a queue kept by hand."""
 
     async def scenario() -> None:
@@ -88,7 +88,7 @@ def test_batches_in_a_thread_are_those_of_the_rules_and_every_caller_gets_its_ow
 @both
 @settings(max_examples=60, deadline=None)
 @given(arrivals=st.lists(st.tuples(st.integers(1, MAX_BATCH), st.sampled_from("ab"), st.integers(0, 2)), max_size=40))
-def test_in_free_running_nothing_is_lost_doubled_reordered_or_over_the_bounds(
+def test_no_entry_is_lost_doubled_reordered_or_over_the_limits(
     inline: bool, arrivals: list[tuple[int, str, int]]
 ) -> None:
     async def scenario() -> None:

@@ -47,11 +47,11 @@ def test_the_quota_of_cgroup_v1_is_rounded_up(tmp_path: Path, quota: str, cores:
     assert cpu_quota(write(tmp_path, cpu__cfs_quota_us=quota, cpu__cfs_period_us="100000")) == cores
 
 
-def test_without_a_cgroup_the_affinity_counts(tmp_path: Path) -> None:
+def test_quota_is_the_affinity_without_a_cgroup(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "nothing") == CORES
 
 
-def test_an_affinity_below_the_quota_counts(tmp_path: Path) -> None:
+def test_quota_is_the_affinity_when_that_is_smaller(tmp_path: Path) -> None:
     """Asked of a process that is really bound to one core."""
     write(tmp_path, cpu_max="800000 100000")
     code = (

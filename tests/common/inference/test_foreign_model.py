@@ -1,4 +1,4 @@
-"""A model that this repository did not train: served by MODEL_URI alone, and one that reads no digits says so."""
+"""A model that this repository did not train: served by MODEL_URI alone; 409 on `/predict` if it does not fit."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ NODE = helper.make_node
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A classifier nobody here trained: ZipMap left on, string labels, double input."""
+    """A classifier that this repository did not train: ZipMap left on, string labels, double input."""
     return foreign_classifier(tmp_path_factory.mktemp("models") / "foreign.onnx", all_scans().labels.astype(str))
 
 
@@ -42,7 +42,7 @@ def foreign_server(foreign: Path) -> Iterator[Server]:
         yield server
 
 
-def test_a_foreign_classifier_is_served_by_model_uri_alone(foreign_server: Server, foreign: Path) -> None:
+def test_foreign_classifier_is_served_by_model_uri_alone(foreign_server: Server, foreign: Path) -> None:
     scans = all_scans()
     digits = foreign_server.read([{"pixels": row.tolist()} for row in scans.features[:50]]).json()
     right = [digit["digit"] == label for digit, label in zip(digits, scans.labels, strict=False)]
@@ -68,7 +68,7 @@ def test_labels_of_a_zipmap_name_the_columns_of_its_output(foreign: Path) -> Non
     assert model.inputs[0].dtype == np.float64
 
 
-def test_a_model_whose_labels_are_no_digits_is_no_digit_reader(tmp_path: Path) -> None:
+def test_model_with_other_labels_does_not_fit_the_domain(tmp_path: Path) -> None:
     words = np.char.add("digit ", all_scans().labels.astype(str))
     with serving(model_uri=foreign_classifier(tmp_path / "words.onnx", words)) as server:
         response = server.read({"pixels": SEVEN_PIXELS})
@@ -76,7 +76,7 @@ def test_a_model_whose_labels_are_no_digits_is_no_digit_reader(tmp_path: Path) -
         assert "words reads no digits" in response.json()["detail"]
 
 
-def test_a_model_that_reads_no_digits_is_ready_and_says_so_at_predict(tmp_path: Path) -> None:
+def test_model_that_does_not_fit_the_domain_is_ready_and_predict_answers_409(tmp_path: Path) -> None:
     adder = save(
         tmp_path / "adder.onnx",
         [NODE("Add", ["a", "b"], ["sum"])],

@@ -31,10 +31,10 @@ def floats(*shape: int) -> NDArray[np.float32]:
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
 
-# What it says of itself
+# Metadata
 
 
-def test_a_model_tells_its_inputs_and_outputs() -> None:
+def test_model_describes_its_inputs_and_outputs() -> None:
     model = Model.load(str(MLP))
     assert [tuple(spec) for spec in model.inputs] == [("features", np.dtype(np.float32), (ANY, 64), ())]
     assert [(spec.name, spec.dtype, spec.shape) for spec in model.outputs] == [
@@ -63,14 +63,14 @@ def test_a_model_with_two_inputs_gets_each_by_its_name(file: Path) -> None:
 
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("rows", [1, 3, 4, 5, 9])
-def test_a_fixed_batch_takes_fewer_and_more_rows(file: Path, batch: int, rows: int) -> None:
+def test_fixed_batch_size_accepts_fewer_and_more_rows(file: Path, batch: int, rows: int) -> None:
     nodes = [NODE("Mul", ["x", "two"], ["y"])]
     model = Model.load(save(file, nodes, [tensor("x", [batch, 3])], [tensor("y", [batch, 3])], two=np.float32(2)))
     assert (model.is_batched, model.fixed_batch_size) == (True, batch)
     np.testing.assert_array_equal(model.run({"x": floats(rows, 3)})["y"], 2 * floats(rows, 3))
 
 
-def test_a_digit_reader_of_a_fixed_batch_answers_lists_of_any_length_in_order(tmp_path: Path) -> None:
+def test_model_with_a_fixed_batch_size_answers_lists_of_any_length_in_order(tmp_path: Path) -> None:
     model = onnx.load(MLP)
     for value in (model.graph.input[0], *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
@@ -83,7 +83,7 @@ def test_a_digit_reader_of_a_fixed_batch_answers_lists_of_any_length_in_order(tm
             np.testing.assert_allclose([reading["probabilities"] for reading in readings], expected, atol=1e-5)
 
 
-def test_a_model_whose_first_axis_counts_no_rows_gets_each_request_by_itself(file: Path) -> None:
+def test_model_whose_first_axis_does_not_count_rows_is_not_batched(file: Path) -> None:
     nodes = [NODE("ReduceSum", ["x"], ["total"], keepdims=0)]
     model = Model.load(save(file, nodes, [tensor("x", ["length"])], [tensor("total", [])]))
     assert not model.is_batched
@@ -116,7 +116,7 @@ def test_strings_go_in_and_come_out(file: Path) -> None:
     assert outputs["name"].tolist() == ["B", "A", "B"]
 
 
-# Values that a model refuses
+# Values that a model rejects
 
 
 def picky(path: Path) -> str:
@@ -138,14 +138,14 @@ def picky(path: Path) -> str:
     return str(path)
 
 
-def test_values_that_the_model_refuses_are_a_problem_of_the_request(file: Path) -> None:
+def test_values_that_the_model_rejects_are_a_422(file: Path) -> None:
     model = Model.load(picky(file))
     with pytest.raises(Problem) as refused:
         model.run({"features": np.full((1, 64), 12, np.float32)})
     assert refused.value.status_code == 422
 
 
-def test_a_request_that_the_model_refuses_fails_alone_in_its_batch(file: Path) -> None:
+def test_request_that_the_model_rejects_fails_alone_in_its_batch(file: Path) -> None:
     good, bad = {"pixels": SEVEN_PIXELS}, {"pixels": [12.0, *SEVEN_PIXELS[1:]]}
     with serving(model_uri=picky(file)) as server:
         responses = server.read_all([bad if number % 5 == 0 else good for number in range(200)])

@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("source", ["path", "file-url", "url"])
-def test_a_model_of_the_right_hash_is_loaded_and_its_version_is_of_that_hash(source: str) -> None:
+def test_model_with_the_expected_hash_is_loaded_and_its_version_comes_from_the_hash(source: str) -> None:
     digest = hashlib.sha256(MLP.read_bytes()).hexdigest()
     with web_folder(MLP.parent) as web:
         uri = {"path": str(MLP), "file-url": f"file://{MLP}", "url": f"{web}/mlp.onnx?token=1"}[source]
@@ -49,7 +49,7 @@ def test_a_redirect_to_the_model_is_followed(tmp_path: Path) -> None:
         assert Model.load(f"{web}/models").inputs[0].shape == (ANY, 64)
 
 
-def test_a_server_is_not_ready_before_its_model_is_there() -> None:
+def test_server_is_not_ready_before_its_model_is_loaded() -> None:
     half, rest = MLP.read_bytes()[:10_000], MLP.read_bytes()[10_000:]
     asked, may_go_on = Event(), Event()
 
@@ -110,7 +110,7 @@ QUICK = ("empty", "truncated")
         for name, content in BROKEN.items()
     ],
 )
-def test_a_file_that_is_no_model_ends_the_process_with_one_line(file: Path, content: bytes) -> None:
+def test_file_that_is_not_a_model_ends_the_process_with_one_line(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     line = ends_at_once(model_uri=file)
     assert "is no ONNX model that can be run" in line
@@ -121,7 +121,7 @@ NO_URL = pytest.param("http://", marks=pytest.mark.full)
 
 
 @pytest.mark.parametrize("uri", ["missing.onnx", "http://127.0.0.1:{closed}/mlp.onnx", "{web}/missing.onnx", NO_URL])
-def test_a_model_that_is_not_there_ends_the_process_with_one_line(tmp_path: Path, uri: str) -> None:
+def test_missing_model_ends_the_process_with_one_line(tmp_path: Path, uri: str) -> None:
     with web_folder(tmp_path) as web:
         uri = uri.format(closed=free_port(), web=web)
         line = ends_at_once(model_uri=uri)
@@ -141,14 +141,14 @@ def test_a_web_page_in_place_of_a_model_ends_the_process_with_one_line(tmp_path:
 
 
 @pytest.mark.full
-def test_a_model_server_that_is_silent_ends_the_process_after_the_timeout() -> None:
+def test_model_server_that_does_not_answer_ends_the_process_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/mlp.onnx"
         assert "timed out" in ends_at_once(model_uri=uri, model_download_timeout_seconds=0.2)
 
 
 @pytest.mark.parametrize("source", ["path", pytest.param("url", marks=pytest.mark.full)])
-def test_a_model_of_another_hash_ends_the_process_with_one_line(source: str) -> None:
+def test_model_with_another_hash_ends_the_process_with_one_line(source: str) -> None:
     with web_folder(MLP.parent) as web:
         line = ends_at_once(model_uri=MLP if source == "path" else f"{web}/mlp.onnx", model_sha256="0" * 64)
     assert f"MODEL_SHA256 is {'0' * 64}" in line

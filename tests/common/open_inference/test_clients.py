@@ -141,7 +141,7 @@ def test_kserve(servers: tuple[Server, int]) -> None:
 
 
 @pytest.mark.full
-def test_the_same_digit_over_both(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_rest_and_grpc_read_the_same_digit(tmp_path_factory: pytest.TempPathFactory) -> None:
     with serving() as server, triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
         result = client.infer("mlp", tensors({"features": SEVEN}))
         assert result.as_numpy("label").tolist() == [7]

@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.load.grpc_and_rest import inference_stub
-from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, outputs_of, refused
+from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import (
     SEVEN_TENSOR,
     Arrays,
@@ -31,19 +31,19 @@ Code = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Asked]:
-    with asked(max_body_bytes=100_000) as client:
+def client() -> Iterator[GrpcClient]:
+    with grpc_client(max_body_bytes=100_000) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def all_types(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Asked, str]]:
+def all_types(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GrpcClient, str]]:
     uri = every_type(tmp_path_factory.mktemp("models") / "every_type.onnx")
-    with asked(model_uri=uri) as client:
+    with grpc_client(model_uri=uri) as client:
         yield client, uri
 
 
-def test_metadata_and_health_are_those_of_rest(client: Asked) -> None:
+def test_metadata_and_health_are_those_of_rest(client: GrpcClient) -> None:
     metadata = client.server.get("/v2/models/mlp").json()
     version = metadata["versions"][0]
     for request in (pb.ModelMetadataRequest(name="mlp"), pb.ModelMetadataRequest(name="mlp", version=version)):
@@ -58,7 +58,7 @@ def test_metadata_and_health_are_those_of_rest(client: Asked) -> None:
     refused(Code.NOT_FOUND, lambda: client.health.Check(HealthCheckRequest(service="nope")))
 
 
-def test_every_call_is_in_log_and_metrics(client: Asked) -> None:
+def test_every_call_is_in_log_and_metrics(client: GrpcClient) -> None:
     before = client.server.metric("http_requests_total", path=INFER, status="200")
     trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     answer, call = client.stub.ModelInfer.with_call(message(SEVEN_TENSOR), metadata=(("traceparent", trace),))
@@ -72,7 +72,7 @@ def test_every_call_is_in_log_and_metrics(client: Asked) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3, 64])
-def test_every_type_raw(all_types: tuple[Asked, str], rows: int) -> None:
+def test_every_type_raw(all_types: tuple[GrpcClient, str], rows: int) -> None:
     client, uri = all_types
     inputs = values(rows, rows)
     answer = client.infer(inputs, model="every_type", id="7")
@@ -84,14 +84,14 @@ def test_every_type_raw(all_types: tuple[Asked, str], rows: int) -> None:
     ]
 
 
-def test_typed_contents_are_answered_in_kind(client: Asked) -> None:
+def test_typed_contents_are_answered_with_typed_contents(client: GrpcClient) -> None:
     answer = client.infer(SEVEN_TENSOR, raw=False, outputs=[{"name": "label"}])
     assert list(answer.outputs[0].contents.int64_contents) == [7]
     assert not answer.raw_output_contents
     same({"label": outputs_of(client.infer(SEVEN_TENSOR))["label"]}, {"label": np.array([7])})
 
 
-def test_every_type_but_fp16_has_typed_contents(all_types: tuple[Asked, str]) -> None:
+def test_every_type_but_fp16_has_typed_contents(all_types: tuple[GrpcClient, str]) -> None:
     """FP16 has none, so a request with it must be raw, and so is an answer."""
     client, uri = all_types
     inputs = values(2, 0)
@@ -105,7 +105,7 @@ def test_every_type_but_fp16_has_typed_contents(all_types: tuple[Asked, str]) ->
     assert list(raw.raw_output_contents) == in_binary({name: expected[name] for name in names})
 
 
-def test_numbers_and_strings_that_do_not_fit(all_types: tuple[Asked, str]) -> None:
+def test_numbers_and_strings_that_do_not_fit(all_types: tuple[GrpcClient, str]) -> None:
     client, _ = all_types
     for name, field, wrong in (
         ("in_INT8", "int_contents", [128, 0]),
@@ -118,7 +118,7 @@ def test_numbers_and_strings_that_do_not_fit(all_types: tuple[Asked, str]) -> No
         refused(Code.INVALID_ARGUMENT, lambda r=request: client.stub.ModelInfer(r), name)  # type: ignore[misc]
 
 
-def test_rest_and_grpc_at_once_each_get_their_own_answer(client: Asked) -> None:
+def test_rest_and_grpc_at_once_each_get_their_own_answer(client: GrpcClient) -> None:
     """200 requests of 1 to 4 rows over four ways, from one batch queue."""
     random = np.random.default_rng(0)
     inputs = [{"features": random.uniform(0, 16, (1 + n % 4, 64)).astype(np.float32)} for n in range(200)]
@@ -128,7 +128,7 @@ def test_rest_and_grpc_at_once_each_get_their_own_answer(client: Asked) -> None:
         np.testing.assert_allclose(mine, right, rtol=1e-4, atol=1e-6)
 
 
-async def ask_all(client: Asked, inputs: list[Arrays]) -> list[Any]:
+async def ask_all(client: GrpcClient, inputs: list[Arrays]) -> list[Any]:
     limits = httpx.Limits(max_connections=32)
     async with (
         grpc.aio.insecure_channel(f"127.0.0.1:{client.port}") as channel,

@@ -10,19 +10,19 @@ import pytest
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.onnx_models import slow_pixels, slow_reader
-from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, refused
+from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR, Arrays, in_binary
 
 Code = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Asked]:
-    with asked(max_body_bytes=100_000) as client:
+def client() -> Iterator[GrpcClient]:
+    with grpc_client(max_body_bytes=100_000) as client:
         yield client
 
 
-def test_wrong_requests(client: Asked) -> None:
+def test_wrong_requests(client: GrpcClient) -> None:
     features = SEVEN_TENSOR["features"]
     wrong: list[tuple[Arrays, str]] = [
         ({}, "features"),
@@ -46,7 +46,7 @@ def test_wrong_requests(client: Asked) -> None:
     refused(Code.NOT_FOUND, lambda: client.stub.ModelMetadata(pb.ModelMetadataRequest(name="nope")), "mlp")
 
 
-def test_wrong_contents(client: Asked) -> None:
+def test_wrong_contents(client: GrpcClient) -> None:
     def change(raw: bool, **fields: Any) -> pb.ModelInferRequest:
         request = message(SEVEN_TENSOR, raw)
         for name, value in fields.items():
@@ -86,7 +86,7 @@ def test_wrong_contents(client: Asked) -> None:
 @pytest.mark.full
 def test_deadlines_overload_and_cancellation(tmp_path_factory: pytest.TempPathFactory) -> None:
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with asked(model_uri=uri, max_queue_rows=2, max_concurrent_requests=4) as client:
+    with grpc_client(model_uri=uri, max_queue_rows=2, max_concurrent_requests=4) as client:
         slow = {"features": np.array([slow_pixels(0.6)["pixels"]], np.float32)}
         request = message(slow, model="slow")
         refused(Code.DEADLINE_EXCEEDED, lambda: client.stub.ModelInfer(request, timeout=0.1))

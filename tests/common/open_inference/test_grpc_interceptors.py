@@ -11,7 +11,7 @@ from common.inference.predictor import Predictor, load_model
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.open_inference.grpc_service import add_open_inference_grpc
 from common.service.service import Service
-from tests.support.open_inference.grpc_client import INFER, Asked, asked, message, outputs_of, refused
+from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR
 from tests.support.processes import ROOT
 from web_single.settings import Settings
@@ -35,13 +35,13 @@ def create_app() -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Asked]:
-    with asked(f"{__name__}:create_app") as client:
+def client() -> Iterator[GrpcClient]:
+    with grpc_client(f"{__name__}:create_app") as client:
         yield client
 
 
 @pytest.mark.parametrize("metadata", [[], [("x-api-key", "guess")]], ids=["no key", "wrong key"])
-def test_call_without_the_api_key_is_unauthenticated(client: Asked, metadata: list[tuple[str, str]]) -> None:
+def test_call_without_the_api_key_is_unauthenticated(client: GrpcClient, metadata: list[tuple[str, str]]) -> None:
     rejected = client.server.metric("http_requests_total", path=INFER, status="401")
     refused(Code.UNAUTHENTICATED, lambda: client.stub.ModelInfer(message(SEVEN_TENSOR), metadata=metadata), "x-api-key")
     refused(Code.UNAUTHENTICATED, lambda: client.stub.ServerLive(pb.ServerLiveRequest(), metadata=metadata))
@@ -49,11 +49,11 @@ def test_call_without_the_api_key_is_unauthenticated(client: Asked, metadata: li
     assert client.server.logged(path=INFER, status=401)
 
 
-def test_call_with_the_api_key_is_answered(client: Asked) -> None:
+def test_call_with_the_api_key_is_answered(client: GrpcClient) -> None:
     answer, call = client.stub.ModelInfer.with_call(message(SEVEN_TENSOR), metadata=[KEY])
     assert outputs_of(answer)["label"].tolist() == [7]
     assert {"server-timing", "traceparent"} <= dict(call.trailing_metadata()).keys()
 
 
-def test_health_check_needs_no_api_key(client: Asked) -> None:
+def test_health_check_needs_no_api_key(client: GrpcClient) -> None:
     assert client.health.Check(HealthCheckRequest()).status == HealthCheckResponse.SERVING

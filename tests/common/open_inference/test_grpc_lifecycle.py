@@ -1,4 +1,4 @@
-"""A gRPC server's start and end: a taken port is told, what is in flight is finished, no call is lost."""
+"""Start and shutdown of the gRPC server: a taken port ends the process, calls in flight are finished, none is lost."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.load.grpc_and_rest import inference_stub
 from tests.support.onnx_models import slow_pixels, slow_reader
-from tests.support.open_inference.grpc_client import Asked, asked, message, outputs_of
+from tests.support.open_inference.grpc_client import GrpcClient, grpc_client, message, outputs_of
 from tests.support.open_inference.tensors import SEVEN_TENSOR
 from tests.support.service_process import serving, starting
 
@@ -20,13 +20,13 @@ Code = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Asked]:
-    with asked(max_body_bytes=100_000) as client:
+def client() -> Iterator[GrpcClient]:
+    with grpc_client(max_body_bytes=100_000) as client:
         yield client
 
 
 @pytest.mark.full
-def test_a_port_that_is_taken_ends_the_process_and_zero_means_none(client: Asked) -> None:
+def test_taken_port_ends_the_process_and_an_empty_one_disables_grpc(client: GrpcClient) -> None:
     with starting(grpc_port=client.port) as second:
         assert second.process.wait(20)
         assert f"cannot listen on 127.0.0.1:{client.port}" in second.log.read_text()
@@ -35,9 +35,9 @@ def test_a_port_that_is_taken_ends_the_process_and_zero_means_none(client: Asked
 
 
 @pytest.mark.full
-def test_sigterm_is_told_to_health_and_work_in_flight_is_finished(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_health_reports_sigterm_and_calls_in_flight_are_finished(tmp_path_factory: pytest.TempPathFactory) -> None:
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with asked(model_uri=uri, drain_seconds=1.0) as client:
+    with grpc_client(model_uri=uri, drain_seconds=1.0) as client:
         watched = client.health.Watch(HealthCheckRequest(service="inference.GRPCInferenceService"))
         assert next(watched).status == HealthCheckResponse.SERVING
         slow = {"features": np.array([slow_pixels(1.6)["pixels"]], np.float32)}
@@ -55,7 +55,7 @@ def test_sigterm_is_told_to_health_and_work_in_flight_is_finished(tmp_path_facto
 
 def test_no_call_is_lost_when_the_server_ends() -> None:
     """16 callers who do not heed the health: what they get is an answer, or once the port is closed, no connection."""
-    with asked(drain_seconds=0.3) as client:
+    with grpc_client(drain_seconds=0.3) as client:
         answers, failures = asyncio.run(ask_to_the_end(client))
         assert len(answers) > 100
         assert set(answers) == {7}
@@ -63,7 +63,7 @@ def test_no_call_is_lost_when_the_server_ends() -> None:
         assert client.server.process.wait(5) is not None
 
 
-async def ask_to_the_end(client: Asked) -> tuple[list[int], list[grpc.StatusCode]]:
+async def ask_to_the_end(client: GrpcClient) -> tuple[list[int], list[grpc.StatusCode]]:
     answers: list[int] = []
     failures: list[grpc.StatusCode] = []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{client.port}") as channel:
@@ -85,8 +85,8 @@ async def ask_to_the_end(client: Asked) -> tuple[list[int], list[grpc.StatusCode
 
 
 @pytest.mark.full
-def test_ctrl_c_does_not_wait(client: Asked) -> None:
-    with asked(drain_seconds=20) as other:
+def test_ctrl_c_does_not_wait_for_the_drain(client: GrpcClient) -> None:
+    with grpc_client(drain_seconds=20) as other:
         assert other.infer(SEVEN_TENSOR).model_name == "mlp"
         other.server.process.send_signal(2)
         other.server.process.wait(3)

@@ -4,12 +4,12 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.support.open_inference.grpc_client import INFER, asked, message
+from tests.support.open_inference.grpc_client import INFER, grpc_client, message
 from tests.support.open_inference.tensors import SEVEN_TENSOR
 
 
 def test_client_without_the_proto_file_lists_services_and_calls_one() -> None:
-    with asked() as client:
+    with grpc_client() as client:
         database = ProtoReflectionDescriptorDatabase(client.channel)
         assert set(database.get_services()) >= {"inference.GRPCInferenceService", "grpc.health.v1.Health"}
         service = DescriptorPool(database).FindServiceByName("inference.GRPCInferenceService")

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over REST, on a real server: what it tells of itself, and the right answers."""
+"""The Open Inference Protocol over REST, on a real server: metadata, and the right answers."""
 
 import gzip
 import json
@@ -41,7 +41,7 @@ def all_types(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
         yield server, uri
 
 
-# What the server tells of itself
+# Metadata
 
 
 def test_metadata_comes_from_the_graph(server: Server, all_types: tuple[Server, str]) -> None:
@@ -121,7 +121,7 @@ def test_flat_and_nested_data_and_a_body_without_content_type(server: Server) ->
     assert server.client.post(f"/v2/models/mlp/versions/{version}/infer", json=request).json() == flat
 
 
-def test_only_the_outputs_that_are_wanted_in_their_order(server: Server) -> None:
+def test_response_has_the_requested_outputs_in_their_order(server: Server) -> None:
     answer = ask(
         server, SEVEN_TENSOR, outputs=[{"name": "probabilities"}, {"name": "label"}], parameters={"priority": 3}
     )
@@ -175,7 +175,7 @@ def test_compressed_both_ways(server: Server, encoding: str, pack: Any) -> None:
     assert "content-encoding" not in ask(server, SEVEN_TENSOR).headers  # not worthwhile
 
 
-def test_compressed_bodies_that_are_refused(server: Server) -> None:
+def test_invalid_compressed_bodies_are_rejected(server: Server) -> None:
     body = json.dumps(in_json(SEVEN_TENSOR)).encode()
     for content, encoding, status in (
         (gzip.compress(bytes(10**8)), "gzip", 413),

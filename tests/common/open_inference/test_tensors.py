@@ -69,7 +69,7 @@ def test_any_json(name: str, shape: list[int], elements: object) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 4), st.integers(0, 8))
-def test_what_is_written_is_read_again(seed: int, rows: int, offset: int) -> None:
+def test_written_tensors_are_read_back_unchanged(seed: int, rows: int, offset: int) -> None:
     for name, array in values(rows, seed).items():
         type_, shape = name.removeprefix("in_"), list(array.shape)
         content = memoryview(bytes(offset) + to_binary(array))[offset:]

@@ -67,7 +67,7 @@ def test_some_inputs_in_json_and_some_outputs_in_binary(all_types: tuple[Server,
     np.testing.assert_array_equal(np.frombuffer(total), (inputs["in_FP32"] + inputs["in_FP64"]).ravel())
 
 
-def test_not_a_number_and_infinity_come_back_as_they_were(all_types: tuple[Server, str]) -> None:
+def test_nan_and_infinity_come_back_unchanged(all_types: tuple[Server, str]) -> None:
     server, _ = all_types
     inputs = values(1, 0)
     inputs["in_FP64"] = np.array([[np.nan, -np.inf]])

@@ -19,7 +19,7 @@ from tests.support.service_process import APP, Server, serving
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
-class Asked:
+class GrpcClient:
     """A server, and the stubs of a channel to it."""
 
     def __init__(self, server: Server, port: int) -> None:
@@ -35,10 +35,10 @@ class Asked:
 
 
 @contextmanager
-def asked(app: str = APP, /, **settings: object) -> Iterator[Asked]:
+def grpc_client(app: str = APP, /, **settings: object) -> Iterator[GrpcClient]:
     port = free_port()
     with serving(app, grpc_port=port, **settings) as server:
-        client = Asked(server, port)
+        client = GrpcClient(server, port)
         yield client
         client.channel.close()
 
