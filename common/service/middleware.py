@@ -57,6 +57,8 @@ class RequestMiddleware:
                 raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
             context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
             await self._app(inner, receive, sender.send)
+            if context.disconnected or not sender.complete:  # a stream that the client did not read to its end
+                sender.status = CLIENT_CLOSED_REQUEST
         except Problem as problem:
             response = render_problem(Request(scope), problem)
             await response(scope, receive, sender.send)
@@ -81,6 +83,7 @@ class ResponseSender:
 
     def __init__(self, send: Send, context: RequestContext, trace: Trace, started: float, state: ProcessState) -> None:
         self.status = CLIENT_CLOSED_REQUEST
+        self.complete = False
         self._send = send
         self._context = context
         self._trace = trace
@@ -92,6 +95,8 @@ class ResponseSender:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *self._headers()]
+        elif message["type"] == "http.response.body":
+            self.complete = not message.get("more_body", False)
         return self._send(message)
 
     def _headers(self) -> Sequence[tuple[bytes, bytes]]:

@@ -23,7 +23,7 @@ class RequestContext:
     """One request: its deadline as a `time.monotonic()`, its limits, and what took how many seconds.
 
     `receive` is the server's own, which may be polled; None where there is none. What is put into `log` becomes part
-    of the request's line in the log.
+    of the request's line in the log. `disconnected`: the client has left while its answer was under way.
     """
 
     deadline: float
@@ -31,6 +31,7 @@ class RequestContext:
     receive: Receive | None = None
     timings: Timings = field(default_factory=dict)
     log: dict[str, object] = field(default_factory=dict)
+    disconnected: bool = False
 
     def client_disconnected(self) -> bool:
         """Whether the client has closed the connection; call it once the body is read."""
@@ -62,10 +63,12 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
         await asyncio.wait((task, disconnect), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
+        request_context(request).disconnected = True
         raise ClientDisconnect
     finally:
         task.cancel()
         disconnect.cancel()
+        del task, disconnect  # an error's traceback holds this frame, and so would never be freed by counting
 
 
 def media_type(request: Request) -> str:
