@@ -44,7 +44,7 @@ def retrievals(deployment: Stack) -> int:
     return int(calls)
 
 
-def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
+def test_store_is_read_once_by_the_proxy_or_once_by_each_member(
     deployment: LinkedDeployment, proxies: dict[str, Server]
 ) -> None:
     """H4: counted by the store itself; the answers are the same."""
@@ -66,7 +66,7 @@ def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_member(
 
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
-def test_a_store_that_does_not_answer_makes_each_member_missing_where_they_retrieve(
+def test_members_that_load_pictures_are_missing_while_the_store_does_not_answer(
     deployment: LinkedDeployment, proxies: dict[str, Server], kind: str
 ) -> None:
     """The members are well, so a picture that is sent along is read as before."""
@@ -95,7 +95,7 @@ def store_away(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
     deployment.stack.start("redis")
 
 
-def test_an_id_that_was_never_given_is_a_404_whoever_retrieves_it(proxies: dict[str, Server]) -> None:
+def test_unknown_id_is_a_404_with_either_retrieval(proxies: dict[str, Server]) -> None:
     """Hundreds of times, since members may tell it at the same moment; and no failure is left unheard."""
     for proxy in proxies.values():
         for path in ("/predict", "/predict/mlp"):

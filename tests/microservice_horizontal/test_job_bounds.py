@@ -40,7 +40,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeplo
         yield deployment
 
 
-def test_so_many_jobs_may_be_open_and_one_more_is_a_429(deployment: LinkedDeployment) -> None:
+def test_one_more_job_than_may_be_open_is_a_429(deployment: LinkedDeployment) -> None:
     deployment.stack.stop("postprocessor")
     with deployment.another_proxy(max_open_jobs=3) as proxy:
         jobs = [submit(proxy) for _ in range(3)]
@@ -52,7 +52,7 @@ def test_so_many_jobs_may_be_open_and_one_more_is_a_429(deployment: LinkedDeploy
         submit(proxy)
 
 
-def test_of_jobs_that_come_at_the_same_time_no_more_are_taken_than_may_be_open(deployment: LinkedDeployment) -> None:
+def test_limit_of_open_jobs_holds_for_concurrent_submits(deployment: LinkedDeployment) -> None:
     """The store has all of them before it, when it comes to the first."""
     with deployment.stack.store() as store:
         wait_until(lambda: store.zcard(DEADLINES) == 0)
@@ -79,7 +79,7 @@ def test_of_jobs_that_come_at_the_same_time_no_more_are_taken_than_may_be_open(d
     ],
     ids=["blank", "a_list", "nothing", "no_id", "unknown_id"],
 )
-def test_what_cannot_be_read_is_no_job(deployment: LinkedDeployment, body: object, status: int) -> None:
+def test_invalid_picture_is_no_job(deployment: LinkedDeployment, body: object, status: int) -> None:
     with deployment.stack.store() as store:
         before = store.zcard(DEADLINES)
         assert deployment.front.client.post("/jobs", json=body).status_code == status
@@ -87,13 +87,13 @@ def test_what_cannot_be_read_is_no_job(deployment: LinkedDeployment, body: objec
 
 
 @pytest.mark.parametrize("path", ["", "/events"])
-def test_a_job_that_there_is_not_is_a_404_and_what_is_no_id_a_422(deployment: LinkedDeployment, path: str) -> None:
+def test_unknown_job_is_a_404_and_invalid_id_a_422(deployment: LinkedDeployment, path: str) -> None:
     assert deployment.front.get(f"/jobs/{uuid4()}{path}").status_code == 404
     assert deployment.front.get(f"/jobs/seven{path}").status_code == 422
     assert deployment.front.client.post(f"/jobs/{uuid4()}{path}").status_code == 405
 
 
-def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry(deployment: LinkedDeployment) -> None:
+def test_many_jobs_are_closed_once_with_their_own_digits_and_leave_no_entry(deployment: LinkedDeployment) -> None:
     scans, labels = (part[unanimous().features[:, 0] == 0][:200] for part in unanimous())
     with ThreadPoolExecutor(8) as threads, deployment.stack.store() as store:
         jobs = list(threads.map(lambda scan: submit(deployment.front, picture(scan)), scans))
@@ -106,7 +106,7 @@ def test_of_many_jobs_each_is_closed_once_with_its_own_digit_and_leaves_no_entry
             assert store.xpending(JOBS, name)["pending"] == 0
 
 
-def test_nothing_is_left_of_jobs_when_their_time_is_over() -> None:
+def test_expired_jobs_leave_nothing() -> None:
     """But two streams that are empty; jobs that one member never answered are forgotten too."""
     short: dict[str, object] = {"job_ttl_seconds": 4}
     services = dict.fromkeys((*MEMBERS, "postprocessor"), short)
@@ -126,7 +126,7 @@ def test_nothing_is_left_of_jobs_when_their_time_is_over() -> None:
         wait_until(lambda: set(store.keys("*")) <= streams, 20)
 
 
-def test_processes_that_are_no_more_are_struck_off_the_lists_of_those_who_read(deployment: LinkedDeployment) -> None:
+def test_ended_processes_are_removed_from_consumer_groups(deployment: LinkedDeployment) -> None:
     """Else each start of a member or a post-processor would leave an entry for good."""
     with deployment.stack.store() as store, svm_with(deployment, lease_seconds=0.1):
         for name, settings in (("svm", deployment.settings["svm"] | {"lease_seconds": 0.1}), ("postprocessor", {})):
@@ -142,5 +142,5 @@ def reads_alone(store: Redis, stream: str, group: str) -> bool:
     return len(store.xinfo_consumers(stream, group)) == 1
 
 
-def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+def test_no_service_has_logged_an_error_in_this_module(deployment: LinkedDeployment) -> None:
     no_error_is_logged(deployment)

@@ -37,7 +37,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeplo
         yield deployment
 
 
-def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of_that_job(
+def test_failure_over_a_picture_is_an_error_of_that_member_and_that_job(
     deployment: LinkedDeployment, tmp_path: Path
 ) -> None:
     """H8: though others share its batch."""
@@ -58,7 +58,7 @@ def test_a_picture_over_which_one_member_fails_is_an_error_of_that_member_and_of
 
 
 @pytest.mark.parametrize("factor", [float("nan"), 2.0], ids=["NaN", "a sum of two"])
-def test_what_are_no_probabilities_is_an_error_of_that_member_and_the_job_is_read_by_the_others(
+def test_invalid_probabilities_are_an_error_of_that_member_and_others_read_the_job(
     deployment: LinkedDeployment, tmp_path: Path, factor: float
 ) -> None:
     """H8."""
@@ -80,14 +80,14 @@ def test_what_are_no_probabilities_is_an_error_of_that_member_and_the_job_is_rea
     wait_until(lambda: is_ready(system.servers["mlp"]))
 
 
-def test_a_job_may_take_longer_than_any_caller_may_wait(deployment: LinkedDeployment) -> None:
+def test_job_may_take_longer_than_any_caller_may_wait(deployment: LinkedDeployment) -> None:
     with svm_with(deployment, request_timeout_ms=300, max_request_timeout_ms=300):
         job = submit(deployment.front, slow_pixels(0.8))
         said = wait_until(lambda: answered(deployment, job, "svm"))
     assert b'"digit":7' in said, said
 
 
-def test_a_job_that_takes_longer_than_a_lease_is_done_once_although_another_process_is_idle(
+def test_job_longer_than_a_lease_is_done_once_although_another_process_is_idle(
     deployment: LinkedDeployment,
 ) -> None:
     """The process renews its leases while it works."""
@@ -101,7 +101,7 @@ def test_a_job_that_takes_longer_than_a_lease_is_done_once_although_another_proc
         deployment.stack.servers["svm"] = first
 
 
-def test_a_job_for_which_one_process_had_no_time_is_left_to_the_next(deployment: LinkedDeployment) -> None:
+def test_job_for_which_a_process_had_no_time_is_done_by_the_next(deployment: LinkedDeployment) -> None:
     """No error stands for its answer: nothing is wrong with it."""
     with svm_with(deployment, job_ttl_seconds=1, lease_seconds=60) as svm:
         job = submit(deployment.front, slow_pixels(1.5))
@@ -154,7 +154,7 @@ def with_another_end(*nodes: onnx.NodeProto) -> onnx.ModelProto:
     return model
 
 
-def test_callers_of_predict_cost_no_job_its_answer(deployment: LinkedDeployment) -> None:
+def test_jobs_are_answered_while_callers_fill_the_models_queue(deployment: LinkedDeployment) -> None:
     """They fill the queue before the model: that passes, and is no fault of the job."""
     svm = deployment.stack.servers["svm"]
     with ThreadPoolExecutor(2) as threads:
@@ -168,5 +168,5 @@ def test_callers_of_predict_cost_no_job_its_answer(deployment: LinkedDeployment)
     assert b'"digit":7' in said, said
 
 
-def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+def test_no_service_has_logged_an_error_in_this_module(deployment: LinkedDeployment) -> None:
     no_error_is_logged(deployment)

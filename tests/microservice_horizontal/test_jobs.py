@@ -54,7 +54,7 @@ def differ() -> tuple[Answer, Any]:
     return picture(scans[row]), (sure[row] + surer[row]) / 2
 
 
-def test_a_job_is_accepted_and_every_member_answers_it_once(deployment: LinkedDeployment) -> None:
+def test_accepted_job_is_answered_once_by_every_member(deployment: LinkedDeployment) -> None:
     """A picture, or one that is kept."""
     system = deployment.stack
     before = {name: rows(system.servers[name]) for name in MEMBERS}
@@ -69,7 +69,7 @@ def test_a_job_is_accepted_and_every_member_answers_it_once(deployment: LinkedDe
     assert {name: rows(system.servers[name]) - before[name] for name in MEMBERS} == dict.fromkeys(MEMBERS, 2)
 
 
-def test_each_answer_is_told_the_moment_it_is_there(deployment: LinkedDeployment) -> None:
+def test_event_is_sent_as_soon_as_an_answer_is_there(deployment: LinkedDeployment) -> None:
     """H5: linear's long before the others'; with it the next action begins, while they are still at work."""
     job = submit(deployment.front, slow_pixels(0.7))
     began = monotonic()
@@ -83,7 +83,7 @@ def test_each_answer_is_told_the_moment_it_is_there(deployment: LinkedDeployment
     all_answered(deployment.front, job)
 
 
-def test_when_the_next_action_begins_and_how_many_must_agree_are_settings(deployment: LinkedDeployment) -> None:
+def test_early_model_and_quorum_are_settings(deployment: LinkedDeployment) -> None:
     """H5, H7."""
     deployment.stack.stop("postprocessor")
     deployment.stack.start("postprocessor", early_model="svm", quorum=3)
@@ -98,7 +98,7 @@ def test_when_the_next_action_begins_and_how_many_must_agree_are_settings(deploy
     assert (names[-1], told[-1].data["missing"]) == ("aggregate", [])
 
 
-def test_who_comes_to_listen_when_all_is_over_is_told_all(deployment: LinkedDeployment) -> None:
+def test_events_of_a_closed_job_are_complete(deployment: LinkedDeployment) -> None:
     job = submit(deployment.front)
     all_answered(deployment.front, job)
     look(deployment.front, job, wait=10)
@@ -106,7 +106,7 @@ def test_who_comes_to_listen_when_all_is_over_is_told_all(deployment: LinkedDepl
     assert [event.name for event in events(deployment.front, job)] == [*["prediction"] * 3, "early", "aggregate"]
 
 
-def test_a_job_is_closed_at_its_deadline_with_what_there_is(deployment: LinkedDeployment, hasty: Server) -> None:
+def test_job_is_closed_at_its_deadline_with_the_answers_so_far(deployment: LinkedDeployment, hasty: Server) -> None:
     """H7: the two who answered do not agree, and svm stands still; its late answer changes nothing."""
     body, mean = differ()
     with deployment.hung("svm"):
@@ -122,7 +122,7 @@ def test_a_job_is_closed_at_its_deadline_with_what_there_is(deployment: LinkedDe
     assert complete | {"predictions": None} == closed | {"predictions": None}
 
 
-def test_with_less_than_a_quorum_at_its_deadline_a_job_has_failed(deployment: LinkedDeployment, hasty: Server) -> None:
+def test_job_with_less_than_a_quorum_at_its_deadline_has_failed(deployment: LinkedDeployment, hasty: Server) -> None:
     with deployment.hung("svm", "mlp"):
         job = submit(hasty)
         told = list(events(hasty, job))
@@ -135,7 +135,7 @@ def test_with_less_than_a_quorum_at_its_deadline_a_job_has_failed(deployment: Li
     assert complete | {"predictions": None} == failed | {"predictions": None}
 
 
-def test_what_came_while_a_member_was_down_two_processes_of_it_share(deployment: LinkedDeployment) -> None:
+def test_two_processes_share_the_jobs_that_came_while_their_member_was_down(deployment: LinkedDeployment) -> None:
     """H8: nobody waited for it; each job is read by one of the two, which begin at the same time."""
     system, settings, count = deployment.stack, deployment.settings["svm"] | {"lease_seconds": 10}, 30
     system.stop("svm")
@@ -160,7 +160,7 @@ def test_what_came_while_a_member_was_down_two_processes_of_it_share(deployment:
     assert min(read.values()) > 0
 
 
-def test_a_callers_trace_stands_in_what_each_member_logs_of_the_job(deployment: LinkedDeployment) -> None:
+def test_log_lines_of_all_members_about_a_job_have_the_callers_trace(deployment: LinkedDeployment) -> None:
     trace = uuid4().hex
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     answer = deployment.front.client.post("/jobs", json=SEVEN_JSON, headers=headers)
@@ -169,5 +169,5 @@ def test_a_callers_trace_stands_in_what_each_member_logs_of_the_job(deployment: 
         assert line["trace_id"] == trace
 
 
-def test_after_all_that_no_service_has_logged_an_error(deployment: LinkedDeployment) -> None:
+def test_no_service_has_logged_an_error_in_this_module(deployment: LinkedDeployment) -> None:
     no_error_is_logged(deployment)

@@ -29,7 +29,7 @@ AGGREGATIONS: dict[str, Callable[[Votes], Aggregate]] = {
 
 
 @pytest.mark.full
-def test_a_fourth_member_is_one_line_in_the_procfile_and_one_setting(tmp_path: Path) -> None:
+def test_fourth_member_is_one_line_in_the_procfile_and_one_setting(tmp_path: Path) -> None:
     """The line that the README shows."""
     line = re.search(r"^specialist: .+$", README.read_text(), re.MULTILINE)
     assert line

@@ -40,7 +40,7 @@ def scan_of(digit: int) -> dict[str, list[float]]:
     return picture(scans[labels == digit][0])
 
 
-def test_it_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(
+def test_action_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(
     deployment: LinkedDeployment, hasty: Server
 ) -> None:
     """Of so many that the post-processor comes to the deadlines before it has heard all answers."""
@@ -56,7 +56,7 @@ def test_it_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(
     assert {(job["status"], job["prediction"]["digit"], job["early"]["digit"]) for job in closed} == {("done", 7, 7)}
 
 
-def test_one_that_fails_is_tried_again_until_the_deadline_and_holds_up_no_other_job(
+def test_failed_action_is_retried_until_the_deadline_and_delays_no_other_job(
     deployment: LinkedDeployment, hasty: Server
 ) -> None:
     """What it raises is no fault of Redis, and the log says whose it is."""
@@ -86,7 +86,7 @@ def test_one_that_fails_is_tried_again_until_the_deadline_and_holds_up_no_other_
     assert "unavailable" not in failing.log.read_text()
 
 
-def test_of_a_job_that_has_expired_meanwhile_nothing_is_noted(valkey: RedisServer) -> None:
+def test_action_of_an_expired_job_is_not_recorded(valkey: RedisServer) -> None:
     """It would never expire again."""
 
     async def note() -> None:
@@ -105,7 +105,7 @@ def test_of_a_job_that_has_expired_meanwhile_nothing_is_noted(valkey: RedisServe
     ],
     ids=["early_model", "quorum"],
 )
-def test_a_post_processor_that_could_never_do_its_work_does_not_start_and_says_why(
+def test_post_processor_with_impossible_settings_does_not_start_and_says_why(
     settings: dict[str, object], line: str
 ) -> None:
     with starting(POST_PROCESSOR, **settings) as server:

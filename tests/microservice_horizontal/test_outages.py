@@ -80,7 +80,7 @@ def asks_for_ever(client: httpx.Client, path: str, body: object = None) -> Any:
 # Kills
 
 
-def test_whoever_is_killed_at_whatever_moment_every_accepted_job_is_closed_once_with_the_right_digit(
+def test_every_accepted_job_is_closed_once_with_the_right_digit_when_any_process_is_killed_at_any_moment(
     deployment: LinkedDeployment,
 ) -> None:
     """Members, post-processor, proxy and Redis, one after another and again, while jobs come in."""
@@ -142,7 +142,7 @@ def nothing_is_open(deployment: LinkedDeployment) -> None:
 
 
 @pytest.mark.parametrize("name", ["redis", PROXY])
-def test_what_was_accepted_before_a_kill_is_done_after_it(deployment: LinkedDeployment, name: str) -> None:
+def test_jobs_accepted_before_a_kill_are_done_after_it(deployment: LinkedDeployment, name: str) -> None:
     """Nobody reads while the jobs come in, so all of them are open when it happens."""
     scans, labels = (part[:20] for part in unanimous())
     with deployment.hung(*MEMBERS):
@@ -175,7 +175,7 @@ def without_redis(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
-def test_without_redis_pictures_are_read_and_jobs_refused_in_time_and_all_is_well_afterwards(
+def test_pictures_are_read_and_jobs_rejected_in_time_while_redis_is_down(
     deployment: LinkedDeployment, kind: str
 ) -> None:
     job = submit(deployment.front)
@@ -204,9 +204,7 @@ def within(proxy: Server, method: str, path: str) -> tuple[httpx.Response, float
 
 
 @pytest.mark.parametrize("kind", ["down", "hung"])
-def test_who_waits_for_a_job_while_redis_goes_away_gets_it_as_it_was_and_is_no_failure(
-    deployment: LinkedDeployment, kind: str
-) -> None:
+def test_waiting_request_gets_the_job_as_it_was_when_redis_goes_down(deployment: LinkedDeployment, kind: str) -> None:
     """Once the wait is over; a stream of events goes on, to its end when Redis is back."""
     with ThreadPoolExecutor(2) as threads:
         with deployment.hung(*MEMBERS):
@@ -235,7 +233,7 @@ def look_again(deployment: LinkedDeployment, job: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["mlp", "postprocessor"])
-def test_a_connection_to_redis_that_fell_silent_is_given_up(deployment: LinkedDeployment, name: str) -> None:
+def test_silent_connection_to_redis_is_closed(deployment: LinkedDeployment, name: str) -> None:
     """Half-open, as after a power cut: nothing ever comes on it, not even its end."""
     with Link(deployment.stack.port("redis")).running() as link:
         deployment.stack.stop(name)

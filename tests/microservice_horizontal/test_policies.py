@@ -68,7 +68,7 @@ def proxies(deployment: LinkedDeployment) -> Iterator[dict[str, Server]]:
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize(("way", "kind"), [*(("query", kind) for kind in KINDS), ("setting", "hung")])
-def test_one_member_fails_and_the_answer_is_what_the_policy_says(
+def test_policy_decides_the_answer_when_one_member_fails(
     deployment: LinkedDeployment, proxies: dict[str, Server], policy: str, kind: str, way: str
 ) -> None:
     proxy, query = (proxies[policy], {}) if way == "setting" else (deployment.front, {"policy": policy})
@@ -105,23 +105,21 @@ def names_mlp(answer: httpx.Response, status: int, reason: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hung", "dead", "rubbish"])
-def test_under_the_quorum_the_answer_is_a_503_that_says_when_to_come_back(
-    deployment: LinkedDeployment, kind: str
-) -> None:
+def test_fewer_votes_than_the_quorum_are_a_503_with_retry_after(deployment: LinkedDeployment, kind: str) -> None:
     with deployment.during(KINDS[kind], "mlp"):
         answer = ask(deployment.front, SEVEN_JSON, DEADLINE_MS, quorum=3)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert f"2 of 3 models answered, expected at least 3: mlp: {REASONS[kind]}" in answer.json()["detail"]
 
 
-def test_the_quorum_is_a_setting_too(deployment: LinkedDeployment) -> None:
+def test_quorum_is_a_setting(deployment: LinkedDeployment) -> None:
     with deployment.another_proxy(quorum=3) as proxy, deployment.during(REFUSE, "mlp", proxy=proxy):
         assert ask(proxy).status_code == 503
         assert missing(ask(proxy, quorum=2).json()) == {"mlp": "refused"}
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_with_all_members_hung_every_policy_ends_by_the_deadline(deployment: LinkedDeployment, policy: str) -> None:
+def test_every_policy_ends_by_the_deadline_when_all_members_hang(deployment: LinkedDeployment, policy: str) -> None:
     with deployment.during(SWALLOW, *MEMBERS):
         answer = ask(deployment.front, SEVEN_JSON, 300, policy=policy)
         assert answer.status_code == (504 if policy == "wait" else 503)
@@ -129,7 +127,7 @@ def test_with_all_members_hung_every_policy_ends_by_the_deadline(deployment: Lin
             assert all(f"{name}: timeout" in answer.json()["detail"] for name in MEMBERS)
 
 
-def test_who_failed_again_and_again_is_not_asked_for_a_while_and_the_answer_says_so(
+def test_member_that_failed_repeatedly_is_missing_with_breaker_open(
     deployment: LinkedDeployment,
 ) -> None:
     with deployment.another_proxy(breaker_failures=3, breaker_open_seconds=0.5) as proxy:
@@ -141,7 +139,7 @@ def test_who_failed_again_and_again_is_not_asked_for_a_while_and_the_answer_says
         assert ask(proxy).json()["missing"] == []
 
 
-def test_a_model_asked_alone_fails_alone(deployment: LinkedDeployment) -> None:
+def test_call_of_one_model_fails_alone(deployment: LinkedDeployment) -> None:
     """H8."""
     with deployment.during(SWALLOW, "mlp"):
         names_mlp(ask(deployment.front, SEVEN_JSON, 300, path="/predict/mlp"), 504, "timeout")
@@ -149,7 +147,7 @@ def test_a_model_asked_alone_fails_alone(deployment: LinkedDeployment) -> None:
             assert ask(deployment.front, SEVEN_JSON, 300, path=f"/predict/{name}").json()["digit"] == 7
 
 
-def test_a_quorum_is_of_those_who_agree(deployment: LinkedDeployment) -> None:
+def test_quorum_counts_members_that_agree(deployment: LinkedDeployment) -> None:
     """One says another digit, and at once: the two who agree are awaited."""
     with deployment.during(NINE, "mlp"):
         deployment.links["linear"].set(Fault(delay_seconds=0.1))
@@ -165,13 +163,13 @@ def test_a_quorum_is_of_those_who_agree(deployment: LinkedDeployment) -> None:
     assert (majority["probabilities"][7], majority["probabilities"][9]) == pytest.approx((2 / 3, 1 / 3), abs=1e-5)
 
 
-def test_if_no_so_many_agree_all_are_heard(deployment: LinkedDeployment) -> None:
+def test_quorum_policy_waits_for_all_if_too_few_agree(deployment: LinkedDeployment) -> None:
     with deployment.during(NINE, "mlp"):
         answer = ask(deployment.front, policy="quorum", quorum=3)
     assert (answer.status_code, answer.json()["missing"]) == (200, [])
 
 
-def test_a_slow_member_is_waited_for_no_longer_than_the_deadline(deployment: LinkedDeployment) -> None:
+def test_slow_member_is_waited_for_until_the_deadline(deployment: LinkedDeployment) -> None:
     """H3: however long that is; each caller says."""
     for deadline_ms, absent in ((300, {"svm": "timeout"}), (5_000, {})):
         assert missing(ask(deployment.front, slow_pixels(0.5), deadline_ms).json()) == absent
@@ -179,7 +177,7 @@ def test_a_slow_member_is_waited_for_no_longer_than_the_deadline(deployment: Lin
 
 
 @pytest.mark.parametrize("hung", [("mlp",), ("svm", "mlp")], ids=["one", "two"])
-def test_as_many_callers_as_the_proxy_takes_get_the_others_votes_while_members_hang(
+def test_full_proxy_answers_with_the_other_votes_while_members_hang(
     deployment: LinkedDeployment, hung: tuple[str, ...]
 ) -> None:
     """The calls that hang take nothing from the others: no connection is waited for."""
@@ -215,7 +213,7 @@ def svm_busy(deployment: LinkedDeployment) -> Iterator[None]:
         assert busy.result().json()["digit"] == 7
 
 
-def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(deployment: LinkedDeployment) -> None:
+def test_client_disconnect_cancels_the_calls_of_all_members(deployment: LinkedDeployment) -> None:
     svm, trace = deployment.stack.servers["svm"], uuid4().hex
     left = deployment.front.metric("backend_calls_total", backend="svm", outcome="cancelled")
     with svm_busy(deployment):
@@ -233,7 +231,7 @@ def test_a_caller_who_leaves_ends_the_calls_down_to_the_members(deployment: Link
 
 
 @pytest.mark.parametrize("policy", ["quorum", "first"])
-def test_who_is_not_awaited_is_not_left_to_work(deployment: LinkedDeployment, policy: str) -> None:
+def test_call_that_is_not_awaited_is_cancelled(deployment: LinkedDeployment, policy: str) -> None:
     svm, trace = deployment.stack.servers["svm"], uuid4().hex
     with svm_busy(deployment):
         answer = deployment.front.client.post(
@@ -248,7 +246,7 @@ def test_who_is_not_awaited_is_not_left_to_work(deployment: LinkedDeployment, po
     all_vote(deployment.front)
 
 
-def test_after_all_that_no_service_has_logged_an_error(
+def test_no_service_has_logged_an_error_in_this_module(
     deployment: LinkedDeployment, proxies: dict[str, Server]
 ) -> None:
     for server in (deployment.front, *proxies.values(), *[deployment.stack.servers[name] for name in MEMBERS]):

@@ -44,7 +44,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeplo
 # One request
 
 
-def test_the_answer_is_the_digit_the_votes_and_who_is_missing(deployment: LinkedDeployment) -> None:
+def test_answer_has_the_digit_the_votes_and_the_missing_members(deployment: LinkedDeployment) -> None:
     """H1, H2."""
     answer = ask(deployment.front).json()
     assert answer.keys() == {"digit", "confidence", "probabilities", "model", "predictions", "missing"}
@@ -57,11 +57,11 @@ def test_the_answer_is_the_digit_the_votes_and_who_is_missing(deployment: Linked
     np.testing.assert_allclose(answer["probabilities"], np.mean(votes, axis=0), atol=2e-6)
 
 
-def test_a_png_is_read_as_well(deployment: LinkedDeployment) -> None:
+def test_png_is_read(deployment: LinkedDeployment) -> None:
     assert deployment.front.read((SAMPLES / "two.png").read_bytes()).json()["digit"] == 2
 
 
-def test_all_members_are_asked_at_the_same_time(deployment: LinkedDeployment) -> None:
+def test_members_are_called_at_the_same_time(deployment: LinkedDeployment) -> None:
     """H1: each answer takes 0.3 s on its way; the whole takes less than two of them."""
     with deployment.during(Fault(delay_seconds=0.15), *MEMBERS):
         began = monotonic()
@@ -71,7 +71,7 @@ def test_all_members_are_asked_at_the_same_time(deployment: LinkedDeployment) ->
     assert not answer.json()["missing"]
 
 
-def test_one_models_answer_alone_is_its_own(deployment: LinkedDeployment) -> None:
+def test_answer_of_one_model_is_its_own(deployment: LinkedDeployment) -> None:
     """H2."""
     together = ask(deployment.front).json()["predictions"]
     for name in MEMBERS:
@@ -79,7 +79,7 @@ def test_one_models_answer_alone_is_its_own(deployment: LinkedDeployment) -> Non
         assert alone == deployment.stack.servers[name].read(SEVEN_JSON).json() == together[name]
 
 
-def test_a_model_that_there_is_not_is_a_404_that_names_those_that_there_are(deployment: LinkedDeployment) -> None:
+def test_unknown_model_is_a_404_that_names_the_models(deployment: LinkedDeployment) -> None:
     answer = ask(deployment.front, path="/predict/specialist")
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -91,13 +91,13 @@ def test_a_model_that_there_is_not_is_a_404_that_names_those_that_there_are(depl
     [{"policy": "hope"}, {"quorum": 0}, {"quorum": 4}, {"quorum": "two"}, {"aggregation": "median"}, {"more": 1}],
     ids=repr,
 )
-def test_a_query_that_makes_no_sense_is_a_422(deployment: LinkedDeployment, query: dict[str, object]) -> None:
+def test_invalid_query_is_a_422(deployment: LinkedDeployment, query: dict[str, object]) -> None:
     answer = ask(deployment.front, **query)  # type: ignore[arg-type]
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(f"query {next(iter(query))}: ")
 
 
-def test_what_the_votes_become_can_be_asked_for(deployment: LinkedDeployment) -> None:
+def test_caller_can_choose_the_aggregation(deployment: LinkedDeployment) -> None:
     """H2."""
     for how in ("majority", "mean", "weighted"):
         answer = ask(deployment.front, aggregation=how).json()
@@ -107,14 +107,14 @@ def test_what_the_votes_become_can_be_asked_for(deployment: LinkedDeployment) ->
     assert len(answer["predictions"]) == 3
 
 
-def test_an_id_is_read_like_the_picture_and_an_unknown_one_is_a_404(deployment: LinkedDeployment) -> None:
+def test_id_is_read_like_its_picture_and_an_unknown_id_is_a_404(deployment: LinkedDeployment) -> None:
     """H4."""
     assert ask(deployment.front, kept(deployment.front, SEVEN_JSON)).json() == ask(deployment.front).json()
     assert ask(deployment.front, {"image_id": str(uuid4())}).status_code == 404
 
 
 @full
-def test_hundreds_of_scans_are_answered_as_the_models_say(deployment: LinkedDeployment) -> None:
+def test_hundreds_of_scans_match_the_models(deployment: LinkedDeployment) -> None:
     """From many connections: each caller gets the votes on its own picture."""
     scans = held_out().features[held_out().features[:, 0] == 0]  # on others svm would take its time
     answers = [response.json() for response in deployment.front.read_all([picture(scan) for scan in scans], 16)]
@@ -139,7 +139,7 @@ def test_one_trace_runs_through_the_logs_of_all_services(deployment: LinkedDeplo
 
 
 @pytest.mark.parametrize("requests", [pytest.param(40, id="quick"), pytest.param(500, id="full", marks=full)])
-def test_with_one_of_three_hung_every_request_is_answered_by_its_deadline_with_two_votes(
+def test_every_request_gets_two_votes_by_its_deadline_with_one_of_three_members_hung(
     deployment: LinkedDeployment, requests: int
 ) -> None:
     """H6, H8: and after its return three vote within seconds."""
@@ -161,7 +161,7 @@ def test_with_one_of_three_hung_every_request_is_answered_by_its_deadline_with_t
     ("policy", "status", "reason"),
     [("wait", 504, ""), ("deadline", 200, "timeout"), ("quorum", 200, "not awaited"), ("first", 200, "not awaited")],
 )
-def test_what_a_hung_member_costs_is_the_policys_to_say(
+def test_policy_decides_what_a_hung_member_costs(
     deployment: LinkedDeployment, policy: str, status: int, reason: str
 ) -> None:
     """H6; more in test_horizontal_policies.py."""
@@ -177,7 +177,7 @@ def test_what_a_hung_member_costs_is_the_policys_to_say(
 # Jobs
 
 
-def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(deployment: LinkedDeployment) -> None:
+def test_job_sends_events_and_is_closed_without_the_slow_member(deployment: LinkedDeployment) -> None:
     """H5, H7: the next action begins on linear's answer; two agree, and svm is late, which changes nothing."""
     job = submit(deployment.front, slow_pixels(0.6))
     began = monotonic()
@@ -198,7 +198,7 @@ def test_a_job_is_told_of_as_it_goes_and_closed_without_who_is_slow(deployment: 
     assert complete | {"predictions": None} == closed | {"predictions": None}
 
 
-def test_what_a_killed_member_and_a_killed_post_processor_had_in_hand_is_done_when_they_are_back(
+def test_work_of_a_killed_member_and_post_processor_is_done_when_they_are_back(
     deployment: LinkedDeployment,
 ) -> None:
     """H7, H8: each job is closed once, with the right digit, and has one answer of each member."""

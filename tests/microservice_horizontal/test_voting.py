@@ -70,7 +70,7 @@ def test_aggregate_gives_probabilities_and_the_most_likely_digit(how: Aggregatio
 @hows
 @pure
 @given(table=votes(), weights=WEIGHTS, seed=st.integers(0, 1_000))
-def test_the_order_of_the_members_changes_nothing(how: Aggregation, table: Table, weights: Any, seed: int) -> None:
+def test_order_of_members_changes_nothing(how: Aggregation, table: Table, weights: Any, seed: int) -> None:
     names = random.Random(seed).sample(list(table), len(table))
     assert_same(aggregated(table, how, weights), aggregated({name: table[name] for name in names}, how, weights))
 
@@ -91,7 +91,7 @@ def test_unanimous_vote_wins(how: Aggregation, table: Table, digit: int, weights
 
 @pure
 @given(table=votes(most=1))
-def test_the_mean_of_one_vote_is_the_vote(table: Table) -> None:
+def test_mean_of_one_vote_is_that_vote(table: Table) -> None:
     (vote,) = table.values()
     np.testing.assert_allclose(mean(table).probabilities, vote, atol=1e-7)
     assert mean(table).digit == majority(table).digit == vote.argmax()
@@ -166,13 +166,13 @@ def test_quorum_counts_votes_for_the_same_class(table: Table, quorum: int) -> No
 # The models themselves
 
 
-def test_the_weights_are_what_the_cards_say_of_held_out_scans() -> None:
+def test_default_weights_are_the_accuracies_of_the_model_cards() -> None:
     cards = {name: json.loads(MLP.with_name(f"{name}.json").read_text()) for name in MEMBERS}
     assert VoteSettings().weights == {name: card["figures"]["held_out_scans"] for name, card in cards.items()}
 
 
 @pytest.mark.full
-def test_on_damaged_scans_three_votes_read_more_than_linear_or_mlp_alone_and_less_than_svm() -> None:
+def test_votes_on_damaged_scans_beat_linear_and_mlp_but_not_svm() -> None:
     """The accuracy of a vote depends on its members: of these three, svm alone is more accurate."""
     rng, scans = np.random.default_rng(SEED + 2), held_out()
     features = np.concatenate([degrade(scans.features, rng) for _ in range(DAMAGED_COPIES)])

@@ -43,7 +43,7 @@ def slow(stack: Stack) -> Iterator[None]:
         yield
 
 
-def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_time(stack: Stack) -> None:
+def test_three_slow_stages_take_the_sum_of_their_times_within_the_deadline(stack: Stack) -> None:
     """V7: latency adds up, and the answer tells where it comes from."""
     with slow(stack):
         answer = ask_in_time(stack.front, doubtful_scan(), 10_000)
@@ -57,7 +57,7 @@ def test_three_slow_stages_take_as_long_as_they_take_together_where_there_is_tim
 
 
 @pytest.mark.parametrize("turn", range(3), ids=STAGES)
-def test_three_slow_stages_together_do_not_exceed_one_deadline(stack: Stack, turn: int) -> None:
+def test_three_slow_stages_share_one_deadline(stack: Stack, turn: int) -> None:
     """Whose turn it is when the time is up has failed: quality and the reader are hard, the specialist is soft."""
     with slow(stack):
         answer = ask_in_time(stack.front, doubtful_scan(), int((turn + 0.6) * STAGE_SECONDS * 1e3))
@@ -68,7 +68,7 @@ def test_three_slow_stages_together_do_not_exceed_one_deadline(stack: Stack, tur
     well_again(stack.front)
 
 
-def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader_has_the_word(stack: Stack) -> None:
+def test_hung_specialist_is_waited_for_until_the_deadline_then_the_readers_answer_stands(stack: Stack) -> None:
     with hung(stack, "specialist"):
         answer = ask_in_time(stack.front, doubtful_scan(), 500).json()
     degraded(answer, "specialist")
@@ -76,13 +76,13 @@ def test_a_specialist_that_hangs_is_waited_for_until_the_deadline_and_the_reader
     well_again(stack.front)
 
 
-def test_a_quality_that_hangs_is_a_504_by_the_deadline(stack: Stack) -> None:
+def test_hung_quality_is_a_504_by_the_deadline(stack: Stack) -> None:
     with hung(stack, "quality"):
         failed(ask_in_time(stack.front, SEVEN_JSON, 500), "quality", 504)
     well_again(stack.front)
 
 
-def test_a_specialist_that_hangs_holds_up_no_clear_picture_and_is_soon_left_alone(stack: Stack) -> None:
+def test_hung_specialist_delays_no_clear_picture_and_its_breaker_opens(stack: Stack) -> None:
     """V6: who waits for it waits beside the others; and after a few who did, nobody waits for it any more."""
     with hung(stack, "specialist"), ThreadPoolExecutor(12) as threads:
         waiting = [threads.submit(ask_in_time, stack.front, doubtful_scan(), 1_500) for _ in range(12)]
@@ -105,7 +105,7 @@ def timed(proxy: Server, body: object) -> tuple[dict[str, Any], float]:
     return answer, time.monotonic() - began
 
 
-def test_for_a_caller_who_has_left_nobody_waits_any_more(stack: Stack) -> None:
+def test_client_disconnect_cancels_the_calls_of_all_stages(stack: Stack) -> None:
     """The proxy stops asking long before the deadline, and notes that nobody was answered."""
     trace = "5a" * 16
     with hung(stack, "specialist"):

@@ -33,7 +33,7 @@ def stack() -> Iterator[Stack]:
 # Order
 
 
-def test_a_clear_picture_is_read_by_the_reader_and_tells_the_way_to_the_answer(stack: Stack) -> None:
+def test_clear_picture_is_read_by_the_reader_and_lists_its_stages(stack: Stack) -> None:
     with asks(stack, quality=1, reader=1):
         answer = stack.front.read(SEVEN_PNG).json()
     assert answer.keys() == {"digit", "confidence", "probabilities", "model", "legible", "degraded", "stages"}
@@ -53,14 +53,14 @@ def version(stage: str) -> str:
     return str(json.loads(MLP.with_name(f"{MODELS[stage]}.json").read_text())["version"])
 
 
-def test_an_illegible_picture_has_no_digit_and_nobody_else_is_asked(stack: Stack) -> None:
+def test_illegible_picture_has_no_digit_and_no_further_stage(stack: Stack) -> None:
     with asks(stack, quality=1):
         answer = stack.front.read(SMUDGE_PNG)
     assert answer.status_code == 200
     illegible(answer.json())
 
 
-def test_noise_goes_no_further_than_quality(stack: Stack) -> None:
+def test_noise_stops_at_quality(stack: Stack) -> None:
     scans = noise(held_out().features[:60], np.random.default_rng(1))
     scans = scans[RUN["quality"](scans)[0] == 0]
     assert len(scans) > 50
@@ -69,7 +69,7 @@ def test_noise_goes_no_further_than_quality(stack: Stack) -> None:
             illegible(stack.front.read(picture(scan)).json())
 
 
-def test_in_doubt_the_specialist_is_asked_and_the_digit_is_the_specialists(stack: Stack) -> None:
+def test_reading_of_low_confidence_is_replaced_by_the_specialists(stack: Stack) -> None:
     """V2, V5: the next service is chosen by the answer of the one before."""
     scans = doubtful().features[:, 0]
     with asks(stack, quality=len(scans), reader=len(scans), specialist=len(scans)):
@@ -93,7 +93,7 @@ def test_a_setting_says_below_which_confidence_the_specialist_is_asked(
     assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
 
 
-def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the_reader_alone(stack: Stack) -> None:
+def test_hundreds_of_scans_match_the_models_and_beat_the_reader_alone(stack: Stack) -> None:
     """Clean and damaged ones, from many connections: each caller gets the answer to its own."""
     clean, damaged = held_out(), letters()
     scans = np.concatenate([clean.features, damaged.features[:, 0]])[::2]
@@ -112,7 +112,7 @@ def test_hundreds_of_scans_are_answered_as_the_models_say_and_better_than_by_the
 # One transaction
 
 
-def test_server_timing_tells_of_each_stage_that_was_asked(stack: Stack) -> None:
+def test_server_timing_shows_each_stage(stack: Stack) -> None:
     for scan, stages in [(SMUDGE_PNG, 1), (SEVEN_PNG, 2), (picture(doubtful().features[0, 0]), 3)]:
         response = stack.front.read(scan)
         entries = dict(entry.split(";dur=") for entry in response.headers["server-timing"].split(", "))
@@ -140,7 +140,7 @@ def test_one_trace_runs_through_the_logs_of_all_services(stack: Stack) -> None:
 # Common interfaces
 
 
-def test_the_three_services_answer_the_same_paths(stack: Stack) -> None:
+def test_three_services_have_the_same_paths(stack: Stack) -> None:
     """V8: but for the model's name and version, one OpenAPI document describes all three."""
     documents = {interface(stack.servers[stage], stage) for stage in STAGES}
     assert len(documents) == 1
@@ -164,7 +164,7 @@ def interface(server: Server, stage: str) -> str:
     return document.replace(version(stage), "V")
 
 
-def test_one_question_serves_all_three_models(stack: Stack) -> None:
+def test_same_request_works_for_all_three_models(stack: Stack) -> None:
     """V8: the body names no model, and each answers in the same form."""
     question = {
         "inputs": [{"name": "features", "shape": [1, 64], "datatype": "FP32", "data": SEVEN_PIXELS}],
@@ -178,7 +178,7 @@ def test_one_question_serves_all_three_models(stack: Stack) -> None:
         assert (answer["model_name"], answer["model_version"]) == (model, version(stage))
 
 
-def test_quality_reads_no_digits_and_says_so(stack: Stack) -> None:
+def test_predict_of_quality_is_a_409(stack: Stack) -> None:
     refused = stack.servers["quality"].read(SEVEN_PNG)
     assert refused.status_code == 409
     assert "quality reads no digits" in refused.json()["detail"]

@@ -54,7 +54,7 @@ def one_of_each() -> dict[int, Features]:
 # What is taken and what is not
 
 
-def test_a_picture_or_several_scans_of_a_letter_are_kept_under_an_id(proxy: Server) -> None:
+def test_picture_or_several_scans_are_stored_under_an_id(proxy: Server) -> None:
     scans = letters(16).features[0]
     bodies: list[Any] = [SEVEN_PNG, picture(scans[0]), letter(scans[:1]), letter(scans), SMUDGE_PNG]
     ids = [kept(proxy, body) for body in bodies]
@@ -66,7 +66,7 @@ def test_a_picture_or_several_scans_of_a_letter_are_kept_under_an_id(proxy: Serv
     agrees(proxy.read(ids[3]).json(), scans)
 
 
-def test_an_id_that_was_never_given_is_a_404_and_says_where_ids_come_from(proxy: Server) -> None:
+def test_unknown_id_is_a_404_that_says_how_to_get_one(proxy: Server) -> None:
     answer = proxy.read({"image_id": str(uuid4())})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -74,13 +74,13 @@ def test_an_id_that_was_never_given_is_a_404_and_says_where_ids_come_from(proxy:
 
 
 @pytest.mark.parametrize("image_id", ["", "7", "not-an-id", 7, None, [], {}, True, "0" * 33], ids=repr)
-def test_what_is_no_id_is_a_422(proxy: Server, image_id: object) -> None:
+def test_invalid_id_is_a_422(proxy: Server, image_id: object) -> None:
     answer = proxy.read({"image_id": image_id})
     assert answer.status_code == 422
     assert "image_id" in answer.json()["detail"]
 
 
-def test_predict_takes_one_picture_or_one_id_and_nothing_beside_it(proxy: Server) -> None:
+def test_predict_takes_one_picture_or_one_id_and_nothing_else(proxy: Server) -> None:
     image_id = kept(proxy, SEVEN_PNG)
     seven = picture(letters().features[0, 0])
     for body in (
@@ -109,14 +109,14 @@ def test_predict_takes_one_picture_or_one_id_and_nothing_beside_it(proxy: Server
     ],
     ids=["nothing", "blank", "one_blank", "one_short", "an_id", "too_many", "no_picture"],
 )
-def test_what_is_no_letter_is_refused_and_not_kept(stack: Stack, body: object, status: int) -> None:
+def test_invalid_letter_is_rejected_and_not_stored(stack: Stack, body: object, status: int) -> None:
     before = stack.store().dbsize()
     assert keep(stack.front, body).status_code == status
     assert stack.store().dbsize() == before
 
 
 @pytest.mark.full
-def test_a_letter_is_kept_as_long_as_the_setting_says_and_no_longer(stack: Stack, proxies: dict[str, Server]) -> None:
+def test_letter_expires_after_the_time_of_the_setting(stack: Stack, proxies: dict[str, Server]) -> None:
     with another_proxy(stack, image_ttl_seconds=1) as forgetful:
         image_id = kept(forgetful, SEVEN_PNG)
         assert forgetful.read(image_id).json()["digit"] == 7
@@ -124,7 +124,7 @@ def test_a_letter_is_kept_as_long_as_the_setting_says_and_no_longer(stack: Stack
     assert [proxy.read(image_id).status_code for proxy in proxies.values()] == [404, 404]
 
 
-def test_a_refusal_stays_short_however_long_is_what_is_wrong(proxy: Server) -> None:
+def test_error_stays_short_for_a_long_input(proxy: Server) -> None:
     image_id = kept(proxy, SEVEN_PNG)
     for wrong in ({"image_id": "7" * 100_000}, image_id | {"m" * 100_000: 1}, image_id | {"more": "m" * 100_000}):
         answer = proxy.read(wrong)
@@ -136,7 +136,7 @@ def test_a_refusal_stays_short_however_long_is_what_is_wrong(proxy: Server) -> N
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3])
-def test_requests_to_the_store_are_one_by_the_proxy_or_one_by_each_stage(
+def test_store_is_read_once_by_the_proxy_or_once_by_each_stage(
     stack: Stack, proxies: dict[str, Server], stages: int
 ) -> None:
     """V4: counted by the store itself."""
@@ -157,18 +157,14 @@ def retrievals(stack: Stack) -> int:
     return told["keyspace_hits"] + told["keyspace_misses"]
 
 
-def test_each_model_looks_at_what_it_wants_the_reader_at_one_scan_the_specialist_at_all(
-    stack: Stack, proxy: Server
-) -> None:
+def test_reader_reads_one_scan_and_the_specialist_reads_all(stack: Stack, proxy: Server) -> None:
     """V4: each model has a data structure of its own."""
     image_id = kept(proxy, letter(one_of_each()[3]))
     with asks(stack, "batch_rows_sum", quality=1, reader=1, specialist=SCANS):
         assert names(proxy.read(image_id).json()) == STAGES
 
 
-def test_a_predictor_takes_no_more_from_the_store_than_its_model_looks_at(
-    stack: Stack, proxies: dict[str, Server]
-) -> None:
+def test_predictor_loads_only_the_scans_that_its_model_reads(stack: Stack, proxies: dict[str, Server]) -> None:
     image_id = kept(stack.front, letter(one_of_each()[3]))
     with stack.store().monitor() as monitor:  # type: ignore[no-untyped-call]
         proxies["predictor"].read(image_id)
@@ -177,7 +173,7 @@ def test_a_predictor_takes_no_more_from_the_store_than_its_model_looks_at(
     assert [command.split()[2:] for command in commands] == [["0", "255"], ["0", "255"], ["0", "-1"]]
 
 
-def test_a_letter_is_read_the_same_whoever_retrieves_it(proxies: dict[str, Server]) -> None:
+def test_letter_is_read_the_same_with_either_retrieval(proxies: dict[str, Server]) -> None:
     """And as the models say that are asked directly; an id that one proxy gave is good at the other."""
     some = [*letters(SCANS).features[:30], *doubtful(SCANS).features[:10]]
     for scans in some:
@@ -190,9 +186,7 @@ def test_a_letter_is_read_the_same_whoever_retrieves_it(proxies: dict[str, Serve
 
 @pytest.mark.full
 @pytest.mark.parametrize("retrieval", ["predictor", "proxy"])
-def test_of_doubtful_letters_the_specialist_reads_more_with_all_scans_than_with_one(
-    proxies: dict[str, Server], retrieval: str
-) -> None:
+def test_specialist_is_more_accurate_with_all_scans_than_with_one(proxies: dict[str, Server], retrieval: str) -> None:
     """V4, V5: what the further scans are kept for."""
     proxy = proxies[retrieval]
     some = [doubtful(SCANS, seed) for seed in (1, 2, 3)]

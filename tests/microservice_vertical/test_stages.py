@@ -100,7 +100,7 @@ FAULTS: dict[str, tuple[Fault, int]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_hard_step_that_fails_is_a_problem_and_a_soft_one_leaves_the_best_answer_there_is(
+def test_failed_required_stage_is_a_problem_and_failed_optional_stage_leaves_the_best_answer(
     stack: Stack, hard: Server, soft: Server, stage: str, fault: str
 ) -> None:
     """Asked for what depends on it: a clear picture, or of the specialist a doubtful one."""
@@ -124,7 +124,7 @@ def answer_without(proxy: Server, body: object) -> dict[str, Any]:
     return answer
 
 
-def test_without_any_reading_there_is_a_problem_and_never_a_digit(stack: Stack, soft: Server) -> None:
+def test_no_reading_is_a_problem_and_never_a_digit(stack: Stack, soft: Server) -> None:
     """All steps are soft, and who could read is gone; what is illegible needs no reading."""
     with killed(stack, "reader"), killed(stack, "specialist"):
         for body in (SEVEN_JSON, doubtful_scan()):
@@ -135,7 +135,7 @@ def test_without_any_reading_there_is_a_problem_and_never_a_digit(stack: Stack, 
     well_again(soft)
 
 
-def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(stack: Stack, hard: Server, soft: Server) -> None:
+def test_clear_pictures_are_answered_without_the_specialist(stack: Stack, hard: Server, soft: Server) -> None:
     """V6: one that fails does not take the others down."""
     with killed(stack, "specialist"):
         answers = [proxy.read(SEVEN_JSON) for _ in range(100) for proxy in (hard, soft)]
@@ -145,7 +145,7 @@ def test_a_specialist_that_is_gone_costs_no_clear_picture_its_answer(stack: Stac
     well_again(hard, soft)
 
 
-def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(stack: Stack) -> None:
+def test_started_proxy_is_ready_while_its_required_stages_are(stack: Stack) -> None:
     """At its start it waits for all of them. The specialist is soft, and so is the store."""
     with another_proxy(stack) as proxy:
         for name in ("specialist", "redis"):
@@ -159,7 +159,7 @@ def test_after_its_start_a_proxy_is_ready_as_long_as_its_hard_steps_are(stack: S
 
 
 @pytest.mark.parametrize("name", [*STAGES, "redis"])
-def test_at_its_start_a_proxy_is_not_ready_before_everyone_is_there(stack: Stack, name: str) -> None:
+def test_starting_proxy_is_not_ready_before_all_services_are(stack: Stack, name: str) -> None:
     stack.stop(stack.front_name)
     with killed(stack, name):
         proxy = stack.launch(stack.front_name)

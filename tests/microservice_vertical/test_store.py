@@ -90,7 +90,7 @@ async def status_of(asked: Coroutine[Any, Any, object]) -> int:
 
 
 @pytest.mark.parametrize("count", [1, 2, 16])
-def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> None:
+def test_stored_scans_come_back_bit_for_bit(stack: Stack, count: int) -> None:
     async def scenario(store: ImageStore) -> None:
         scans = some_scans(count)
         caller = Caller()
@@ -105,7 +105,7 @@ def test_what_is_kept_comes_back_to_the_last_bit(stack: Stack, count: int) -> No
     run(stack, scenario)
 
 
-def test_scans_that_lie_scattered_in_memory_are_kept_as_well(stack: Stack) -> None:
+def test_scans_that_are_not_contiguous_in_memory_are_stored(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         scans = np.asfortranarray(some_scans(9))[::-2]
         kept = await store.get(await store.put({"features": scans}, Caller()), "all", Caller())
@@ -114,7 +114,7 @@ def test_scans_that_lie_scattered_in_memory_are_kept_as_well(stack: Stack) -> No
     run(stack, scenario)
 
 
-def test_every_letter_has_a_key_of_its_own_that_expires(stack: Stack) -> None:
+def test_every_letter_has_its_own_key_that_expires(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         stack.store().flushdb()
         ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(20)])
@@ -130,7 +130,7 @@ def key(image_id: UUID) -> str:
     return f"microservice_vertical:image:{image_id}"
 
 
-def test_an_expired_letter_is_a_404(stack: Stack) -> None:
+def test_expired_letter_is_a_404(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = await store.put({"features": some_scans(1)}, Caller())
         assert len((await store.get(image_id, "all", Caller()))["features"]) == 1
@@ -142,7 +142,7 @@ def test_an_expired_letter_is_a_404(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("scans", ["first", "all"])
-def test_a_letter_that_was_never_kept_is_a_404(stack: Stack, scans: Scans) -> None:
+def test_unknown_letter_is_a_404(stack: Stack, scans: Scans) -> None:
     async def scenario(store: ImageStore) -> None:
         assert await status_of(store.get(uuid4(), scans, Caller())) == 404
 
@@ -153,7 +153,7 @@ def test_a_letter_that_was_never_kept_is_a_404(stack: Stack, scans: Scans) -> No
     ("scans", "size"),
     [*[("first", size) for size in (1, 252, 255)], *[("all", size) for size in (1, 252, 255, 257, 260, 3 * 256 - 4)]],
 )
-def test_what_is_no_whole_number_of_scans_is_a_problem_and_no_scan(stack: Stack, scans: Scans, size: int) -> None:
+def test_value_that_is_no_whole_number_of_scans_is_a_problem(stack: Stack, scans: Scans, size: int) -> None:
     """Something else has written there: another version, say, whose models look at more."""
 
     async def scenario(store: ImageStore) -> None:
@@ -164,7 +164,7 @@ def test_what_is_no_whole_number_of_scans_is_a_problem_and_no_scan(stack: Stack,
     run(stack, scenario)
 
 
-def test_a_key_of_another_kind_is_a_503(stack: Stack) -> None:
+def test_key_of_another_type_is_a_503(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = uuid4()
         stack.store().rpush(key(image_id), "no", "letter")
@@ -176,7 +176,7 @@ def test_a_key_of_another_kind_is_a_503(stack: Stack) -> None:
 # When it cannot be had
 
 
-def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothing(stack: Stack) -> None:
+def test_full_store_rejects_with_503_and_loses_nothing(stack: Stack) -> None:
     """It never evicts (noeviction), so what was acknowledged can still be read."""
 
     async def scenario(store: ImageStore) -> None:
@@ -197,7 +197,7 @@ def test_a_full_store_refuses_with_a_503_keeps_nothing_by_halves_and_loses_nothi
     run(stack, scenario)
 
 
-def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_second_request(stack: Stack) -> None:
+def test_store_that_is_down_is_a_503_immediately_and_works_when_it_is_back(stack: Stack) -> None:
     """The connections to the old one are dead, and nobody else notices."""
 
     async def scenario(store: ImageStore) -> None:
@@ -216,7 +216,7 @@ def test_a_store_that_is_down_is_a_503_at_once_and_one_that_is_back_needs_no_sec
     run(stack, scenario)
 
 
-def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(stack: Stack) -> None:
+def test_store_restart_between_two_requests_is_not_noticed(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(5)])
         stack.stop("redis")
@@ -228,7 +228,7 @@ def test_a_store_that_is_restarted_between_two_requests_is_not_noticed(stack: St
 
 
 @pytest.mark.parametrize("cancelled", [False, True], ids=["late", "cancelled"])
-def test_after_a_store_that_hung_no_answer_is_taken_for_that_to_another_question(stack: Stack, cancelled: bool) -> None:
+def test_replies_are_not_mixed_up_after_a_store_hung(stack: Stack, cancelled: bool) -> None:
     """Neither where the deadline has ended the wait, nor where the caller has left."""
 
     async def scenario(store: ImageStore) -> None:
@@ -257,7 +257,7 @@ async def settled(task: asyncio.Future[Tensors]) -> Tensors:
     return await task
 
 
-def test_whoever_has_no_time_left_is_refused_at_once(stack: Stack) -> None:
+def test_request_whose_deadline_has_passed_is_rejected_immediately(stack: Stack) -> None:
     async def scenario(store: ImageStore) -> None:
         image_id = await store.put({"features": some_scans(1)}, Caller())
         assert await status_of(store.get(image_id, "all", Caller(-1))) == 503

@@ -64,7 +64,7 @@ faults = pytest.mark.parametrize("kind", ["down", "hung"])
 
 
 @faults
-def test_without_its_store_the_pattern_reads_what_it_is_sent_and_refuses_the_rest_in_time(
+def test_pattern_without_its_store_reads_sent_pictures_and_rejects_ids_in_time(
     stack: Stack, proxy: Server, kind: str
 ) -> None:
     image_id = kept(proxy, SEVEN_PNG)
@@ -111,9 +111,7 @@ def back(call: Callable[[], httpx.Response]) -> float:
 
 
 @faults
-def test_pictures_are_read_however_many_letters_cannot_be_had_from_the_store(
-    stack: Stack, proxy: Server, kind: str
-) -> None:
+def test_pictures_are_read_while_many_letters_cannot_be_loaded(stack: Stack, proxy: Server, kind: str) -> None:
     """The services are well, so nothing that the store does may close the way to them."""
     image_id = kept(proxy, SEVEN_PNG)
     with without_store(stack, kind):
@@ -126,7 +124,7 @@ def test_pictures_are_read_however_many_letters_cannot_be_had_from_the_store(
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.5])
-def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(stack: Stack, proxy: Server, seconds: float) -> None:
+def test_letters_are_not_mixed_up_after_a_store_hung(stack: Stack, proxy: Server, seconds: float) -> None:
     """A late answer of the store belongs to a request that is over."""
     scans = held_out()
     clear = [int((scans.labels == digit).argmax()) for digit in range(10)]
@@ -146,7 +144,7 @@ def test_after_a_store_that_hung_nobody_gets_the_letter_of_another(stack: Stack,
         assert [answer.json().get("digit") for answer in answers] == list(range(10))
 
 
-def test_a_letter_that_was_kept_outlives_the_store_that_is_killed(stack: Stack, proxy: Server) -> None:
+def test_stored_letter_survives_a_kill_of_the_store(stack: Stack, proxy: Server) -> None:
     """Whoever was given an id may count on it, since the store answers once it is on its disk."""
     image_id = kept(proxy, SEVEN_PNG)
     stack.servers["redis"].process.kill()
@@ -155,7 +153,7 @@ def test_a_letter_that_was_kept_outlives_the_store_that_is_killed(stack: Stack, 
     print(f"killed: back after {back(lambda: proxy.read(image_id)):.2f} s")
 
 
-def test_a_full_store_is_a_503_and_what_it_holds_can_still_be_read(stack: Stack, proxy: Server) -> None:
+def test_full_store_is_a_503_and_its_letters_can_be_read(stack: Stack, proxy: Server) -> None:
     image_id = kept(proxy, SEVEN_PNG)
     stack.store().config_set("maxmemory", 1)
     try:
@@ -169,7 +167,7 @@ def test_a_full_store_is_a_503_and_what_it_holds_can_still_be_read(stack: Stack,
 # Who has no way to the store
 
 
-def test_a_service_that_cannot_retrieve_is_not_taken_for_a_letter_that_is_gone(stack: Stack) -> None:
+def test_404_of_a_service_without_retrieve_is_a_502(stack: Stack) -> None:
     """Its 404 says that it has no such path; a caller who is told of a lost letter would give up."""
     image_id = kept(stack.front, SEVEN_PNG)
     settings = {"retrieval": "predictor"}
@@ -181,7 +179,7 @@ def test_a_service_that_cannot_retrieve_is_not_taken_for_a_letter_that_is_gone(s
     assert (answer.status_code, answer.json().get("backend")) == (502, "reader"), answer.text
 
 
-def test_a_model_whose_graph_has_other_names_cannot_retrieve_and_says_so(stack: Stack, tmp_path: Path) -> None:
+def test_retrieve_of_a_model_that_does_not_fit_is_a_409(stack: Stack, tmp_path: Path) -> None:
     """As at `/predict`: the caller is told what does not fit, and the log has no error."""
     image_id = kept(stack.front, SEVEN_PNG)
     url = f"redis://127.0.0.1:{stack.port('redis')}/0"

@@ -34,7 +34,7 @@ def steady_load(proxy: Server) -> Iterator[Load]:
 
 
 @pytest.mark.full
-def test_the_reader_is_replaced_by_another_version_and_no_request_fails() -> None:
+def test_reader_is_replaced_by_another_version_without_a_failed_request() -> None:
     """The other is started, gets the new connections, and the first one is told to end; nothing else is touched."""
     with vertical_stack({"reader": {"drain_seconds": 5}}) as stack, behind_a_link(stack) as (proxy, link):
         first = stack.servers["reader"]

@@ -13,7 +13,7 @@ DEADLINE_MS = 500
 
 
 @pytest.mark.full
-def test_other_work_waits_for_a_caller_that_blocks_and_not_for_one_that_awaits() -> None:
+def test_other_work_waits_for_a_blocking_caller_but_not_for_an_async_one() -> None:
     with synchronous_stack(breaker_failures=1_000) as stack:
         stack.servers["predictor"].process.send_signal(signal.SIGSTOP)  # every letter takes the whole deadline
         command = (sys.executable, "-m", "synchronous.callers", "--letters=16", "--at-once=4")

@@ -28,7 +28,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
-def test_a_caller_who_leaves_ends_the_call_down_to_the_predictors_queue(stack: Stack, accept: str) -> None:
+def test_client_disconnect_cancels_the_call_down_to_the_predictors_queue(stack: Stack, accept: str) -> None:
     """Two letters are before it: one is looked at, one waits. They are read, and that of who left is not."""
     proxy, predictor, trace = stack.front, stack.servers["predictor"], uuid4().hex
     read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="cancelled")

@@ -49,7 +49,7 @@ def send_letters_at_once(proxy: Server, bin_: str) -> float:
 
 @pytest.mark.full
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_of_200_callers_before_a_predictor_that_hangs_each_is_answered_in_time_and_memory_is_flat(scheme: str) -> None:
+def test_200_callers_of_a_hung_predictor_are_answered_in_time_and_memory_stays_flat(scheme: str) -> None:
     """With a breaker that never opens, so that all of them ask."""
     with synchronous_stack(scheme, breaker_failures=1_000_000) as stack:
         send_letters_at_once(stack.front, "7")

@@ -65,7 +65,7 @@ def told_over_grpc() -> Iterator[Told]:
 
 
 @pytest.mark.parametrize("telling", [told_over_rest, told_over_grpc], ids=["http", "grpc"])
-def test_the_predictor_is_told_what_is_left_of_the_callers_deadline(
+def test_predictor_gets_what_is_left_of_the_callers_deadline(
     telling: Callable[[], AbstractContextManager[Told]],
 ) -> None:
     """Less than the caller gave; and less again when it is asked for a second time (gRPC tells it to within 3 %)."""
@@ -77,7 +77,7 @@ def test_the_predictor_is_told_what_is_left_of_the_callers_deadline(
     assert 100 < second <= first - 9 < 300 * 0.9
 
 
-def test_who_sets_no_deadline_waits_for_two_seconds(flow: Flow) -> None:
+def test_default_deadline_is_two_seconds(flow: Flow) -> None:
     with hung(flow.predictor):
         began = monotonic()
         falls_back(flow.soft.client.post("/letters", json={"pixels": SEVEN_PIXELS}))
@@ -85,7 +85,7 @@ def test_who_sets_no_deadline_waits_for_two_seconds(flow: Flow) -> None:
     is_back(flow, "two seconds")
 
 
-def test_after_five_failures_in_a_row_callers_are_answered_at_once_until_the_predictor_is_well(flow: Flow) -> None:
+def test_breaker_answers_immediately_after_five_failures_until_the_predictor_recovers(flow: Flow) -> None:
     with hung(flow.predictor):
         for _ in range(5):
             assert flow.soft.metric("backend_breaker_open", backend="predictor") == 0

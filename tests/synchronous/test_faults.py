@@ -62,7 +62,7 @@ QUICK = ("reset",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in QUICK else full) for name in CASES])
-def test_without_its_predictor_the_flow_answers_in_time_and_is_back_by_itself(flow: Flow, name: str) -> None:
+def test_flow_answers_in_time_without_its_predictor_and_recovers(flow: Flow, name: str) -> None:
     """Every letter is answered by its deadline, the first as the last."""
     fault, over_rest, over_grpc = CASES[name]
     with during(flow, fault, name):
@@ -84,13 +84,13 @@ RUBBISH = {
 
 @rest_only
 @pytest.mark.parametrize("name", RUBBISH)
-def test_an_answer_that_is_no_prediction_is_no_reading(flow: Flow, name: str) -> None:
+def test_invalid_answer_of_the_predictor_is_no_reading(flow: Flow, name: str) -> None:
     with during(flow, RUBBISH[name], name):
         names_the_predictor(sort_seven(flow.hard), 502)
         falls_back(sort_seven(flow.soft))
 
 
-def test_a_short_deadline_is_kept_while_the_predictor_hangs(flow: Flow) -> None:
+def test_flow_meets_a_short_deadline_while_the_predictor_hangs(flow: Flow) -> None:
     with hung(flow.predictor):
         falls_back(sort_seven(flow.soft, 300))
         names_the_predictor(sort_seven(flow.hard, 300), 504)
@@ -98,7 +98,7 @@ def test_a_short_deadline_is_kept_while_the_predictor_hangs(flow: Flow) -> None:
 
 
 @rest_only
-def test_a_deadline_of_a_millisecond_is_too_short_to_ask_the_predictor_and_answered_at_once(flow: Flow) -> None:
+def test_deadline_of_a_millisecond_is_answered_without_a_call(flow: Flow) -> None:
     request = raw_post("/letters", {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": "1"})
     for proxy, status in ((flow.soft, 200), (flow.hard, 504)):
         with socket.create_connection(("127.0.0.1", proxy.port), SLACK_SECONDS) as connection:
@@ -108,21 +108,21 @@ def test_a_deadline_of_a_millisecond_is_too_short_to_ask_the_predictor_and_answe
         assert answer.status == status
 
 
-def test_of_one_connection_that_is_reset_nobody_notices_anything(flow: Flow) -> None:
+def test_call_is_retried_after_one_connection_reset(flow: Flow) -> None:
     with one_more_try(flow):
         flow.link.set(faults.RESET, once=True)
         assert is_read(sort_seven(flow.soft))
 
 
 @rest_only
-def test_of_one_503_nobody_notices_anything(flow: Flow) -> None:
+def test_call_is_retried_after_one_503(flow: Flow) -> None:
     with one_more_try(flow):
         flow.link.set(faults.UNAVAILABLE, once=True)
         assert is_read(sort_seven(flow.soft))
 
 
 @rest_only
-def test_a_503_that_says_when_to_come_back_is_not_asked_again(flow: Flow) -> None:
+def test_503_with_retry_after_is_not_retried(flow: Flow) -> None:
     """Though it would help: the next call finds all well."""
     with one_more_try(flow, tries=0):
         flow.link.set(faults.COME_LATER, once=True)

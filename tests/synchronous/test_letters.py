@@ -74,7 +74,7 @@ def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list
 # S1: the next step depends on the reading
 
 
-def test_the_bin_is_the_digit_that_was_read(proxy: Server) -> None:
+def test_bin_is_the_digit_that_was_read(proxy: Server) -> None:
     letters = [post_letter(proxy, picture).json() for picture in PICTURES]
     assert [letter["bin"] for letter in letters] == ["0", "2", "4", "7"]
     assert [letter["prediction"]["digit"] for letter in letters] == [0, 2, 4, 7]
@@ -82,7 +82,7 @@ def test_the_bin_is_the_digit_that_was_read(proxy: Server) -> None:
     assert len({letter["letter_id"] for letter in letters}) == len(letters)
 
 
-def test_the_bin_is_chosen_only_after_the_reading_for_which_the_flow_waits(proxy: Server) -> None:
+def test_flow_chooses_the_bin_only_after_the_reading(proxy: Server) -> None:
     registered, read, chosen = steps(proxy, slow_pixels(SLOW_SECONDS))
     assert [registered.name, read.name, chosen.name] == ["registered", "read", "sorted"]
     assert read.seconds > SLOW_SECONDS / 3
@@ -106,7 +106,7 @@ def test_the_same_letters_get_the_same_bins_and_readings_over_rest_and_grpc(serv
 # S4: progress, and a fallback that is marked
 
 
-def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(proxy: Server) -> None:
+def test_letter_without_a_reading_goes_to_the_bin_manual_and_is_degraded(proxy: Server) -> None:
     answer = post_letter(proxy, slow_pixels(SLOW_SECONDS), **SHORT)
     assert answer.status_code == 200
     letter = answer.json()
@@ -117,20 +117,20 @@ def test_a_letter_that_is_not_read_in_time_goes_to_the_bin_manual_and_says_so(pr
     assert line["predictor"].startswith("timeout")
 
 
-def test_events_tell_of_the_fallback_too(services: Services) -> None:
+def test_events_include_the_fallback(services: Services) -> None:
     registered, read, chosen = steps(services.rest, slow_pixels(SLOW_SECONDS), SHORT)
     assert registered.seconds < read.seconds < 0.15 + 0.3
     assert read == (read.seconds, "read", {"prediction": None})
     assert (chosen.name, chosen.data["bin"], chosen.data["degraded"]) == ("sorted", "manual", True)
 
 
-def test_without_the_fallback_a_letter_that_is_not_read_in_time_is_a_problem(services: Services) -> None:
+def test_letter_without_a_reading_is_a_problem_if_fallback_is_off(services: Services) -> None:
     answer = post_letter(services.hard, slow_pixels(SLOW_SECONDS), **SHORT)
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert answer.json()["backend"] == "predictor"
 
 
-def test_without_the_fallback_the_problem_is_the_last_event(services: Services) -> None:
+def test_problem_is_the_last_event_if_fallback_is_off(services: Services) -> None:
     registered, problem = steps(services.hard, slow_pixels(SLOW_SECONDS), SHORT)
     assert (registered.name, problem.name) == ("registered", "problem")
     assert (problem.data["status"], problem.data["backend"]) == (504, "predictor")
@@ -139,7 +139,7 @@ def test_without_the_fallback_the_problem_is_the_last_event(services: Services) 
 # S6: one letter, followed through logs, traces and metrics
 
 
-def test_one_letter_is_followed_by_its_trace(services: Services, proxy: Server) -> None:
+def test_trace_of_a_letter_is_in_logs_metrics_and_answer(services: Services, proxy: Server) -> None:
     """Proxy's log, predictor's log, the answer, and the metric's exemplar."""
     trace = uuid4().hex
     answer = post_letter(proxy, {"pixels": SEVEN_PIXELS}, traceparent=f"00-{trace}-00f067aa0ba902b7-01")
@@ -154,7 +154,7 @@ def test_one_letter_is_followed_by_its_trace(services: Services, proxy: Server) 
     assert re.search(rf'^letters_total{{bin="7"}} \d+\.0 # {{trace_id="{trace}"}}', metrics, re.MULTILINE)
 
 
-def test_the_answer_tells_where_its_time_went(proxy: Server) -> None:
+def test_server_timing_shows_the_call_and_the_inference(proxy: Server) -> None:
     """The predictor's own figures stand among the proxy's."""
     timing = post_letter(proxy, slow_pixels(0.1)).headers["server-timing"]
     took = {name: float(ms) for name, ms in re.findall(r"([\w.]+);dur=([\d.]+)", timing)}
@@ -183,7 +183,7 @@ def send(proxy: Server, case: Case) -> httpx.Response:
 
 
 @pytest.mark.parametrize("case", ONE_PICTURE.values(), ids=ONE_PICTURE)
-def test_what_is_no_picture_is_refused_and_the_caller_is_told_what_to_send(services: Services, case: Case) -> None:
+def test_invalid_picture_is_rejected_with_what_to_send_instead(services: Services, case: Case) -> None:
     answer = send(services.rest, case)
     assert (answer.status_code, answer.headers["content-type"]) == (case.status, "application/problem+json")
     detail = answer.json()["detail"]
@@ -191,7 +191,7 @@ def test_what_is_no_picture_is_refused_and_the_caller_is_told_what_to_send(servi
     assert "expected" in detail or "send" in detail
 
 
-def test_what_is_no_picture_costs_the_predictor_nothing(services: Services) -> None:
+def test_invalid_picture_causes_no_call(services: Services) -> None:
     before = services.rest.metric("backend_calls_total"), services.predictor.metric("batch_rows_sum")
     for case in ONE_PICTURE.values():
         send(services.rest, case)
@@ -199,7 +199,7 @@ def test_what_is_no_picture_costs_the_predictor_nothing(services: Services) -> N
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "1.5", "soon", ""])
-def test_what_is_no_deadline_is_refused(services: Services, timeout: str) -> None:
+def test_invalid_deadline_is_rejected(services: Services, timeout: str) -> None:
     answer = post_letter(services.rest, {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": timeout})
     assert answer.status_code == 400
     assert "whole milliseconds" in answer.json()["detail"]

@@ -28,7 +28,7 @@ def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
         yield flow
 
 
-def test_a_predictor_that_hangs_costs_no_letter_its_answer(flow: Flow) -> None:
+def test_every_letter_is_answered_while_the_predictor_hangs(flow: Flow) -> None:
     with hung(flow.predictor):
         names_the_predictor(sort_seven(flow.hard), 504)
         for _ in range(8):
@@ -36,7 +36,7 @@ def test_a_predictor_that_hangs_costs_no_letter_its_answer(flow: Flow) -> None:
     is_back(flow, "SIGSTOP")
 
 
-def test_a_predictor_that_is_killed_costs_no_letter_its_answer(flow: Flow) -> None:
+def test_every_letter_is_answered_when_the_predictor_is_killed(flow: Flow) -> None:
     flow.predictor.process.kill()
     flow.predictor.process.wait(10)
     names_the_predictor(sort_seven(flow.hard), 503 if flow.is_grpc else 502)
@@ -52,7 +52,7 @@ def bin_of(proxy: Server) -> str:
     return str(answer.json()["bin"])
 
 
-def test_a_predictor_that_restarts_costs_no_letter_its_answer(flow: Flow) -> None:
+def test_every_letter_is_answered_while_the_predictor_restarts(flow: Flow) -> None:
     with load(partial(bin_of, flow.soft), at_once=2) as letters:
         flow.stack.stop("predictor")
         wait_until(lambda: letters.answers["manual"] > 20)
@@ -65,7 +65,7 @@ def test_a_predictor_that_restarts_costs_no_letter_its_answer(flow: Flow) -> Non
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_a_predictor_that_is_replaced_costs_no_letter_its_reading(scheme: str) -> None:
+def test_every_letter_is_read_while_the_predictor_is_replaced(scheme: str) -> None:
     """An update: another is started, new connections lead to it, and the old one is told to end."""
     with flows(scheme, drain_seconds=1) as flow, load(partial(bin_of, flow.soft)) as letters:
         old, port, grpc_port = flow.predictor, free_port(), free_port()
@@ -79,7 +79,7 @@ def test_a_predictor_that_is_replaced_costs_no_letter_its_reading(scheme: str) -
 
 
 @pytest.mark.parametrize("flow", ["grpc"], indirect=True)
-def test_a_connection_that_nobody_uses_is_kept(flow: Flow) -> None:
+def test_idle_connection_is_kept(flow: Flow) -> None:
     """However often the proxy asks whether the other side is alive, that is no offence."""
     before = flow.link.connections
     sleep(12)
@@ -87,7 +87,7 @@ def test_a_connection_that_nobody_uses_is_kept(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize(("classes", "value"), [(10, float("nan")), (9, 1 / 9), (10, 0.2)])
-def test_what_a_wrong_model_answers_is_no_reading(flow: Flow, tmp_path: Path, classes: int, value: float) -> None:
+def test_answer_of_a_wrong_model_is_no_reading(flow: Flow, tmp_path: Path, classes: int, value: float) -> None:
     """A predictor whose model has other classes, or is broken, takes the place of the right one."""
     right, port, grpc_port = flow.link.to, free_port(), free_port()
     model = constant_model(tmp_path / "mlp.onnx", classes, value)
@@ -122,7 +122,7 @@ def goes_to(link: Link, port: int) -> None:
     link.set(PASS)
 
 
-def test_after_all_that_every_line_of_the_logs_is_json(flow: Flow) -> None:
+def test_every_log_line_of_this_module_is_json(flow: Flow) -> None:
     """Those of the libraries too; the last test, so that there is something to read."""
     assert any("predictor" in line for line in flow.soft.log_lines())
     assert any(line.get("status", 0) > 500 for line in flow.hard.log_lines())

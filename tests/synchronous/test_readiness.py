@@ -15,7 +15,7 @@ SOON_SECONDS = 10.0
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_the_proxy_is_ready_once_its_predictor_was_there_and_without_a_fallback_only_while_it_is(scheme: str) -> None:
+def test_proxy_is_ready_after_its_predictor_and_without_fallback_only_while_it_is(scheme: str) -> None:
     with stack_of("synchronous") as stack, stack_of("synchronous") as others:
         url = predictor_url(stack, scheme)
         soft = stack.launch("synchronous", predictor_url=url)

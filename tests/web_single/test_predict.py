@@ -41,7 +41,7 @@ def test_every_sample_is_read(server: Server, picture: Path) -> None:
         assert response.json()["digit"] == DIGITS[name]
 
 
-def test_a_digit_is_the_likeliest_of_ten_and_tells_who_read_it(server: Server) -> None:
+def test_digit_is_the_most_likely_class_and_names_its_model(server: Server) -> None:
     reading = server.read((SAMPLES / "seven.png").read_bytes()).json()
     assert reading.keys() == {"digit", "confidence", "probabilities", "model"}
     assert len(reading["probabilities"]) == 10
@@ -61,19 +61,19 @@ def test_held_out_scans_are_read_as_pixels(server: Server) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 64])
-def test_as_many_digits_come_out_as_pictures_go_in_and_in_order(server: Server, count: int) -> None:
+def test_list_of_pictures_gives_as_many_digits_in_the_same_order(server: Server, count: int) -> None:
     bodies, digits = pictures(random.Random(count), count)
     assert [reading["digit"] for reading in server.read(bodies).json()] == digits
 
 
-def test_a_row_reads_the_same_alone_and_in_any_batch(server: Server) -> None:
+def test_row_gives_the_same_digit_alone_and_in_any_batch(server: Server) -> None:
     bodies, _ = pictures(random.Random(1), 64)
     together = [reading["probabilities"] for reading in server.read(bodies).json()]
     alone = [server.read(body).json()["probabilities"] for body in bodies]
     np.testing.assert_allclose(together, alone, atol=2e-6)
 
 
-def test_under_concurrency_every_caller_gets_its_own_digits_in_order(server: Server) -> None:
+def test_concurrent_callers_get_their_own_digits_in_order(server: Server) -> None:
     """Lists of 1 to 9, single pictures and image files, all mixed, from 32 connections."""
     rng = random.Random(2)
     wanted: list[tuple[Any, Any]] = []
@@ -86,14 +86,14 @@ def test_under_concurrency_every_caller_gets_its_own_digits_in_order(server: Ser
     assert server.metric("batch_rows_count") < server.metric("batch_rows_sum")
 
 
-def test_a_model_of_the_image_and_one_from_a_url_are_the_same_setting(server: Server) -> None:
+def test_model_uri_is_a_file_of_the_image_or_a_url(server: Server) -> None:
     """W4: loaded at start from a web server, the model answers as the one that the image holds."""
     bodies, _ = pictures(random.Random(3), 20)
     with web_folder(MLP.parent) as web, serving(model_uri=f"{web}/mlp.onnx") as loaded:
         assert loaded.read(bodies).json() == server.read(bodies).json()
 
 
-def test_start_to_ready_is_a_matter_of_seconds() -> None:
+def test_server_is_ready_within_seconds() -> None:
     """3 s is the aim; twice that leaves room for other work on the machine."""
     started = monotonic()
     with serving() as server:

@@ -42,7 +42,7 @@ def post(replicas: Replicas, body: bytes = SEVEN, /, **headers: str) -> httpx.Re
     return httpx.post(url, content=body, headers={"Content-Type": "application/json", **headers}, timeout=20)
 
 
-def test_each_replica_is_started_as_the_one_server_is() -> None:
+def test_replicas_start_like_the_single_server() -> None:
     """But for the ports, the four commands are one."""
     procfile = (ROOT / "web_single" / "Procfile").read_text()
     commands = [procfile.split("web_single: ", 1)[1].splitlines()[0], *(PROCFILE[f"web_single-{n}"] for n in NUMBERS)]
@@ -50,7 +50,7 @@ def test_each_replica_is_started_as_the_one_server_is() -> None:
     assert len(same) == 1
 
 
-def test_every_replica_gets_its_share_on_one_port(three: Replicas) -> None:
+def test_balancer_gives_every_replica_its_share_of_calls(three: Replicas) -> None:
     before = three.rows()
     with rest_calls(three.port) as call:
         for _ in range(90):
@@ -58,7 +58,7 @@ def test_every_replica_gets_its_share_on_one_port(three: Replicas) -> None:
     assert min(after - earlier for after, earlier in zip(three.rows(), before, strict=True)) > 10
 
 
-def test_the_answer_has_the_callers_trace_and_so_has_the_balancers_log(three: Replicas) -> None:
+def test_answer_and_balancer_log_have_the_callers_trace(three: Replicas) -> None:
     answer = post(three, traceparent=f"00-{TRACE_ID}-00f067aa0ba902b7-01")
     assert TRACE_ID in answer.headers["traceparent"]
     assert "predict;dur=" in answer.headers["server-timing"]
@@ -75,7 +75,7 @@ def logged(replicas: Replicas, text: str, number: int) -> list[dict[str, object]
     return [json.loads(line) for line in lines] if len(lines) == number else []
 
 
-def test_the_predictors_own_problems_reach_the_caller(three: Replicas) -> None:
+def test_problems_of_a_predictor_reach_the_caller(three: Replicas) -> None:
     """What the caller did wrong is no reason to ask another replica."""
     before = three.retries()
     answer = post(three, **{"X-Request-Timeout-Ms": "soon"})
@@ -86,7 +86,7 @@ def test_the_predictors_own_problems_reach_the_caller(three: Replicas) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("killed", [(2,), (1, 3)], ids=["one", "two"])
-def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[int, ...]) -> None:
+def test_killed_predictors_under_load_cause_no_failed_request(killed: tuple[int, ...]) -> None:
     """What was in flight on them is asked of another."""
     with started_replicas(drain_seconds=0) as replicas, rest_and_grpc_load(replicas) as loads:
         for number in killed:
@@ -98,7 +98,7 @@ def test_predictors_are_killed_under_load_and_no_caller_notices(killed: tuple[in
 
 
 @pytest.mark.full
-def test_a_predictor_that_is_told_to_end_gets_nothing_more_before_it_does() -> None:
+def test_predictor_gets_no_request_after_sigterm() -> None:
     """So nothing needs to be asked again."""
     with started_replicas(drain_seconds=2) as replicas, rest_and_grpc_load(replicas) as loads:
         replicas.send(2, signal.SIGTERM)
@@ -125,7 +125,7 @@ def rest_and_grpc_load(replicas: Replicas) -> Iterator[list[Load]]:
 
 
 @pytest.mark.full
-def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_back() -> None:
+def test_balancer_without_replicas_answers_503_with_retry_after() -> None:
     with started_replicas(drain_seconds=0) as replicas:
         for number in NUMBERS:
             replicas.send(number, signal.SIGKILL)
@@ -141,7 +141,7 @@ def test_without_any_replica_the_answer_is_a_503_at_once_and_says_when_to_come_b
 
 
 @pytest.mark.full
-def test_a_replica_that_hangs_costs_a_caller_its_deadline_once_and_gets_no_more() -> None:
+def test_hung_replica_gets_no_more_calls_after_one_deadline() -> None:
     with started_replicas(drain_seconds=0) as replicas:
         replicas.send(1, signal.SIGSTOP)
         try:
@@ -169,7 +169,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 
 
 @pytest.mark.full
-def test_what_a_busy_replica_refuses_another_answers(slow: Replicas) -> None:
+def test_call_rejected_by_a_busy_replica_is_answered_by_another(slow: Replicas) -> None:
     """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be left out."""
     with ThreadPoolExecutor(2) as threads:
         for _ in range(2):  # one is worked on, one waits
@@ -195,7 +195,7 @@ def again_and_again(replicas: Replicas, call: Callable[[], object]) -> int:
 
 
 @pytest.mark.full
-def test_a_caller_with_a_longer_deadline_waits_longer(slow: Replicas) -> None:
+def test_longer_deadline_waits_longer(slow: Replicas) -> None:
     """Longer than the balancer waits for one that sets none."""
     body = json.dumps(slow_pixels(5)).encode()  # perhaps 3.5 s, where this machine is quicker than when it was measured
     assert post(slow, body, **PATIENT).status_code == 200
@@ -204,7 +204,7 @@ def test_a_caller_with_a_longer_deadline_waits_longer(slow: Replicas) -> None:
     assert time.monotonic() - began < 3.4
 
 
-def test_the_balancers_limits_are_those_of_the_settings() -> None:
+def test_limits_of_the_balancer_equal_the_settings() -> None:
     listeners, clusters = ENVOY["static_resources"]["listeners"], ENVOY["static_resources"]["clusters"]
     (rest, grpc) = (listener["filter_chains"][0]["filters"][0]["typed_config"] for listener in listeners)
     settings = Settings()
@@ -223,7 +223,7 @@ def routes(manager: Any) -> Any:
     return manager["route_config"]["virtual_hosts"][0]["routes"]
 
 
-def test_the_balancers_container_is_as_hardened_as_a_service() -> None:
+def test_container_of_the_balancer_is_as_hardened_as_a_service() -> None:
     common = yaml.safe_load((ROOT / "common" / "compose.yaml").read_text())["services"]["service"]
     compose = yaml.safe_load((ROOT / "web_single" / "docker-compose.yml").read_text())["services"]
     balancer = compose["web_single-replicas"]

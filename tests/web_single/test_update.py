@@ -23,7 +23,7 @@ NAME = "reader"
 
 @pytest.mark.full
 @pytest.mark.envoy
-def test_a_new_model_replaces_the_old_one_under_load_and_no_request_fails() -> None:
+def test_new_model_replaces_the_old_one_under_load_without_a_failed_request() -> None:
     with (
         started_replicas(model_uri=MLP, model_name=NAME) as replicas,
         rest_and_grpc_load(replicas.port, replicas.grpc_port) as loads,
@@ -104,7 +104,9 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 @pytest.mark.full
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("change", ["model", "code"])
-def test_make_update_replaces_every_container_under_load_and_no_request_fails(composed: Composed, change: str) -> None:
+def test_make_update_replaces_every_container_under_load_without_a_failed_request(
+    composed: Composed, change: str
+) -> None:
     before = composed.containers()
     if change == "model":
         shutil.copy(composed.folder / "common/models/linear.onnx", composed.folder / "common/models/mlp.onnx")
@@ -137,7 +139,7 @@ def test_make_update_stops_at_the_first_replica_that_does_not_become_ready(compo
 @pytest.mark.docker
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_a_container_is_killed_under_load_and_no_caller_notices(composed: Composed) -> None:
+def test_killed_container_under_load_causes_no_failed_request(composed: Composed) -> None:
     assert composed.update().returncode == 0
     with rest_and_grpc_load(composed.port, composed.grpc_port) as loads:
         composed.compose("kill", "--signal=KILL", "web_single-2")
