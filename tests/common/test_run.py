@@ -1,14 +1,13 @@
 """`python -m common.run`: what happens when a process ends, at Ctrl-C, and with a closed terminal."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.patterns import free_ports
 from tests.support.processes import ROOT, answers, free_port, listens, wait_until
 from tests.support.service_process import client_of
+from tests.support.terminal import CTRL_C, Terminal, terminal
 
 SERVER = """
 import signal, sys
@@ -82,8 +82,9 @@ def demo(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def environment(**settings: object) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)} | {name: str(value) for name, value in settings.items()}
+def settings_of(**settings: object) -> dict[str, str]:
+    """What a run here finds in its environment."""
+    return {"PYTHONPATH": str(ROOT)} | {name: str(value) for name, value in settings.items()}
 
 
 @contextmanager
@@ -94,7 +95,12 @@ def run(folder: Path, **settings: object) -> Iterator[Running]:
     with output.open("wb") as out:
         command = [sys.executable, "-m", "common.run", "demo/Procfile"]
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(**ports | settings), stdout=out, stderr=out, start_new_session=True
+            command,
+            cwd=folder,
+            env=os.environ | settings_of(**ports | settings),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         yield Running(folder, process, ports, output)
@@ -207,7 +213,9 @@ def test_a_taken_port_is_one_line_with_the_setting_that_changes_it(demo: Path) -
         taken = first.ports["DEMO_WORKER_PORT"]
         command = (sys.executable, "-m", "common.run", "demo/Procfile")
         settings = {"DEMO_PORT": free_port(), "DEMO_REDIS_PORT": free_port(), "DEMO_WORKER_PORT": taken}
-        second = subprocess.run(command, cwd=demo, env=environment(**settings), capture_output=True, text=True)
+        second = subprocess.run(
+            command, cwd=demo, env=os.environ | settings_of(**settings), capture_output=True, text=True
+        )
         assert second.returncode == 1
         assert second.stdout + second.stderr == f"{taken} is taken (is worker running already?): set DEMO_WORKER_PORT\n"
         assert first.process.poll() is None
@@ -225,55 +233,32 @@ def test_with_a_redis_of_your_own_none_is_started_and_its_port_may_be_taken(demo
             assert not second.pid("redis")
 
 
-@contextmanager
-def terminal(folder: Path, **settings: object) -> Iterator[tuple[int, int, Callable[[str], str]]]:
-    """`make` in a terminal of its own: make's process id, the terminal, and a function that awaits a text in it."""
+def make_in_terminal(folder: Path) -> tuple[AbstractContextManager[Terminal], dict[str, int]]:
+    """`make` in a terminal, whose recipe is the run; and its ports."""
     (folder / "Makefile").write_text(f"run:\n\t@{sys.executable} -m common.run demo/Procfile\n")
-    pid, screen = pty.fork()
-    if not pid:
-        os.chdir(folder)
-        os.execvpe("make", ["make"], environment(**settings))
-    shown = ""
-
-    def wait_for(text: str) -> str:
-        nonlocal shown
-        while text not in shown:
-            with suppress(OSError):
-                if data := os.read(screen, 4_096).decode():
-                    shown += data
-                    continue
-            break
-        assert text in shown, shown
-        return shown
-
-    yield pid, screen, wait_for
-
-
-def ports_of_demo() -> dict[str, int]:
-    return {name: free_port() for name in ("DEMO_PORT", "DEMO_WORKER_PORT", "DEMO_REDIS_PORT")}
+    ports = {name: free_port() for name in ("DEMO_PORT", "DEMO_WORKER_PORT", "DEMO_REDIS_PORT")}
+    return terminal("make", folder=folder, **settings_of(**ports)), ports
 
 
 def test_ctrl_c_in_a_terminal_ends_make_with_exit_status_0_and_no_error_line(demo: Path) -> None:
-    ports = ports_of_demo()
-    with terminal(demo, **ports) as (make, screen, wait_for):
-        wait_for("ready: ")
-        os.write(screen, b"\x03")
-        shown = wait_for("redis  | \x1b[0mended")
-        assert os.waitstatus_to_exitcode(os.waitpid(make, 0)[1]) == 0
-        assert "make:" not in shown
-        assert "Error" not in shown
+    make, ports = make_in_terminal(demo)
+    with make as screen:
+        screen.wait_for("ready: ")
+        screen.press(CTRL_C)
+        assert screen.exit_status() == 0
+        assert "redis  | \x1b[0mended" in screen.shown
+        assert "make" not in screen.shown
         assert not any(map(listens, ports.values()))
-        os.close(screen)
 
 
 def test_a_closed_terminal_ends_everything(demo: Path) -> None:
-    ports = ports_of_demo()
-    with terminal(demo, **ports) as (make, screen, wait_for):
-        wait_for("ready: ")
-        os.close(screen)
-        os.waitpid(make, 0)
-        wait_until(lambda: not any(map(listens, ports.values())))
-        wait_until(lambda: not list((demo / ".state" / "demo").glob("*.pid")))
+    make, ports = make_in_terminal(demo)
+    with make as screen:
+        screen.wait_for("ready: ")
+        screen.close()
+        os.waitpid(screen.pid, 0)
+        assert not any(map(listens, ports.values()))
+        assert not list((demo / ".state" / "demo").glob("*.pid"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -285,19 +270,19 @@ def test_work_in_flight_is_finished_through_all_services(tmp_path: Path, number:
     process = subprocess.Popen(
         [sys.executable, "-m", "common.run", "synchronous/Procfile"],
         cwd=ROOT,
-        env=environment(**settings),
+        env=os.environ | settings_of(**settings),
         start_new_session=True,
     )
     front = ports["SYNCHRONOUS_PORT"]
     try:
         with client_of(front, 30) as client, ThreadPoolExecutor(1) as thread:
             wait_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{front}/health/ready"))
-            headers = {"X-Request-Timeout-Ms": "10000"}
-            letter = thread.submit(client.post, "/letters", json=slow_pixels(3), headers=headers)
+            headers = {"X-Request-Timeout-Ms": "25000"}
+            letter = thread.submit(client.post, "/letters", json=slow_pixels(1.5), headers=headers)
             time.sleep(0.7)
             process.send_signal(number)
             assert letter.result().json()["bin"] == "7"
-        assert process.wait(20) == 0
+        assert process.wait(30) == 0
         assert not any(map(listens, ports.values()))
     finally:
         process.kill()

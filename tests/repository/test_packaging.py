@@ -1,16 +1,15 @@
 """Locks and Makefile: what a user meets before the first line of our Python."""
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.patterns import FRONT_SERVICES, free_ports
-from tests.support.processes import PATTERNS, ROOT, answers, listens, running, wait_until
+from tests.support.processes import PATTERNS, ROOT, listens
+from tests.support.terminal import CTRL_C, terminal
 
 IMAGE_LOCKS = [lock for pattern in PATTERNS for lock in sorted((ROOT / pattern).glob("requirements*.txt"))]
 LOCKS = [ROOT / "requirements.txt", ROOT / "requirements-run.txt", *IMAGE_LOCKS]
@@ -81,9 +80,10 @@ def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(tmp_p
     shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests"))
     ports = free_ports(pattern)
     port = ports[f"{pattern.upper()}_PORT"]
-    with running("make", pattern, folder=clone, **{name: str(number) for name, number in ports.items()}) as make:
-        wait_until(lambda: make.poll() is not None or answers(f"http://127.0.0.1:{port}/health/ready"), seconds=240)
+    with terminal("make", pattern, folder=clone, **{name: str(number) for name, number in ports.items()}) as screen:
+        screen.wait_for("ready: ", seconds=240)
         assert FRONT_SERVICES[pattern].read(port)["digit"] == 7
-        os.killpg(make.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-        assert make.wait(20) in (2, -signal.SIGINT)  # as make ends any interrupted recipe
+        screen.press(CTRL_C)
+        assert screen.exit_status() == 0
+        assert "make:" not in screen.shown
         assert not any(map(listens, ports.values()))
