@@ -1,20 +1,26 @@
-/* The answer, in whichever shape the pattern gives it: a digit, or a digit in `prediction`, with or without the `bin`
-   of a letter, the `stages` of a chain, the `predictions` of several readers. What it lacks is not shown. */
+/* The answer, in whichever shape the pattern gives it: a prediction, or one in `prediction`, with or without the `bin`
+   of a letter, the `stages` of a chain, the `predictions` of several readers. What it lacks is not shown. Which field
+   holds the label, and which labels there are, the page says: both are the domain's. */
 
 const element = (id) => document.getElementById(id);
 const card = element("answer-card");
 const bars = element("answer-bars");
 const NOTHING = "–";
+const LABEL = document.body.dataset.label;
+const LABELS = JSON.parse(document.body.dataset.labels);
+const EMPTY = document.body.dataset.images === "yes" ? "Nothing is drawn yet." : "Nothing is sent yet.";
+document.body.classList.toggle("words", LABELS.some((label) => label.length > 1) || LABELS.length === 0);
 
-for (let digit = 0; digit < 10; digit++) {
+for (const label of LABELS) {
   const row = bars.appendChild(document.createElement("li"));
-  row.innerHTML = `<span class="name">${digit}</span><span class="track"><span class="bar"></span></span><span class="share">–</span>`;
+  row.innerHTML = '<span class="name"></span><span class="track"><span class="bar"></span></span><span class="share">–</span>';
+  row.firstChild.textContent = label;
 }
 
 export const ms = (value) => `${value.toFixed(value < 1 ? 2 : value < 100 ? 1 : 0)} ms`;
 
 export function showNothing() {
-  render({ digit: NOTHING, status: "Nothing is drawn yet." });
+  render({ label: NOTHING, status: EMPTY });
 }
 
 export function showWaiting() {
@@ -26,26 +32,31 @@ export function showWaiting() {
 /* Shows an outcome of request.js. */
 export function show({ problem, answer, text, timings, roundTrip, status }) {
   if (problem) {
-    render({ digit: "!", status: problem, failed: true, text, timings, roundTrip, facts: status && { status } });
+    render({ label: "!", status: problem, failed: true, text, timings, roundTrip, facts: status && { status } });
     return;
   }
   const reading = answer.prediction ?? answer;
-  const read = Number.isInteger(reading.digit);
-  const sentence = read ? `Read as ${reading.digit}, ${sure(reading.confidence)} sure.` : unread(answer);
-  render({ digit: read ? reading.digit : "?", status: sentence, reading, facts: facts(answer, reading), text, timings, roundTrip });
+  const read = isRead(reading);
+  const certainty = reading.confidence === undefined ? "" : `, ${sure(reading.confidence)} sure`;
+  const sentence = read ? `Read as ${reading[LABEL]}${certainty}.` : unread(answer);
+  render({ label: read ? reading[LABEL] : "?", status: sentence, reading, facts: facts(answer, reading), text, timings, roundTrip });
 }
 
-function render({ digit, status, failed = false, reading = {}, facts = {}, text = "–", timings = {}, roundTrip }) {
+function isRead(part) {
+  return part[LABEL] !== undefined && part[LABEL] !== null;
+}
+
+function render({ label, status, failed = false, reading = {}, facts = {}, text = "–", timings = {}, roundTrip }) {
   card.classList.remove("waiting");
   card.classList.toggle("failed", failed);
-  card.classList.toggle("idle", digit === NOTHING);
+  card.classList.toggle("idle", label === NOTHING);
   card.removeAttribute("aria-busy");
-  element("answer-digit").textContent = digit;
+  element("answer-digit").textContent = label;
   element("answer-status").textContent = status;
   element("answer-raw").textContent = text;
   [...bars.children].forEach((row, index) => {
     const share = reading.probabilities?.[index];
-    row.classList.toggle("best", index === reading.digit);
+    row.classList.toggle("best", LABELS[index] === String(reading[LABEL]));
     row.querySelector(".bar").style.width = `${100 * (share ?? 0)}%`;
     row.querySelector(".share").textContent = share === undefined ? "–" : `${(100 * share).toFixed(1)} %`;
   });
@@ -78,14 +89,14 @@ function facts(answer, reading) {
 
 function brief(part) {
   if (part.error) return `failed: ${part.error.detail ?? part.error}`;
-  if (Number.isInteger(part.digit)) return `${part.digit}, ${sure(part.confidence)}`;
+  if (isRead(part)) return `${part[LABEL]}, ${sure(part.confidence)}`;
   if (typeof part.legible === "boolean") return part.legible ? "legible" : "illegible";
   return "done";
 }
 
 function unread(answer) {
   if (answer.legible === false) return "This is not legible: draw it again.";
-  return answer.bin === "manual" ? "Not read: a person sorts this letter." : "No digit came back.";
+  return answer.bin === "manual" ? "Not read: a person sorts this letter." : "No prediction came back.";
 }
 
 function sure(confidence) {

@@ -1,5 +1,6 @@
-/* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. A newer picture cancels the
-   request of an older one. The parts: pad.js (ink), request.js (HTTP), answer.js (result), diagram.js (the journey). */
+/* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
+   images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
+   request.js (HTTP), answer.js (result), diagram.js (the journey). */
 
 import { show, showNothing, showWaiting } from "./answer.js";
 import { Diagram } from "./diagram.js";
@@ -10,6 +11,7 @@ const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for ab
 
 const element = (id) => document.getElementById(id);
 const endpoint = new URL(document.body.dataset.endpoint.replace(/^\//, ""), document.baseURI);
+const images = document.body.dataset.images === "yes";
 const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));
 
 const pad = new Pad(element("draw-pad"), element("draw-cursor"), {
@@ -41,8 +43,10 @@ async function read() {
   const mine = (request = new AbortController());
   showWaiting();
   diagram.wait();
-  const outcome = await ask(endpoint, await pad.png(), mine);
-  if (mine === request) { // else a newer picture is on its way
+  const outcome = images
+    ? await ask(endpoint, await pad.png(), "image/png", mine)
+    : await ask(endpoint, element("input-json").value, "application/json", mine);
+  if (mine === request) { // else a newer item is on its way
     show(outcome);
     diagram.travel(outcome);
   }
@@ -57,7 +61,9 @@ async function open(file) {
   }
 }
 
+showNothing();
 element("read-now").addEventListener("click", read);
+element("send-json").addEventListener("click", read);
 element("undo-stroke").addEventListener("click", () => pad.undo());
 element("clear-pad").addEventListener("click", () => pad.clear());
 element("pick-file").addEventListener("change", ({ target }) => {
@@ -88,5 +94,11 @@ element("save-picture").addEventListener("click", async () => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 });
 
-element("curl-command").textContent =
-  `curl -H 'Content-Type: image/png' --data-binary @digit.png ${endpoint.href}`;
+function showCommand() {
+  const json = element("input-json").value.replace(/\s*\n\s*/g, " ");
+  element("curl-command").textContent = images
+    ? `curl -H 'Content-Type: image/png' --data-binary @digit.png ${endpoint.href}`
+    : `curl -H 'Content-Type: application/json' -d '${json}' ${endpoint.href}`;
+}
+element("input-json").addEventListener("input", showCommand);
+showCommand();

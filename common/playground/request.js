@@ -1,4 +1,4 @@
-/* One question to the service: a picture goes out, an outcome comes back, and nothing is ever thrown.
+/* One question to the service: an item goes out, an outcome comes back, and nothing is ever thrown.
 
    An outcome is { status, answer, text, timings, roundTrip, problem }: the body parsed and as it came, the milliseconds
    of `Server-Timing` by name, those of the whole round trip, and a sentence where there is no answer to show.
@@ -8,9 +8,9 @@ const TIMEOUT_MS = 5_000; // for one answer
 const JOB_TIMEOUT_MS = 30_000; // for a job that was accepted
 const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
 
-export async function ask(url, picture, controller) {
+export async function ask(url, body, mediaType, controller) {
   const started = performance.now();
-  const options = { method: "POST", body: picture, headers: { "Content-Type": "image/png" } };
+  const options = { method: "POST", body, headers: { "Content-Type": mediaType } };
   try {
     const first = await get(url, options, controller, TIMEOUT_MS);
     const outcome = first.status === 202 && first.location ? await finished(first, controller) : first;

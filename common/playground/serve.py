@@ -1,4 +1,4 @@
-"""The playground: one static page on which to draw a digit and see the request travel over the folder's diagram.
+"""The playground: one static page on which to draw, or fill in, what the service reads, and see the request travel.
 
 It asks the same endpoint as every other client. It loads nothing from elsewhere, so it works without the internet.
 """
@@ -9,7 +9,9 @@ from pathlib import Path
 from string import Template
 
 from fastapi import FastAPI, Response
+from pydantic_core import to_json
 
+from common import domain
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -30,14 +32,25 @@ HEADERS = {
 
 
 def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
-    """Serve the page at `/`, with the folder's `diagram.svg`; it sends its pictures to `endpoint`.
+    """Serve the page at `/`, with the folder's `diagram.svg`; it sends what it is given to `endpoint`.
+
+    Where the domain reads images, it is a pad to draw on; else a form, filled with the domain's example.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
     files["diagram.svg"] = (folder / "diagram.svg").read_bytes()
     template = Template(files.pop("index.html").decode())
-    page = template.substitute(title=escape(app.title), endpoint=escape(endpoint)).encode()
+    values = {
+        "title": app.title,
+        "endpoint": endpoint,
+        "heading": domain.TITLE,
+        "images": "yes" if "image/png" in domain.MEDIA_TYPES else "no",
+        "example": to_json(domain.EXAMPLE, indent=2).decode(),
+        "label": domain.LABEL,
+        "labels": to_json(domain.LABELS).decode(),
+    }
+    page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
 
     serve(app, page, files, "playground")
 

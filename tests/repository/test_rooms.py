@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "prediction": {"service", "inference", "domain"},
     "jobs": {"service", "prediction"},
     "store": {"service", "jobs", "prediction"},
-    "playground": {"service"},
+    "playground": {"service", "domain"},
     "runner": set(),
     "training": {"domain"},
 }
