@@ -1,0 +1,1 @@
+"""Models side by side: proxy, members and post-processor. Imports `common` only."""

@@ -1,7 +1,7 @@
-"""The proxy: it asks all members at once and makes one answer of theirs; or it puts a job where all of them read it.
+"""The proxy: it calls all members at the same time and aggregates their votes, or it submits a job for all of them.
 
-A member that is slow, hung or dead costs the answer one vote, and is named in it. How long to wait for which members is
-the policy (`gather.py`), and what the votes become is the aggregation (`voting.py`).
+A member that is slow, hung or down costs the answer one vote, and the answer names it. The policy decides which members
+are waited for (`gather.py`), and the aggregation what the votes become (`voting.py`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ from microservice_horizontal.schemas import Missing, Prediction, VoteQuery, to_d
 from microservice_horizontal.settings import ProxySettings
 
 FindPicture = Callable[[Request, bool], Awaitable[Picture]]
-"""Gives the picture that a request holds or names; a stored one is fetched from the store where the flag says so."""
+"""The picture that a request contains or names by an id; if the flag is set, it is loaded from the store."""
 
 
 def create_app(settings: ProxySettings | None = None) -> FastAPI:
@@ -43,7 +43,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 
     async def find_picture(request: Request, retrieve: bool) -> Picture:
         body = await read_body(request)
-        stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
+        stored = StoredImage.from_body(body) if media_type(request) == "application/json" else None
         if stored is None:
             return await inputs.decode_one(request, body)
         return await store.get(stored.image_id, "first", request_context(request)) if retrieve else stored.image_id
@@ -71,15 +71,15 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
 
     @router.post("/predict", openapi_extra=body)
     async def predict(request: Request, query: Annotated[VoteQuery, Query()]) -> Prediction:
-        """All models read a digit in parallel; the answer is what their votes become.
+        """All models read a digit at the same time, and their votes are aggregated.
 
-        A picture, or the id of a stored one, gives the digit, the votes, and which models are missing.
+        A picture, or the id of a stored one, gives the digit, the votes, and the models that are missing.
         """
         policy, quorum = query.policy or settings.policy, query.quorum or settings.quorum
         if quorum > len(members):
             raise Problem(422, f"query quorum: expected 1 to {len(members)}, got {quorum}")
         picture, context = await find_picture(request, retrieve), request_context(request)
-        calls = {name: member.ask(picture, context) for name, member in members.items()}
+        calls = {name: member.predict(picture, context) for name, member in members.items()}
         result = await cancel_on_disconnect(request, gather(calls, policy, quorum))
         missing = [
             Missing(model=name, reason=result.failures[name].reason if name in result.failures else NOT_AWAITED)
@@ -93,12 +93,12 @@ def predict_router(members: dict[str, Member], find_picture: FindPicture, settin
     async def predict_one(
         request: Request, model: Annotated[str, Path(json_schema_extra={"enum": list[object](members)})]
     ) -> domain.Output:
-        """One model's reading alone."""
+        """The reading of one model alone."""
         if model not in members:
-            raise Problem(404, f"there is no model {model!r:.60}: expected one of {', '.join(members)}")
+            raise Problem(404, f"no model {model!r:.60}: expected one of {', '.join(members)}")
         picture = await find_picture(request, retrieve)
         try:
-            call = members[model].ask(picture, request_context(request))
+            call = members[model].predict(picture, request_context(request))
             return to_digit(await cancel_on_disconnect(request, call))
         except BackendError as error:
             raise error.problem() from None
@@ -119,7 +119,7 @@ def image_router(store: ImageStore, inputs: InputDecoder) -> APIRouter:
         openapi_extra=request_body(domain.Input, *domain.MEDIA_TYPES),
     )
     async def store_image(request: Request) -> Response:
-        """It gets an `image_id`, by which it can be read any number of times."""
+        """A picture gives an `image_id`, by which it can be read any number of times."""
         picture = await inputs.decode_one(request, await read_body(request))
         image_id = await store.put(picture, request_context(request))
         return json_response(StoredImage(image_id=image_id), 201)

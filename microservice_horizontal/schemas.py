@@ -51,9 +51,8 @@ def to_prediction(
 ) -> Prediction:
     """The answer: the aggregate of these readings, the readings themselves, and the members that are missing."""
     digit = aggregate_digits(predictions, aggregation, weights)
-    nothing = dict.fromkeys(Digit.model_fields)
-    fields = dict(digit) if digit else nothing
-    return Prediction.model_construct(**fields, predictions=dict(predictions), missing=list(missing))
+    fields = dict(digit) if digit else dict.fromkeys(Digit.model_fields)
+    return Prediction.model_validate(fields | {"predictions": predictions, "missing": missing})
 
 
 def aggregate_digits(

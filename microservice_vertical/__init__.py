@@ -1,0 +1,1 @@
+"""Models one after another: proxy, and three predictors of one code. Imports `common` only."""

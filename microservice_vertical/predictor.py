@@ -1,6 +1,6 @@
-"""The predictor: quality, reader and specialist are this one service with another model each.
+"""The predictor: quality, reader and specialist are this one service, each with another model.
 
-It fails as a whole, and takes no other with it: each is deployed, updated and scaled apart.
+It fails as a whole, but alone: each is deployed, updated and scaled separately.
 """
 
 from fastapi import FastAPI

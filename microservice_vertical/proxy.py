@@ -1,8 +1,8 @@
-"""The proxy: it gets the scans and asks one service after another, each depending on the answer before it.
+"""The proxy: it calls one service after another, and each call depends on the result of the one before.
 
-Is it legible? Then the reader reads it. Is the reader not confident? Then the specialist reads every scan. One deadline
-holds over all. A hard step that fails is the request's failure, with the status that fits; without a soft one the best
-answer so far is given, marked as degraded.
+Is the scan legible? Then the reader reads it. Is the reader's confidence low? Then the specialist reads every scan. One
+deadline covers all stages. If a required stage fails, the request fails with 502, 503 or 504. If an optional one fails,
+the best answer without it is given, marked as degraded.
 """
 
 from pathlib import Path
@@ -18,14 +18,7 @@ from common.service.request_context import RequestContext, cancel_on_disconnect,
 from common.service.responses import json_response, problems, request_body
 from common.service.service import Service, until_first_success
 from common.store.image_store import ImageStore, StoredImage
-from microservice_vertical.schemas import (
-    Answered,
-    FailedAnswer,
-    Prediction,
-    QualityAnswer,
-    ReadingAnswer,
-    gathered,
-)
+from microservice_vertical.schemas import Prediction, to_prediction
 from microservice_vertical.settings import ProxySettings
 from microservice_vertical.stages import Letter, Stage, connect
 
@@ -52,19 +45,16 @@ class Flow:
         self._escalate_below = settings.escalate_below
 
     async def predict(self, letter: Letter, context: RequestContext) -> Prediction:
-        """Each step depends on the one before it."""
-        quality = await self._quality.ask(letter, context)
-        if isinstance(quality, QualityAnswer) and not quality.legible:
-            return gathered([quality])
+        """Each stage depends on the one before it."""
+        quality = await self._quality.predict(letter, context)
+        if quality.legible is False:
+            return to_prediction([quality])
 
-        reading = await self._reader.ask(letter, context)
-        if self._is_confident(reading):
-            return gathered([quality, reading])
+        reading = await self._reader.predict(letter, context)
+        if reading.reading and reading.confidence > self._escalate_below:
+            return to_prediction([quality, reading])
 
-        return gathered([quality, reading, await self._specialist.ask(letter, context)])
-
-    def _is_confident(self, reading: Answered | FailedAnswer) -> bool:
-        return isinstance(reading, ReadingAnswer) and reading.confidence > self._escalate_below
+        return to_prediction([quality, reading, await self._specialist.predict(letter, context)])
 
 
 def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> APIRouter:
@@ -103,9 +93,9 @@ def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> API
         return json_response(prediction)
 
     async def find_letter(request: Request) -> Letter:
-        """The picture in the request, or the stored scans: fetched here for all predictors, or by each for itself."""
+        """The picture in the request, or stored scans: loaded here, or their id, for each predictor to load."""
         body = await read_body(request)
-        stored = StoredImage.named_in(body) if media_type(request) == "application/json" else None
+        stored = StoredImage.from_body(body) if media_type(request) == "application/json" else None
         if stored is None:
             return await inputs.decode_one(request, body)
         if settings.retrieval == "predictor":

@@ -1,0 +1,1 @@
+"""A business flow that waits for a prediction: proxy and predictor. Imports `common` only."""

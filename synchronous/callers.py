@@ -1,9 +1,9 @@
-"""A caller that is itself a service, twice: one blocks a thread for each letter, the other awaits them.
+"""A caller that is itself a service, written in two ways: with a blocked thread for each letter, and with async calls.
 
     python -m synchronous.callers --letters 400 http://127.0.0.1:8002
 
-While a burst of letters is under way, other work arrives that takes no time at all. In the first caller it waits until
-one of the threads is free; in the second, at most a bounded number of letters are under way and nothing else waits.
+While the letters are sent, other short work arrives. In the blocking caller it waits until a thread is free. In the
+async caller the number of concurrent calls is limited, and other work does not wait.
 """
 
 import argparse
@@ -22,8 +22,8 @@ SEVEN = (Path(__file__).parent.parent / "common" / "samples" / "seven.png").read
 OTHER_WORK_EVERY_SECONDS = 0.005
 
 
-class Figures(NamedTuple):
-    """What a caller did: seconds for the whole burst, and how long each piece of other work waited."""
+class Measurement(NamedTuple):
+    """What a caller did: the seconds for all letters, and how long each piece of other work waited."""
 
     threads: int
     seconds: float
@@ -31,8 +31,8 @@ class Figures(NamedTuple):
     waits: list[float]
 
 
-def blocking(url: str, letters: int, threads: int, headers: dict[str, str]) -> Figures:
-    """Every letter holds one of the threads that also do all other work."""
+def send_blocking(url: str, letters: int, threads: int, headers: dict[str, str]) -> Measurement:
+    """Every letter blocks one of the threads that also do the other work."""
     started, waits = time.monotonic(), list[float]()
 
     def other_work(due: float) -> None:
@@ -45,11 +45,11 @@ def blocking(url: str, letters: int, threads: int, headers: dict[str, str]) -> F
             time.sleep(OTHER_WORK_EVERY_SECONDS)
         degraded = sum(_is_degraded(answer.result()) for answer in answers)
         seconds = time.monotonic() - started
-    return Figures(threads, seconds, degraded, waits)
+    return Measurement(threads, seconds, degraded, waits)
 
 
-async def awaiting(url: str, letters: int, at_once: int, headers: dict[str, str]) -> Figures:
-    """No letter holds anything; a semaphore bounds how many are under way."""
+async def send_async(url: str, letters: int, at_once: int, headers: dict[str, str]) -> Measurement:
+    """No letter blocks a thread; a semaphore limits the number of concurrent calls."""
     started, waits = time.monotonic(), list[float]()
     bound = asyncio.Semaphore(at_once)
 
@@ -67,7 +67,7 @@ async def awaiting(url: str, letters: int, at_once: int, headers: dict[str, str]
         other = asyncio.create_task(other_work())
         answers = await asyncio.gather(*[letter(client) for _ in range(letters)])
         other.cancel()
-    return Figures(1, time.monotonic() - started, sum(map(_is_degraded, answers)), waits)
+    return Measurement(1, time.monotonic() - started, sum(map(_is_degraded, answers)), waits)
 
 
 def _is_degraded(answer: httpx.Response) -> bool:
@@ -75,7 +75,7 @@ def _is_degraded(answer: httpx.Response) -> bool:
 
 
 def main() -> None:
-    """Send the same burst by both, and print what each made its other work wait."""
+    """Send the same letters both ways, and print how long other work waited."""
     parser = argparse.ArgumentParser(prog="python -m synchronous.callers", description=__doc__.partition("\n")[0])
     parser.add_argument("url", nargs="?", default="http://127.0.0.1:8002", help="of the proxy (default: %(default)s)")
     parser.add_argument("--letters", type=int, default=400, help="in the burst (default: %(default)s)")
@@ -84,19 +84,19 @@ def main() -> None:
     arguments = parser.parse_args()
     headers = {"Content-Type": "image/png", "X-Request-Timeout-Ms": str(arguments.timeout_ms)}
     burst = (f"{arguments.url}/letters", arguments.letters, arguments.at_once, headers)
-    callers: dict[str, Callable[[], Figures]] = {
-        "blocking": lambda: blocking(*burst),
-        "awaiting": lambda: asyncio.run(awaiting(*burst)),
+    callers: dict[str, Callable[[], Measurement]] = {
+        "blocking": lambda: send_blocking(*burst),
+        "awaiting": lambda: asyncio.run(send_async(*burst)),
     }
     print(f"{'caller':<10}{'threads':>8}{'letters/s':>11}{'degraded':>10}   other work waited: median, longest")
     for name, send in callers.items():
         try:
-            figures = send()
+            measured = send()
         except httpx.HTTPError as error:
             sys.exit(f"no letters could be sent to {arguments.url}: {error}")
-        rate = f"{arguments.letters / figures.seconds:,.0f}"
-        waits = f"{median(figures.waits) * 1e3:.1f} ms, {max(figures.waits) * 1e3:.1f} ms"
-        print(f"{name:<10}{figures.threads:>8}{rate:>11}{figures.degraded:>10}   {waits}")
+        rate = f"{arguments.letters / measured.seconds:,.0f}"
+        waits = f"{median(measured.waits) * 1e3:.1f} ms, {max(measured.waits) * 1e3:.1f} ms"
+        print(f"{name:<10}{measured.threads:>8}{rate:>11}{measured.degraded:>10}   {waits}")
 
 
 if __name__ == "__main__":

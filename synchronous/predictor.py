@@ -1,6 +1,6 @@
-"""The predictor: a service that holds the model, asked over REST or gRPC.
+"""The predictor: a service that holds the model, called over REST or gRPC.
 
-It fails as a whole: without its model it does not start, and a flow that asks it must do without.
+It fails as a whole: without its model it does not start, and the flow must do without a reading.
 """
 
 from fastapi import FastAPI

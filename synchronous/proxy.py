@@ -1,8 +1,7 @@
-"""The proxy: the business flow, in which the prediction blocks the next step. Register the letter, read its digit,
-choose its bin.
+"""The proxy: the business flow, where the prediction blocks the next step: register a letter, read it, choose a bin.
 
-It fails softly: a predictor that is slow, hung, down or answers nonsense costs a letter its reading, not its answer,
-which comes by the deadline and says `degraded`. With FALLBACK=false it is a 502, 503 or 504.
+If the predictor is slow, hung, down or answers nonsense, the letter is still answered by the deadline, marked as
+`degraded`. With FALLBACK=false the answer is a 502, 503 or 504.
 """
 
 from collections.abc import AsyncIterator
@@ -32,7 +31,7 @@ from common.service.request_body import read_body
 from common.service.request_context import cancel_on_disconnect, request_context
 from common.service.responses import TEXT, json_response, problems, request_body
 from common.service.service import Service, until_first_success
-from synchronous.schemas import Letter, Reading, Registration, Step, bin_for, letters_sorted
+from synchronous.schemas import Letter, Reading, Registration, Step, add_letter_counter, choose_bin
 from synchronous.settings import ProxySettings
 
 EVENT_STREAM = "text/event-stream"
@@ -98,7 +97,7 @@ class LetterFlow:
     def __init__(self, app: Service, reader: Classifier, settings: ProxySettings) -> None:
         self._reader = reader
         self._fallback = settings.fallback
-        self._sorted = letters_sorted(app.metrics.registry)
+        self._count_letter = add_letter_counter(app.metrics.registry)
 
     async def sort(self, rows: Tensors, request: Request) -> AsyncIterator[Step]:
         """The second step waits for the predictor, and the third depends on what it answers."""
@@ -109,12 +108,12 @@ class LetterFlow:
         prediction = await self._read(rows, request)
         yield Reading(prediction=prediction)
 
-        chosen = log["bin"] = bin_for(prediction)
-        self._sorted(chosen)
+        chosen = log["bin"] = choose_bin(prediction)
+        self._count_letter(chosen)
         yield Letter(letter_id=letter_id, bin=chosen, degraded=prediction is None, prediction=prediction)
 
     async def _read(self, rows: Tensors, request: Request) -> domain.Output | None:
-        """The digit; None if it does not come in time and there is a fallback."""
+        """The digit; None if there is no reading and FALLBACK is on. Raises `Problem` if it is off."""
         context = request_context(request)
         try:
             reading = await cancel_on_disconnect(request, self._reader.classify(rows, context))

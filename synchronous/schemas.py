@@ -1,4 +1,4 @@
-"""Letters: what the flow answers, the steps that a caller who waits is told of, and how many went where."""
+"""The JSON models of a letter and of the steps of its flow, and the counter of letters by bin."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar
@@ -14,39 +14,39 @@ Bin = Annotated[str, Field(json_schema_extra={"enum": BINS})]
 
 
 class Registration(BaseModel):
-    """The first step: the letter has a number."""
+    """The first step: the letter has an id."""
 
     event: ClassVar = "registered"
     letter_id: str
 
 
 class Reading(BaseModel):
-    """The second step: the predictor has answered, or will not be waited for any longer."""
+    """The second step: the predictor has answered, or the flow no longer waits for it."""
 
     event: ClassVar = "read"
     prediction: domain.Output | None
 
 
 class Letter(BaseModel):
-    """The last step, and the answer: a letter that has its bin."""
+    """The last step, and the answer: a letter with its bin."""
 
     event: ClassVar = "sorted"
     letter_id: str = Field(examples=["0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"])
     bin: Bin = Field(description="The label, or `manual`: a person reads this letter.", examples=[domain.LABELS[-1]])
     degraded: bool = Field(description="True: no reading came in time, and `manual` is the fallback.")
-    prediction: domain.Output | None = Field(description="The reading, or null where there is none.")
+    prediction: domain.Output | None = Field(description="The reading, or null if there is none.")
 
 
 Step = Registration | Reading | Letter
 
 
-def bin_for(prediction: domain.Output | None) -> Bin:
-    """The label's bin; a person reads what could not be read."""
+def choose_bin(prediction: domain.Output | None) -> Bin:
+    """The bin of the label; `manual` if there is no reading."""
     return str(getattr(prediction, domain.LABEL)) if prediction else "manual"
 
 
-def letters_sorted(registry: CollectorRegistry) -> Callable[[Bin], None]:
-    """Counts letters by bin; an exemplar in OpenMetrics names the trace of the latest one."""
+def add_letter_counter(registry: CollectorRegistry) -> Callable[[Bin], None]:
+    """A function that counts a letter by its bin; an OpenMetrics exemplar names the trace of the latest one."""
     counter = Counter("letters", "Letters sorted.", ["bin"], registry=registry)
 
     def count(bin_: Bin) -> None:

@@ -13,12 +13,12 @@ class ProxySettings(CallerSettings, InputSettings):
     predictor_url: str = Field(
         "http://127.0.0.1:8121/v2/models/mlp",
         pattern="^(https?|grpc)://[^/]+/v2/models/[^/]+$",
-        description="the model's address; http:// asks it over REST, grpc:// over gRPC",
+        description="the model's address; http:// selects REST, grpc:// gRPC",
     )
-    fallback: bool = Field(True, description="no reading in time: true, the letter goes to `manual`; false, a problem")
+    fallback: bool = Field(True, description="without a reading: true, the letter goes to `manual`; false, a problem")
 
 
 class PredictorSettings(GrpcSettings, PredictSettings):
-    """The reader; it serves REST and gRPC."""
+    """The predictor, which serves REST and gRPC."""
 
-    grpc_port: GrpcPort = Field(8122, description="port on which gRPC is served; 0 or empty: it is not")
+    grpc_port: GrpcPort = Field(8122, description="port of the gRPC server; 0 or empty disables it")

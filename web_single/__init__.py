@@ -1,0 +1,1 @@
+"""Interface, preprocessing and model in one server. Imports `common` only."""

@@ -1,7 +1,7 @@
 """The one box of the diagram: interface, preprocessing and model in one server.
 
-It fails as a whole: without its model it does not start, when it stops it is first not ready, and what is in flight is
-finished. That is why several of it stand behind a balancer.
+It fails as a whole: without its model it does not start. When it stops, it is not ready first, and requests in flight
+are finished. Several replicas behind a load balancer survive the failure of one.
 """
 
 from pathlib import Path

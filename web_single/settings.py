@@ -5,4 +5,4 @@ from common.prediction.settings import PredictSettings
 
 
 class Settings(GrpcSettings, PredictSettings):
-    """Defaults that work; nothing is required."""
+    """All have defaults that work; none is required."""

@@ -1,8 +1,8 @@
 """The store: the scans of letters, in Redis, by an id. Every Redis command that concerns them is here.
 
-A letter is one string: its scans one after another, as rows of the domain (`prediction/payload.py`). So a letter is
-written by one command, which may be repeated, and a model gets just what it looks at: the first scan, or all. What
-cannot be had in time is a 503; nothing is ever kept for longer than IMAGE_TTL_SECONDS.
+A letter is one string: its scans one after another, as rows of the domain (`prediction/payload.py`). So one command
+writes a letter, and may be repeated. A model loads only what it reads: the first scan, or all. If the store does not
+answer in time, that is a 503. Letters expire after IMAGE_TTL_SECONDS.
 """
 
 from typing import Literal, Self
@@ -24,15 +24,15 @@ LAST_BYTE: dict[Scans, int] = {"first": ROW_BYTES - 1, "all": -1}
 
 
 class StoredImage(BaseModel):
-    """Scans of one letter that are in the store."""
+    """Scans of one letter in the store."""
 
     model_config = ConfigDict(extra="forbid")
 
     image_id: UUID
 
     @classmethod
-    def named_in(cls, body: bytes) -> Self | None:
-        """The letter that a JSON body names, None if it names none; raises `Problem` 422 where that is no id."""
+    def from_body(cls, body: bytes) -> Self | None:
+        """The letter that a JSON body names, or None; raises `Problem` 422 if its `image_id` is not an id."""
         try:
             document = from_json(body)
         except ValueError:
@@ -47,7 +47,7 @@ class StoredImage(BaseModel):
 
 
 class ImageStore:
-    """Keeps scans under keys that begin with the name of the pattern; its connections end with the app."""
+    """Stores scans under keys that begin with the pattern's name; its connections close with the app."""
 
     def __init__(self, app: Service, pattern: str, settings: StoreSettings) -> None:
         self._pattern = pattern
@@ -55,7 +55,7 @@ class ImageStore:
         self._redis = connect(app, settings.redis_url)
 
     async def put(self, scans: Rows, caller: Caller) -> UUID:
-        """Keep n scans, and give them an id; raises `Problem` 503."""
+        """Store n scans. Returns their id; raises `Problem` 503."""
         image_id = uuid4()
         async with redis_deadline(caller, "store"):
             await self._redis.set(self._key(image_id), to_payload(scans), ex=self._ttl)
@@ -65,18 +65,18 @@ class ImageStore:
         """The rows of all scans, or of the first alone; raises `Problem`: 404, 503."""
         async with redis_deadline(caller, "store"):
             content: bytes = await self._redis.getrange(self._key(image_id), 0, LAST_BYTE[scans])  # type: ignore[assignment]
-        if not content or len(content) % ROW_BYTES:  # nothing, or nothing of ours
-            raise not_kept(image_id)
+        if not content or len(content) % ROW_BYTES:  # unknown, or not written by us
+            raise image_not_found(image_id)
         return to_rows(content)
 
     async def is_ready(self) -> bool:
-        """Whether it answers."""
+        """Whether the store answers."""
         return await ping(self._redis)
 
     def _key(self, image_id: UUID) -> str:
         return f"{self._pattern}:image:{image_id}"
 
 
-def not_kept(image_id: UUID) -> Problem:
-    """There is no such letter, or no more."""
-    return Problem(404, f"image_id: {image_id} is not kept here: POST /images gives an id")
+def image_not_found(image_id: UUID) -> Problem:
+    """The letter was never stored, or has expired."""
+    return Problem(404, f"image_id: {image_id} is not stored: POST /images gives an id")

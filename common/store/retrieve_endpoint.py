@@ -1,7 +1,7 @@
-"""`POST /retrieve`: a predictor that gets its own data takes from the store the scans that its model reads.
+"""`POST /retrieve`: the predictor loads the scans that its model reads from the store itself.
 
-A letter that is not there is a 404. A store that does not answer is a 424, by which the proxy knows that this service
-itself is well.
+A letter that is not stored is a 404. A store that does not answer is a 424, so the proxy knows that this service itself
+is healthy.
 """
 
 from fastapi import APIRouter, Request, Response
@@ -41,7 +41,7 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
         """As `/v2/models/NAME/infer` answers: `probabilities`, a row for each scan, as bytes after the JSON."""
         if misfit:
             raise Problem(409, misfit)
-        letter = StoredImage.named_in(await read_body(request))
+        letter = StoredImage.from_body(await read_body(request))
         if letter is None:
             raise Problem(422, f"body: {EXPECTED}")
         context = request_context(request)

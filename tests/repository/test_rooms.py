@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
 """By room, the rooms that it may import."""
 MEETING_POINTS: dict[str, set[str]] = {
     "jobs/job_predictor.py": {"backends", "domain", "inference"},  # the queue meets the model
+    "store/remote.py": {"backends"},  # a caller of the store's endpoint in another service
     "store/retrieve_endpoint.py": {"domain", "inference", "open_inference"},  # the store meets the model
 }
 """By module, what it may import besides."""
