@@ -14,6 +14,7 @@ from batch.command_line import Options, parsed
 from batch.dataset.dataset import Chunk, DataError, DataSet, plan
 from batch.output.folder import OtherModel, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
+from batch.process_chunk import check_model
 from batch.run import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
 from batch.settings import JobSettings
 from batch.trial.trial import try_out
@@ -49,6 +50,7 @@ def run(options: Options, settings: JobSettings) -> int:
         print(f"{folder.path} is finished: nothing to do")
         return DONE
     file = read_model_file(settings.model_uri, settings.model_sha256 or None, 30.0)
+    check_model(file)
     model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)
     if options.trial:
         return DONE if try_out(options, settings, model, folder) else FAILED

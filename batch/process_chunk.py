@@ -18,6 +18,7 @@ from batch.dataset.columns import ITEMS, Rows, input_columns, read_rows
 from batch.dataset.dataset import REJECTED, Chunk, open_file, part_file
 from common import domain
 from common.inference.model import Model
+from common.inference.model_file import ModelError, ModelFile
 from common.inference.tensor_spec import Tensors
 from common.prediction.domain_model import DomainModel
 from common.prediction.payload import EXAMPLE_ROWS
@@ -146,7 +147,7 @@ class _Loaded:
     def __init__(self, model: Model) -> None:
         self._model, self._domain_model = model, DomainModel(model)
         if self._domain_model.misfit:
-            raise ValueError(self._domain_model.misfit)
+            raise ModelError(self._domain_model.misfit)
         self.version = model.version
         example = self.predict(EXAMPLE_ROWS)
         self.fields = [pa.field(name, pa.array(values).type) for name, values in example.items()]
@@ -155,6 +156,11 @@ class _Loaded:
         """The domain's columns for these rows."""
         outputs = self._model.run(self._domain_model.to_inputs(rows))
         return domain.to_columns(self._domain_model.to_tensors(outputs))
+
+
+def check_model(file: ModelFile) -> None:
+    """Raises `ModelError` if the model cannot be served, or does not fit the domain."""
+    _Loaded(Model(file))
 
 
 @cache

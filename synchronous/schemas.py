@@ -32,7 +32,7 @@ class Letter(BaseModel):
 
     event: ClassVar = "sorted"
     letter_id: str = Field(examples=["0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"])
-    bin: Bin = Field(description="The label, or `manual`: a person reads this letter.", examples=[domain.LABELS[-1]])
+    bin: Bin = Field(description="The label, or `manual`: a person reads this letter.", examples=BINS[:1])
     degraded: bool = Field(description="True: no reading came in time, and `manual` is the fallback.")
     prediction: domain.Output | None = Field(description="The reading, or null if there is none.")
 
@@ -41,8 +41,9 @@ Step = Registration | Reading | Letter
 
 
 def choose_bin(prediction: domain.Output | None) -> Bin:
-    """The bin of the label; `manual` if there is no reading."""
-    return str(getattr(prediction, domain.LABEL)) if prediction else "manual"
+    """The bin of the label; `manual` if there is no reading, or no label."""
+    label = str(getattr(prediction, domain.LABEL, ""))
+    return label if label in domain.LABELS else "manual"
 
 
 def add_letter_counter(registry: CollectorRegistry) -> Callable[[Bin], None]:
