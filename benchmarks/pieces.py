@@ -38,7 +38,7 @@ LONGEST_SECONDS = 60.0
 def main() -> None:
     """Measure on the server's CPU, and print a table."""
     os.sched_setaffinity(0, part_cpus().server)
-    os.environ |= {"MODEL_URI": str(SMALL_MODEL), "MODEL_THREADS": "1", "LOG_LEVEL": "INFO"}
+    os.environ |= {"MODEL_URI": str(SMALL_MODEL), "MODEL_THREADS": "1", "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
     console = Console(file=sys.stdout, highlight=False)
     with TemporaryFile("w") as log, redirect_stdout(log):  # our request log goes to a file, as in online.py
         pieces = [*json_pieces(), *other_pieces(), *uvloop.run(asyncio.wait_for(loop_pieces(), LONGEST_SECONDS))]

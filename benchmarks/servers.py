@@ -108,6 +108,7 @@ def environment(model: Path, port: int, grpc_port: int = 0) -> dict[str, str]:
         "MODEL_NAME": MODEL_NAME,
         "MODEL_THREADS": "1",
         "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "json",
         "DRAIN_SECONDS": "0",
         "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime telemetry is disabled, as in our services
     }

@@ -41,6 +41,8 @@ def _no_mount() -> str:
 
 # Many servers run at once in the tests, and no two can have gRPC's usual port; a test that wants gRPC asks for a port.
 os.environ.setdefault("GRPC_PORT", "0")
+# Tests parse what services log, as programs do.
+os.environ["LOG_FORMAT"] = "json"
 
 MISSING: dict[str, Callable[[], str]] = {
     "docker": _no_docker,

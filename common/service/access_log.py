@@ -9,14 +9,17 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic_core import to_json
 
+from common.service.log_format import COLOURS, paint, printable, text_end, text_start, use_colour
 from common.service.metrics import ServiceMetrics
 from common.service.tracing import Trace
+
+PROBES = ("/health/", "/v2/health/", "/metrics")
 
 
 class RequestRecord(NamedTuple):
@@ -36,11 +39,13 @@ class RequestRecord(NamedTuple):
 
 
 class AccessLog:
-    """Counts requests, and from log level INFO on writes a line of JSON for each to stdout."""
+    """Counts requests and writes a line for each to stdout: at log level INFO, for health and metrics at DEBUG."""
 
-    def __init__(self, metrics: ServiceMetrics, log_level: str) -> None:
+    def __init__(self, metrics: ServiceMetrics, log_level: str, log_format: str = "json", service: str = "") -> None:
         self._metrics = metrics
-        self._logs = logging.getLevelNamesMapping()[log_level] <= logging.INFO
+        level = logging.getLevelNamesMapping()[log_level]
+        self._logs, self._logs_probes = level <= logging.INFO, level <= logging.DEBUG
+        self._line = _json_line if log_format == "json" else partial(_text_line, service=service, colour=use_colour())
         self._requests: list[RequestRecord] = []
 
     def add(self, request: RequestRecord) -> None:
@@ -54,19 +59,36 @@ class AccessLog:
         for request in finished:
             self._metrics.request(request.method, request.route, request.status, request.seconds)
         if self._logs:
-            sys.stdout.write("".join([_line(request) for request in finished]))
-            sys.stdout.flush()
+            logged = [request for request in finished if self._logs_probes or not _is_probe(request.route)]
+            if logged:
+                sys.stdout.write("".join([self._line(request) for request in logged]))
+                sys.stdout.flush()
 
 
-def _line(request: RequestRecord) -> str:
+def _json_line(request: RequestRecord) -> str:
     time = f"{_utc(int(request.began))}.{int(request.began * 1e3) % 1000:03d}Z"
+    level = "DEBUG" if _is_probe(request.route) else "INFO"
     path = f'"{request.path}"' if request.path == request.route else to_json(request.path).decode()
     more = f",{to_json(request.log, fallback=str).decode()[1:-1]}" if request.log else ""
     return (
-        f'{{"time":"{time}","level":"INFO","trace_id":"{request.trace.trace_id}","span_id":"{request.trace.span_id}",'
+        f'{{"time":"{time}","level":"{level}","trace_id":"{request.trace.trace_id}","span_id":"{request.trace.span_id}",'
         f'"method":"{request.method}","path":{path},"status":{request.status},"ms":{request.seconds * 1e3:.3f}'
         f"{more}}}\n"
     )
+
+
+def _text_line(request: RequestRecord, service: str, colour: bool) -> str:
+    start = text_start(request.began, service, "DEBUG" if _is_probe(request.route) else "INFO", colour)
+    outcome = "INFO" if request.status < 400 else "WARNING" if request.status < 500 else "ERROR"
+    status = paint(str(request.status), COLOURS[outcome], colour)
+    end = text_end(request.log, request.trace, colour)
+    return f"{start} {request.method} {printable(request.path)} {status} {request.seconds * 1e3:.1f} ms{end}\n"
+
+
+@lru_cache(maxsize=1024)
+def _is_probe(route: str) -> bool:
+    """Whether this is asked again and again by those who watch the service."""
+    return route.startswith(PROBES) or (route.startswith("/v2/models/") and route.endswith("/ready"))
 
 
 @lru_cache(maxsize=2)

@@ -39,7 +39,7 @@ class Service(FastAPI):
     """
 
     def __init__(self, title: str, settings: ServiceSettings, **fastapi: Any) -> None:
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format, title)
         super().__init__(
             title=title,
             lifespan=_lifespan,
@@ -52,7 +52,7 @@ class Service(FastAPI):
         )
         self.settings = settings
         self.metrics = ServiceMetrics()
-        self.access_log = AccessLog(self.metrics, settings.log_level)
+        self.access_log = AccessLog(self.metrics, settings.log_level, settings.log_format, title)
         self.process = ProcessState()
         self.problem_renderers: dict[str, ProblemRenderer] = {}
         self.lifespan_resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []

@@ -42,6 +42,7 @@ class ServiceSettings(ProgramSettings):
     """Limits and habits of any service."""
 
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="INFO: a line per request")
+    log_format: str = Field("text", pattern="^(text|json)$", description="text: lines for people; json in the image")
     request_timeout_ms: int = Field(2_000, gt=0, description="deadline where the caller sets no X-Request-Timeout-Ms")
     max_request_timeout_ms: int = Field(30_000, gt=0, description="the longest deadline that a caller can ask for")
     max_body_bytes: int = Field(4 * 2**20, gt=0, description="a longer request body is a 413")

@@ -47,7 +47,7 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(autouse=True)
 def _own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service sets up the logging of its process, but this one is pytest's."""
-    monkeypatch.setattr("common.service.service.configure_logging", lambda _: None)
+    monkeypatch.setattr("common.service.service.configure_logging", lambda *_: None)
 
 
 def run(stack: Stack, scenario: Scenario, **settings: Any) -> None:
