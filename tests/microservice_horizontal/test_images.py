@@ -85,7 +85,7 @@ def test_members_that_load_pictures_are_missing_while_the_store_does_not_answer(
 
 @contextmanager
 def store_away(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
-    """Nobody listens there, or whoever does never answers."""
+    """No process listens there, or it never answers."""
     if kind == "hung":
         with deployment.hung("redis"):
             yield

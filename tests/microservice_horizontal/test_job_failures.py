@@ -47,7 +47,7 @@ def test_failure_over_a_picture_is_an_error_of_that_member_and_that_job(
     poisoned = submit(deployment.front, failing())
     system.start("mlp", mlp_model_uri=fails_on_ink_in_the_corner(tmp_path / "mlp.onnx"))
     assert all(all_answered(deployment.front, job)["predictions"]["mlp"]["digit"] == 7 for job in jobs)
-    said = wait_until(lambda: answered(deployment, poisoned, "mlp"), 4)  # by the first process that tries it
+    said = wait_until(lambda: stored_answer(deployment, poisoned, "mlp"), 4)  # by the first process that tries it
     system.stop("mlp")
     deployment.start("mlp")
     assert said.startswith(b'{"error":'), said
@@ -66,7 +66,7 @@ def test_invalid_probabilities_are_an_error_of_that_member_and_others_read_the_j
     system.stop("mlp")
     system.start("mlp", mlp_model_uri=gives_no_probabilities(tmp_path / "mlp.onnx", factor))
     job = submit(deployment.front)
-    said = wait_until(lambda: answered(deployment, job, "mlp"))
+    said = wait_until(lambda: stored_answer(deployment, job, "mlp"))
     system.stop("mlp")
     deployment.start("mlp")
     assert said.startswith(b'{"error":'), said
@@ -83,7 +83,7 @@ def test_invalid_probabilities_are_an_error_of_that_member_and_others_read_the_j
 def test_job_may_take_longer_than_any_caller_may_wait(deployment: LinkedDeployment) -> None:
     with svm_with(deployment, request_timeout_ms=300, max_request_timeout_ms=300):
         job = submit(deployment.front, slow_pixels(0.8))
-        said = wait_until(lambda: answered(deployment, job, "svm"))
+        said = wait_until(lambda: stored_answer(deployment, job, "svm"))
     assert b'"digit":7' in said, said
 
 
@@ -106,7 +106,7 @@ def test_job_for_which_a_process_had_no_time_is_done_by_the_next(deployment: Lin
     with svm_with(deployment, job_ttl_seconds=1, lease_seconds=60) as svm:
         job = submit(deployment.front, slow_pixels(1.5))
         wait_until(lambda: rows(svm) == 1)
-        assert answered(deployment, job, "svm") is None
+        assert stored_answer(deployment, job, "svm") is None
     assert all_answered(deployment.front, job)["predictions"]["svm"]["digit"] == 7
 
 
@@ -115,7 +115,7 @@ def failing() -> Answer:
     return {"pixels": [2, *SEVEN_PIXELS[1:]]}
 
 
-def answered(deployment: LinkedDeployment, job: str, name: str) -> Any:
+def stored_answer(deployment: LinkedDeployment, job: str, name: str) -> Any:
     """What a member has said of a job, as it is kept."""
     with deployment.stack.store() as store:
         return store.hget(f"microservice_horizontal:job:{job.rpartition('/')[2]}", f"answer:{name}")
@@ -164,7 +164,7 @@ def test_jobs_are_answered_while_callers_fill_the_models_queue(deployment: Linke
         wait_until(lambda: svm.metric("queue_rows") == 1)
         job = submit(deployment.front)
         assert [call.result().status_code for call in (first, second)] == [200, 200]
-    said = wait_until(lambda: answered(deployment, job, "svm"), 20)
+    said = wait_until(lambda: stored_answer(deployment, job, "svm"), 20)
     assert b'"digit":7' in said, said
 
 

@@ -1,4 +1,4 @@
-"""Jobs that all members read: what is told of them, and when they are closed (H5, H7, H8).
+"""Jobs that all members read: their events, and when they are closed (H5, H7, H8).
 
 svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
 """
@@ -73,12 +73,12 @@ def test_event_is_sent_as_soon_as_an_answer_is_there(deployment: LinkedDeploymen
     """H5: linear's long before the others'; with it the next action begins, while they are still at work."""
     job = submit(deployment.front, slow_pixels(0.7))
     began = monotonic()
-    linear, early, slow, *_, aggregate = told = list(events(deployment.front, job))
+    linear, early, slow, *_, aggregate = sent = list(events(deployment.front, job))
     assert linear.data["model"]["name"] == "linear"
     assert (early.name, early.data["model"], early.data["digit"]) == ("early", "linear", 7)
     assert early.at - began < 0.6
     assert slow.at - linear.at > 0.4
-    assert {event.name for event in told[2:-1]} == {"prediction"}
+    assert {event.name for event in sent[2:-1]} == {"prediction"}
     assert (aggregate.name, aggregate.data["status"]) == ("aggregate", "done")
     all_answered(deployment.front, job)
 
@@ -87,15 +87,15 @@ def test_early_model_and_quorum_are_settings(deployment: LinkedDeployment) -> No
     """H5, H7."""
     deployment.stack.stop("postprocessor")
     deployment.stack.start("postprocessor", early_model="svm", quorum=3)
-    told = list(events(deployment.front, submit(deployment.front, slow_pixels(0.3))))
+    sent = list(events(deployment.front, submit(deployment.front, slow_pixels(0.3))))
     deployment.stack.stop("postprocessor")
     deployment.start("postprocessor")
-    names = [event.name for event in told]
+    names = [event.name for event in sent]
     assert sorted(names[:-1]) == ["early", *["prediction"] * 3]
-    assert told[0].data["model"]["name"] == "linear"
-    assert told[names.index("early")].data["model"] == "svm"
-    assert "svm" in [event.data["model"]["name"] for event in told[1 : names.index("early")]]
-    assert (names[-1], told[-1].data["missing"]) == ("aggregate", [])
+    assert sent[0].data["model"]["name"] == "linear"
+    assert sent[names.index("early")].data["model"] == "svm"
+    assert "svm" in [event.data["model"]["name"] for event in sent[1 : names.index("early")]]
+    assert (names[-1], sent[-1].data["missing"]) == ("aggregate", [])
 
 
 def test_events_of_a_closed_job_are_complete(deployment: LinkedDeployment) -> None:
@@ -112,10 +112,10 @@ def test_job_is_closed_at_its_deadline_with_the_answers_so_far(deployment: Linke
     with deployment.hung("svm"):
         began = monotonic()
         job = submit(hasty, body)
-        told = list(events(hasty, job))
+        sent = list(events(hasty, job))
         assert 0.9 < monotonic() - began < 3
-    closed = told[-1].data
-    assert (told[-1].name, closed["status"], missing(closed)) == ("aggregate", "done", {"svm": "timeout"})
+    closed = sent[-1].data
+    assert (sent[-1].name, closed["status"], missing(closed)) == ("aggregate", "done", {"svm": "timeout"})
     assert closed["prediction"]["digit"] == mean.argmax()
     np.testing.assert_allclose(closed["prediction"]["probabilities"], mean, atol=2e-5)
     complete = all_answered(hasty, job)
@@ -125,9 +125,9 @@ def test_job_is_closed_at_its_deadline_with_the_answers_so_far(deployment: Linke
 def test_job_with_less_than_a_quorum_at_its_deadline_has_failed(deployment: LinkedDeployment, hasty: Server) -> None:
     with deployment.hung("svm", "mlp"):
         job = submit(hasty)
-        told = list(events(hasty, job))
-    failed = told[-1].data
-    assert [event.name for event in told] == ["prediction", "early", "failed"]
+        sent = list(events(hasty, job))
+    failed = sent[-1].data
+    assert [event.name for event in sent] == ["prediction", "early", "failed"]
     assert (failed["status"], failed["prediction"]) == ("failed", None)
     assert failed["error"] == "1 of 3 models answered in time, expected at least 2"
     assert missing(failed) == {"svm": "timeout", "mlp": "timeout"}
@@ -136,7 +136,7 @@ def test_job_with_less_than_a_quorum_at_its_deadline_has_failed(deployment: Link
 
 
 def test_two_processes_share_the_jobs_that_came_while_their_member_was_down(deployment: LinkedDeployment) -> None:
-    """H8: nobody waited for it; each job is read by one of the two, which begin at the same time."""
+    """H8: no client waited; each job is read by one of the two, which begin at the same time."""
     system, settings, count = deployment.stack, deployment.settings["svm"] | {"lease_seconds": 10}, 30
     system.stop("svm")
     jobs = [submit(deployment.front, slow_pixels(0.1)) for _ in range(count)]

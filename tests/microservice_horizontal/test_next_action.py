@@ -1,4 +1,4 @@
-"""The next action of a job: it begins whenever it can, holds nobody else up, and needs a member that votes (H5)."""
+"""The next action of a job: it begins as early as possible, delays no other job, and needs a member that votes (H5)."""
 
 import asyncio
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def scan_of(digit: int) -> dict[str, list[float]]:
 def test_action_begins_for_jobs_whose_deadline_passed_while_no_post_processor_ran(
     deployment: LinkedDeployment, hasty: Server
 ) -> None:
-    """Of so many that the post-processor comes to the deadlines before it has heard all answers."""
+    """There are so many jobs that the post-processor checks deadlines before it has read all answers."""
     deployment.stack.stop("postprocessor")
     jobs = [submit(hasty, scan_of(7)) for _ in range(120)]
     for job in jobs:

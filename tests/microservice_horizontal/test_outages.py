@@ -54,7 +54,7 @@ class Accepted(NamedTuple):
 
 
 def closed_as(job: Answer) -> Answer:
-    """What is told of a job's end: all but the answers, which go on coming."""
+    """The end of a job: all fields but the answers, which may still be added."""
     return job | {"predictions": None}
 
 
@@ -135,7 +135,7 @@ def test_every_accepted_job_is_closed_once_with_the_right_digit_when_any_process
 
 
 def nothing_is_open(deployment: LinkedDeployment) -> None:
-    """No job, and no entry that somebody would still have to read (but of jobs whose acceptance was never told)."""
+    """No open job and no unread entry is left, except of jobs whose 202 never arrived."""
     with deployment.stack.store() as store:
         wait_until(lambda: store.zcard(f"{PROXY}:deadlines") == 0)
         wait_until(lambda: store.xlen(f"{PROXY}:jobs") == store.xlen(f"{PROXY}:answers") == 0)
@@ -143,7 +143,7 @@ def nothing_is_open(deployment: LinkedDeployment) -> None:
 
 @pytest.mark.parametrize("name", ["redis", PROXY])
 def test_jobs_accepted_before_a_kill_are_done_after_it(deployment: LinkedDeployment, name: str) -> None:
-    """Nobody reads while the jobs come in, so all of them are open when it happens."""
+    """No process reads while the jobs come in, so all of them are open when it happens."""
     scans, labels = (part[:20] for part in unanimous())
     with deployment.hung(*MEMBERS):
         jobs = [submit(deployment.front, picture(scan)) for scan in scans]
@@ -162,7 +162,7 @@ def test_jobs_accepted_before_a_kill_are_done_after_it(deployment: LinkedDeploym
 
 @contextmanager
 def without_redis(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
-    """Nobody listens, or whoever does never answers; afterwards it has the data that it had."""
+    """No process listens, or it never answers; afterwards it has its data again."""
     if kind == "hung":
         with deployment.hung("redis"):
             yield
@@ -214,9 +214,9 @@ def test_waiting_request_gets_the_job_as_it_was_when_redis_goes_down(deployment:
             time.sleep(0.3)
             with without_redis(deployment, kind):
                 answer = wait.result()
-        told = stream.result().text
+        events = stream.result().text
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
-    assert told.count("event: aggregate") == 1
+    assert events.count("event: aggregate") == 1
     assert look_again(deployment, job)["status"] == "done"
     lines = deployment.front.log_lines()
     assert [line for line in lines if line["level"] == "ERROR" or line.get("status") == 500] == []

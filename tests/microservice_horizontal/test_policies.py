@@ -1,6 +1,6 @@
 """For whom the proxy waits: each policy, with one member slow, hung, dead or wrong (H3, H6, H8).
 
-Whoever asks is answered by the deadline. A quick test of each policy stands in test_horizontal.py.
+Every caller is answered by the deadline. A quick test of each policy is in test_predict.py.
 """
 
 import socket

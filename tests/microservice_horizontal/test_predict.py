@@ -181,16 +181,16 @@ def test_job_sends_events_and_is_closed_without_the_slow_member(deployment: Link
     """H5, H7: the next action begins on linear's answer; two agree, and svm is late, which changes nothing."""
     job = submit(deployment.front, slow_pixels(0.6))
     began = monotonic()
-    told = list(events(deployment.front, job))
-    names = [event.name for event in told]
+    sent = list(events(deployment.front, job))
+    names = [event.name for event in sent]
     assert sorted(names[:-1]) == ["early", "prediction", "prediction"]
     assert names[-1] == "aggregate"
-    by_linear = [event.data.get("model", {}) for event in told[: names.index("early")]]
+    by_linear = [event.data.get("model", {}) for event in sent[: names.index("early")]]
     assert "linear" in [model["name"] for model in by_linear]
-    early = told[names.index("early")].data
+    early = sent[names.index("early")].data
     assert (early["model"], early["digit"], early["action"]) == ("linear", 7, "tray 7 is called in")
-    closed = told[-1].data
-    assert told[-1].at - began < 0.6
+    closed = sent[-1].data
+    assert sent[-1].at - began < 0.6
     assert (closed["status"], closed["prediction"]["digit"]) == ("done", 7)
     assert (closed["predictions"].keys(), missing(closed)) == ({"linear", "mlp"}, {"svm": "late"})
     complete = all_answered(deployment.front, job)

@@ -1,4 +1,4 @@
-"""One deadline holds over all stages, and a stage that is slow holds up nobody who does not need it (V6, V7)."""
+"""One deadline covers all stages, and a slow stage delays no request that does not need it (V6, V7)."""
 
 import signal
 import time
@@ -44,7 +44,7 @@ def slow(stack: Stack) -> Iterator[None]:
 
 
 def test_three_slow_stages_take_the_sum_of_their_times_within_the_deadline(stack: Stack) -> None:
-    """V7: latency adds up, and the answer tells where it comes from."""
+    """V7: latency adds up, and the answer shows where it comes from."""
     with slow(stack):
         answer = ask_in_time(stack.front, doubtful_scan(), 10_000)
     stages = answer.json()["stages"]
@@ -83,7 +83,7 @@ def test_hung_quality_is_a_504_by_the_deadline(stack: Stack) -> None:
 
 
 def test_hung_specialist_delays_no_clear_picture_and_its_breaker_opens(stack: Stack) -> None:
-    """V6: who waits for it waits beside the others; and after a few who did, nobody waits for it any more."""
+    """V6: requests that need it wait beside the others; after a few of them, its breaker is open."""
     with hung(stack, "specialist"), ThreadPoolExecutor(12) as threads:
         waiting = [threads.submit(ask_in_time, stack.front, doubtful_scan(), 1_500) for _ in range(12)]
         answers = [timed(stack.front, SEVEN_JSON) for _ in range(20)]
@@ -106,7 +106,7 @@ def timed(proxy: Server, body: object) -> tuple[dict[str, Any], float]:
 
 
 def test_client_disconnect_cancels_the_calls_of_all_stages(stack: Stack) -> None:
-    """The proxy stops asking long before the deadline, and notes that nobody was answered."""
+    """The proxy stops asking long before the deadline, and logs that no client got an answer."""
     trace = "5a" * 16
     with hung(stack, "specialist"):
         began = time.monotonic()

@@ -116,13 +116,13 @@ def test_server_timing_shows_each_stage(stack: Stack) -> None:
     for scan, stages in [(SMUDGE_PNG, 1), (SEVEN_PNG, 2), (picture(doubtful().features[0, 0]), 3)]:
         response = stack.front.read(scan)
         entries = dict(entry.split(";dur=") for entry in response.headers["server-timing"].split(", "))
-        told = {stage["name"]: stage["milliseconds"] for stage in response.json()["stages"]}
-        assert len(told) == stages
-        assert {name for name in entries if name in STAGES} == told.keys()
-        for name, milliseconds in told.items():
+        shown = {stage["name"]: stage["milliseconds"] for stage in response.json()["stages"]}
+        assert len(shown) == stages
+        assert {name for name in entries if name in STAGES} == shown.keys()
+        for name, milliseconds in shown.items():
             assert float(entries[name]) == milliseconds
             assert 0 < float(entries[f"{name}.predict"]) <= float(entries[f"{name}.total"]) < milliseconds
-        assert sum(told.values()) < float(entries["total"])
+        assert sum(shown.values()) < float(entries["total"])
 
 
 def test_one_trace_runs_through_the_logs_of_all_services(stack: Stack) -> None:

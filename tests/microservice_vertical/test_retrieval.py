@@ -146,15 +146,15 @@ def test_store_is_read_once_by_the_proxy_or_once_by_each_stage(
         response = proxies[retrieval].read(image_id)
         assert len(response.json()["stages"]) == stages
         assert retrievals(stack) - before == wanted
-        told = {entry.split(";")[0] for entry in response.headers["server-timing"].split(", ")}
+        shown = {entry.split(";")[0] for entry in response.headers["server-timing"].split(", ")}
         by = {"store"} if retrieval == "proxy" else {f"{stage}.store" for stage in STAGES[:stages]}
-        assert {name for name in told if name.endswith("store")} == by
+        assert {name for name in shown if name.endswith("store")} == by
 
 
 def retrievals(stack: Stack) -> int:
     """How often any command has looked a key up to read it."""
-    told: dict[str, int] = stack.store().info("stats")
-    return told["keyspace_hits"] + told["keyspace_misses"]
+    stats: dict[str, int] = stack.store().info("stats")
+    return stats["keyspace_hits"] + stats["keyspace_misses"]
 
 
 def test_reader_reads_one_scan_and_the_specialist_reads_all(stack: Stack, proxy: Server) -> None:

@@ -1,6 +1,6 @@
-"""One service killed, hung or talking rubbish: as a hard step it is the request's failure, as a soft one only its own.
+"""One service is killed, hung or gives invalid answers: if it is required the request fails, else only the stage.
 
-And when it is well again, so is the flow (V6).
+When the service recovers, so does the flow (V6).
 """
 
 import sys
@@ -37,25 +37,25 @@ REQUIRED = [f"{stage}_required" for stage in STAGES]
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """All steps are soft."""
+    """All stages are optional."""
     with vertical_stack(quality_required=False, reader_required=False, specialist_required=False) as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def hard(stack: Stack) -> Iterator[Server]:
-    """A proxy whose steps are all hard."""
+    """A proxy whose stages are all required."""
     with another_proxy(stack, **dict.fromkeys(REQUIRED, True)) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def soft(stack: Stack) -> Server:
-    """A proxy whose steps are all soft."""
+    """A proxy whose stages are all optional."""
     return stack.front
 
 
-# What becomes of a service
+# What happens to a service
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def another_model(stack: Stack, name: str) -> Iterator[None]:
 
 @contextmanager
 def stranger(module: str, stack: Stack, name: str) -> Iterator[None]:
-    """In its place is what knows nothing of models."""
+    """In its place is a server that serves no models."""
     port = stack.port(name)
     with killed(stack, name), TemporaryDirectory() as folder:
         command = module.format(port=port, folder=folder).split()
@@ -95,7 +95,7 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     "web_server": (partial(stranger, "http.server {port} --bind 127.0.0.1 --directory {folder}"), 502),
     "no_http": (partial(stranger, "common.jobs.run_valkey {port} {folder}"), 502),
 }
-"""And the status by which a hard step tells of it."""
+"""And the status of a request if a required stage has this fault."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -113,8 +113,8 @@ def test_failed_required_stage_is_a_problem_and_failed_optional_stage_leaves_the
 
 
 def answer_without(proxy: Server, body: object) -> dict[str, Any]:
-    """The answer of a proxy with soft steps. One that hangs leaves the next but 45 ms, which on a busy machine may be
-    too few; so it may need to be asked again."""
+    """The answer of a proxy with optional stages. One that hangs leaves the next only 45 ms, which may be too few on a
+    busy machine, so it is repeated."""
     for _ in range(3):
         response = ask_in_time(proxy, body)
         if response.status_code != 504:
@@ -125,7 +125,7 @@ def answer_without(proxy: Server, body: object) -> dict[str, Any]:
 
 
 def test_no_reading_is_a_problem_and_never_a_digit(stack: Stack, soft: Server) -> None:
-    """All steps are soft, and who could read is gone; what is illegible needs no reading."""
+    """All stages are optional, and both that could read are down; an illegible scan needs no reading."""
     with killed(stack, "reader"), killed(stack, "specialist"):
         for body in (SEVEN_JSON, doubtful_scan()):
             failed(ask_in_time(soft, body), "specialist", 503)
@@ -146,7 +146,7 @@ def test_clear_pictures_are_answered_without_the_specialist(stack: Stack, hard: 
 
 
 def test_started_proxy_is_ready_while_its_required_stages_are(stack: Stack) -> None:
-    """At its start it waits for all of them. The specialist is soft, and so is the store."""
+    """A starting proxy waits for all of them. The specialist is optional, and so is the store."""
     with another_proxy(stack) as proxy:
         for name in ("specialist", "redis"):
             with killed(stack, name):

@@ -198,7 +198,7 @@ def test_full_store_rejects_with_503_and_loses_nothing(stack: Stack) -> None:
 
 
 def test_store_that_is_down_is_a_503_immediately_and_works_when_it_is_back(stack: Stack) -> None:
-    """The connections to the old one are dead, and nobody else notices."""
+    """The connections to the old one are dead, and no caller notices."""
 
     async def scenario(store: ImageStore) -> None:
         ids = await asyncio.gather(*[store.put({"features": some_scans(2)}, Caller()) for _ in range(5)])

@@ -32,7 +32,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def proxies(stack: Stack) -> Iterator[dict[str, Server]]:
-    """By their RETRIEVAL; neither is told of the deadline, so each request says it."""
+    """By their RETRIEVAL; neither has a default for the deadline, so each request sets it."""
     with another_proxy(stack, retrieval="predictor") as other:
         yield {"proxy": stack.front, "predictor": other}
 
@@ -45,7 +45,7 @@ def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
 
 @contextmanager
 def down(stack: Stack) -> Iterator[None]:
-    """Nobody listens; afterwards a new process has the data of the old one."""
+    """No process listens; afterwards a new one has the data of the old one."""
     stack.stop("redis")
     try:
         yield
@@ -145,7 +145,7 @@ def test_letters_are_not_mixed_up_after_a_store_hung(stack: Stack, proxy: Server
 
 
 def test_stored_letter_survives_a_kill_of_the_store(stack: Stack, proxy: Server) -> None:
-    """Whoever was given an id may count on it, since the store answers once it is on its disk."""
+    """A client that got an id may rely on it, since the store replies only when it is on disk."""
     image_id = kept(proxy, SEVEN_PNG)
     stack.servers["redis"].process.kill()
     stack.servers["redis"].process.wait()
@@ -168,7 +168,7 @@ def test_full_store_is_a_503_and_its_letters_can_be_read(stack: Stack, proxy: Se
 
 
 def test_404_of_a_service_without_retrieve_is_a_502(stack: Stack) -> None:
-    """Its 404 says that it has no such path; a caller who is told of a lost letter would give up."""
+    """Its 404 says that it has no such path; a caller of a lost letter would give up."""
     image_id = kept(stack.front, SEVEN_PNG)
     settings = {"retrieval": "predictor"}
     with (
@@ -180,7 +180,7 @@ def test_404_of_a_service_without_retrieve_is_a_502(stack: Stack) -> None:
 
 
 def test_retrieve_of_a_model_that_does_not_fit_is_a_409(stack: Stack, tmp_path: Path) -> None:
-    """As at `/predict`: the caller is told what does not fit, and the log has no error."""
+    """As at `/predict`: the detail says what does not fit, and the log has no error."""
     image_id = kept(stack.front, SEVEN_PNG)
     url = f"redis://127.0.0.1:{stack.port('redis')}/0"
     model = every_type(tmp_path / "other.onnx")

@@ -35,7 +35,7 @@ def steady_load(proxy: Server) -> Iterator[Load]:
 
 @pytest.mark.full
 def test_reader_is_replaced_by_another_version_without_a_failed_request() -> None:
-    """The other is started, gets the new connections, and the first one is told to end; nothing else is touched."""
+    """The other starts and gets the new connections, and the first one gets SIGTERM; nothing else changes."""
     with vertical_stack({"reader": {"drain_seconds": 5}}) as stack, behind_a_link(stack) as (proxy, link):
         first = stack.servers["reader"]
         with steady_load(proxy) as requests:
@@ -49,7 +49,7 @@ def test_reader_is_replaced_by_another_version_without_a_failed_request() -> Non
             requests.goes_on(100)
             (new,) = requests.answers
             assert new != old
-            assert first.process.poll() is None  # it drains: nobody asks it any more, and it has not closed its port
+            assert first.process.poll() is None  # it drains: it gets no more calls, and it has not closed its port
             first.process.wait(30)
             requests.goes_on(100)
             assert [*requests.answers] == [new]

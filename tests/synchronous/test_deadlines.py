@@ -18,7 +18,7 @@ from tests.support.stack import stack_of
 from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, sort_seven
 
 pytestmark = pytest.mark.full
-Told = tuple[str, list[float]]
+Receiver = tuple[str, list[float]]
 """The address of a predictor that is never well, and for each time that it is asked the milliseconds that it has."""
 
 
@@ -30,26 +30,26 @@ def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
 
 
 @contextmanager
-def told_over_rest() -> Iterator[Told]:
-    told: list[float] = []
+def timeouts_over_rest() -> Iterator[Receiver]:
+    timeouts: list[float] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(float(self.headers["X-Request-Timeout-Ms"]))
+            timeouts.append(float(self.headers["X-Request-Timeout-Ms"]))
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(503)
             self.end_headers()
 
     with web_server(Handler) as url:
-        yield url, told
+        yield url, timeouts
 
 
 @contextmanager
-def told_over_grpc() -> Iterator[Told]:
-    told: list[float] = []
+def timeouts_over_grpc() -> Iterator[Receiver]:
+    timeouts: list[float] = []
 
     def infer(request: bytes, context: Any) -> NoReturn:
-        told.append(context.time_remaining() * 1e3)
+        timeouts.append(context.time_remaining() * 1e3)
         context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         raise AssertionError
 
@@ -59,21 +59,21 @@ def told_over_grpc() -> Iterator[Told]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield f"grpc://127.0.0.1:{port}", told
+        yield f"grpc://127.0.0.1:{port}", timeouts
     finally:
         server.stop(None).wait(10)
 
 
-@pytest.mark.parametrize("telling", [told_over_rest, told_over_grpc], ids=["http", "grpc"])
+@pytest.mark.parametrize("receiver", [timeouts_over_rest, timeouts_over_grpc], ids=["http", "grpc"])
 def test_predictor_gets_what_is_left_of_the_callers_deadline(
-    telling: Callable[[], AbstractContextManager[Told]],
+    receiver: Callable[[], AbstractContextManager[Receiver]],
 ) -> None:
-    """Less than the caller gave; and less again when it is asked for a second time (gRPC tells it to within 3 %)."""
-    with telling() as (url, told), stack_of("synchronous") as stack:
+    """Less than the caller gave, and less again in the retry (gRPC rounds it, to within 3 %)."""
+    with receiver() as (url, timeouts), stack_of("synchronous") as stack:
         proxy = stack.launch("synchronous", predictor_url=f"{url}/v2/models/mlp")
         wait_until(partial(answers, f"{proxy.url}/health/live"))
         falls_back(sort_seven(proxy, 300))
-    first, second = told
+    first, second = timeouts
     assert 100 < second <= first - 9 < 300 * 0.9
 
 

@@ -66,7 +66,7 @@ def test_every_letter_is_answered_while_the_predictor_restarts(flow: Flow) -> No
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_every_letter_is_read_while_the_predictor_is_replaced(scheme: str) -> None:
-    """An update: another is started, new connections lead to it, and the old one is told to end."""
+    """An update: another is started, new connections lead to it, and the old one gets SIGTERM."""
     with flows(scheme, drain_seconds=1) as flow, load(partial(bin_of, flow.soft)) as letters:
         old, port, grpc_port = flow.predictor, free_port(), free_port()
         flow.stack.start("predictor", synchronous_predictor_port=port, grpc_port=grpc_port)

@@ -80,7 +80,7 @@ class Composed:
         return output_of("docker", "compose", *arguments, folder=self.folder, **self.environment)
 
     def update(self, **settings: str) -> subprocess.CompletedProcess[str]:
-        """What the README tells to do."""
+        """The command that the README gives."""
         environment = os.environ | self.environment | settings
         command = ("make", "web_single-update")
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
