@@ -1,6 +1,6 @@
 """What is inside the boxes of the patterns' diagrams, and nothing else.
 
-Copy this folder beside a pattern's folder; to swap the model, replace `digits.py` and the `.onnx` file.
+Copy this folder beside a pattern's folder; to swap the model, replace the folder `domain/` and the `.onnx` file.
 """
 
 import os

@@ -96,7 +96,8 @@ def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy:
             if pattern := served_pattern(step):
                 server.close()
                 server.enter_context(serving(step, pattern, copy))
-                assert FRONT_SERVICES[pattern].read(FRONT_SERVICES[pattern].port)["digit"] == 7
+                if "MODEL_URI=" not in step.commands:  # another model: the block that follows shows its answer
+                    assert FRONT_SERVICES[pattern].read(FRONT_SERVICES[pattern].port)["digit"] == 7
             else:
                 if brings_its_own(step):
                     server.close()
