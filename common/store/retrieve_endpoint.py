@@ -11,7 +11,6 @@ from common.inference.predictor import Predictor
 from common.inference.tensor_spec import Tensors
 from common.open_inference.rest_body import write_response
 from common.open_inference.schema import InferResponse
-from common.prediction.domain_model import names_misfit
 from common.prediction.payload import count
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
@@ -22,10 +21,9 @@ from common.store.image_store import EXPECTED, ImageStore, Scans, StoredImage
 
 
 def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> APIRouter:
-    """`POST /retrieve` for this model: an id in, probabilities out."""
+    """`POST /retrieve` for this model, whose names must be the domain's: an id in, outputs out."""
     router = APIRouter(route_class=LeanRoute)
     model = predictor.model
-    misfit = names_misfit(model)
 
     @router.post(
         "/retrieve",
@@ -33,14 +31,12 @@ def retrieve_router(predictor: Predictor, store: ImageStore, scans: Scans) -> AP
         response_model=InferResponse,
         responses={
             200: {"content": {"application/octet-stream": BINARY}},
-            **problems(400, 404, 405, 408, 409, 413, 422, 424, 500, 503, 504),
+            **problems(400, 404, 405, 408, 413, 422, 424, 500, 503, 504),
         },
         openapi_extra=request_body(StoredImage),
     )
     async def retrieve(request: Request) -> Response:
         """As `/v2/models/NAME/infer` answers: `probabilities`, a row for each scan, as bytes after the JSON."""
-        if misfit:
-            raise Problem(409, misfit)
         letter = StoredImage.from_body(await read_body(request))
         if letter is None:
             raise Problem(422, f"body: {EXPECTED}")

@@ -59,7 +59,7 @@ def test_three_slow_stages_take_the_sum_of_their_times_within_the_deadline(stack
 
 @pytest.mark.parametrize("turn", range(3), ids=STAGES)
 def test_three_slow_stages_share_one_deadline(stack: Stack, turn: int) -> None:
-    """The stage that runs when the deadline passes has failed: quality and reader are required, specialist is optional."""
+    """The stage that runs when the deadline passes has failed: only the specialist is optional."""
     scan = doubtful_scan()
     with slow(stack):
         answer = ask_in_time(stack.front, scan, int((turn + 0.6) * STAGE_SECONDS * 1e3))

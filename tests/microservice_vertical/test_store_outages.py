@@ -14,7 +14,7 @@ from common.training.data import held_out
 from tests.support.open_inference.tensors import every_type
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_JSON, SEVEN_PNG
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server, serving, starting
 from tests.support.stack import Stack, vertical_stack
 from tests.support.vertical.letters import picture
 from tests.support.vertical.services import BACK_SECONDS, SLACK_SECONDS, TIMEOUT_MS, another_proxy, hung, keep, kept
@@ -179,10 +179,9 @@ def test_404_of_a_service_without_retrieve_is_a_502(stack: Stack) -> None:
     assert (answer.status_code, answer.json().get("backend")) == (502, "reader"), answer.text
 
 
-def test_retrieve_of_a_model_that_does_not_fit_is_a_409(stack: Stack, tmp_path: Path) -> None:
-    """As at `/predict`: the detail says what does not fit, and the log has no error."""
-    image_id = kept(stack.front, SEVEN_PNG)
-    url = f"redis://127.0.0.1:{stack.port('redis')}/0"
+def test_predictor_whose_model_does_not_fit_does_not_start_and_says_why(tmp_path: Path) -> None:
+    """No letter is sent to it, so none can fail at `/retrieve`."""
     model = every_type(tmp_path / "other.onnx")
-    with serving("microservice_vertical.predictor:create_app", redis_url=url, model_uri=model) as other:
-        assert other.client.post("/retrieve", json=image_id).status_code == 409
+    with starting("microservice_vertical.predictor:create_app", model_uri=model) as other:
+        assert other.process.wait(30) != 0
+        assert other.log.read_text() == "cannot start: the model other does not turn features into probabilities\n"
