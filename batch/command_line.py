@@ -1,50 +1,48 @@
-"""What one run is about: the command line of a job."""
+"""The command line of a job. Each option is declared once, as a field of `JobOptions`."""
 
 import argparse
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field
 
 Engine = Literal["local", "dask", "spark"]
 Retry = Literal["all", "partial", "none"]
+OnDeadline = Literal["stop", "finish"]
 
 
-class Options(BaseModel):
-    """What one run is about."""
+class JobOptions(BaseModel):
+    """What one run processes, and how."""
 
-    inputs: list[str] = Field(min_length=1)
-    output: Path
-    engine: Engine = "local"
-    retry: Retry = Field("partial", description="which chunks an unfinished output gets: all, those not there, none")
+    input: list[str] = Field(min_length=1, description="folder, file or URI; repeatable")
+    output: Path = Field(description="folder")
+    engine: Engine = Field("local", description="where chunks are processed")
+    retry: Retry = Field("partial", description="chunks to process in an unfinished output: all, missing ones, none")
     first: date | None = Field(None, description="the first partition date=YYYY-MM-DD")
-    last: date | None = Field(None, description="the last one")
-    carry_over_from: Path | None = Field(None, description="an output whose failed chunks join this run")
+    last: date | None = Field(None, description="the last partition date=YYYY-MM-DD")
+    deferred_from: Path | None = Field(None, description="an output whose deferred chunks join this run")
     deadline_seconds: float | None = Field(None, gt=0, description="from the start of this attempt")
-    on_deadline: Literal["stop", "finish"] = Field("stop", description="what happens at the deadline")
-    trial: bool = Field(False, description="one chunk, and nothing is published")
+    on_deadline: OnDeadline = Field("stop", description="what happens at the deadline")
+    trial: bool = Field(False, description="one chunk, nothing is published")
 
 
-def parsed(arguments: Sequence[str]) -> Options:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m batch.job", description="Reads a data set, predicts it, writes the answers."
-    )
-    commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("run", help="run a job, or go on with one")
-    one.add_argument("--input", dest="inputs", action="append", required=True, help="folder, file or URI; repeatable")
-    one.add_argument("--output", required=True, help="folder")
-    one.add_argument("--engine", choices=["local", "dask", "spark"], default="local")
-    one.add_argument("--retry", choices=["all", "partial", "none"], default="partial")
-    one.add_argument("--first", metavar="YYYY-MM-DD", help="the first partition date=…")
-    one.add_argument("--last", metavar="YYYY-MM-DD", help="the last partition date=…")
-    one.add_argument("--carry-over-from", metavar="DIR", help="an output whose failed chunks join this run")
-    one.add_argument("--deadline-seconds", type=float)
-    one.add_argument("--on-deadline", choices=["stop", "finish"], default="stop")
-    one.add_argument("--trial", action="store_true", help="one chunk; nothing is published")
+def parse_arguments(arguments: Sequence[str]) -> JobOptions:
+    """The options of `python -m batch.job run …`. A wrong command line ends the process with exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m batch.job", description="Predicts a data set.")
+    run = parser.add_subparsers(required=True).add_parser("run", help="run a job, or resume one")
+    for name, field in JobOptions.model_fields.items():
+        how: dict[str, Any] = {"help": field.description, "required": field.is_required(), "default": None}
+        if field.annotation is bool:
+            how = {"help": field.description, "action": "store_true"}
+        elif get_origin(field.annotation) is list:
+            how |= {"action": "append", "default": None}
+        elif get_origin(field.annotation) is Literal:
+            how |= {"choices": get_args(field.annotation)}
+        run.add_argument(f"--{name.replace('_', '-')}", **how)
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
     try:
-        return Options.model_validate(vars(parser.parse_args(arguments)))
+        return JobOptions.model_validate(given)
     except ValueError as error:
         parser.error(str(error))

@@ -1,6 +1,6 @@
-"""What callers may name: paths inside DATA_ROOT, symbolic links followed. Everything else is a 422.
+"""Checks paths of requests: they must be inside DATA_ROOT, also after symbolic links are followed. Else 422.
 
-A finished output is nothing to do, but only for those who ask for the same data; for others it is a 409.
+A finished output is accepted only for the same input (there is nothing to do); for other input it is a 409.
 """
 
 import os
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batch.output.folder import OutputFolder
-from batch.schemas import Run, RunForm
+from batch.schemas import Run, RunRequest
 from common.service.problems import Problem
 
 
@@ -21,18 +21,18 @@ class DataRoot:
         self.folder = folder.resolve()
 
     def check(self, inputs: Sequence[str], output: str) -> tuple[list[str], str]:
-        """These paths relative to the folder; raises `Problem` 422 where one leads out of it, or into another."""
+        """These paths relative to the folder. Raises `Problem` 422 for a path outside it, or inside another path."""
         sources, target = [self._inside("input", path) for path in inputs], self._inside("output", output)
         for source in sources:
             if source == target or source in target.parents or target in source.parents:
                 raise Problem(422, f"output: expected a folder apart from the input {self._name(source)}, got {output}")
             self._check_links(source)
         if target.exists() and not target.is_dir():
-            raise Problem(422, f"output: expected a folder, or a name that is free, got the file {self._name(target)}")
+            raise Problem(422, f"output: expected a folder, or a new name, got the file {self._name(target)}")
         return [self._name(source) for source in sources], self._name(target)
 
     def path(self, name: str) -> Path:
-        """Where a checked path is."""
+        """The absolute path of a checked one."""
         return self.folder / name
 
     def _inside(self, field: str, text: str) -> Path:
@@ -42,7 +42,7 @@ class DataRoot:
         try:
             path = (self.folder / text).resolve()
             with suppress(FileNotFoundError):
-                path.lstat()  # too long a name, or one below a file, can be no path
+                path.lstat()  # raises if a name is too long, or below a file
         except (OSError, ValueError, RuntimeError) as error:
             raise Problem(422, f"{expected}, got {text!r:.200}: {error}") from None
         if not path.is_relative_to(self.folder):
@@ -50,7 +50,7 @@ class DataRoot:
         return path
 
     def _check_links(self, source: Path) -> None:
-        """A link in a folder must not lead out either."""
+        """Links inside the folder must not lead out either."""
         for folder, folders, files in os.walk(source):
             for name in (*folders, *files):
                 link = Path(folder, name)
@@ -61,12 +61,12 @@ class DataRoot:
         return str(path.relative_to(self.folder))
 
 
-def refuse_other_answers(root: DataRoot, work: RunForm | Run) -> None:
-    """Raises `Problem` 409 where its output is finished and holds the answers to other data."""
-    folder = OutputFolder(root.path(work.output))
-    manifest = folder.manifest() if folder.is_finished else None
-    asked = ([str(root.path(name)) for name in work.input], work.first, work.last)
+def check_finished_output(root: DataRoot, run: RunRequest | Run) -> None:
+    """Raise `Problem` 409 if the output is finished and holds the results of other input."""
+    folder = OutputFolder(root.path(run.output))
+    manifest = folder.read_manifest() if folder.is_finished else None
+    asked = ([str(root.path(name)) for name in run.input], run.first, run.last)
     if manifest and (manifest.inputs, manifest.first, manifest.last) != asked:
         days = f" from {manifest.first or '…'} to {manifest.last or '…'}" if manifest.first or manifest.last else ""
         held = f"{', '.join(manifest.inputs)}{days}"
-        raise Problem(409, f"output: {work.output} holds the answers to {held}: choose another")
+        raise Problem(409, f"output: {run.output} holds the results of {held}: choose another output")

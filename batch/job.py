@@ -1,50 +1,52 @@
-"""The job: reads a data set, predicts it chunk by chunk, and writes the answers. The predictor lives only as long.
+"""The job: reads a data set, predicts it chunk by chunk and writes the results. The model is loaded only while it runs.
 
-`python -m batch.job run --input DIR --output DIR`. It may be killed at any moment; started again, it goes on.
+`python -m batch.job run --input DIR --output DIR`. It may be killed at any moment; the next job on the same output
+processes the chunks that are missing.
 """
 
-import signal
 import sys
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
-from types import FrameType
 
-from batch.command_line import Options, parsed
+from batch.command_line import JobOptions, parse_arguments
 from batch.dataset.dataset import Chunk, DataError, DataSet, plan
-from batch.output.folder import OtherModel, OutputFolder, OutputInUse
+from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
 from batch.process_chunk import check_model
-from batch.run import CANCELLED, DONE, FAILED, IN_USE, Attempt, Cancelled, Late
+from batch.run import CANCELLED, DONE, FAILED, IN_USE, JobRun
 from batch.settings import JobSettings
-from batch.trial.trial import try_out
+from batch.stop_request import Cancelled, StopRequest
+from batch.trial.trial import run_trial
 from common.inference.model_file import ModelError, read_model_file
 
 
 def main() -> int:
-    """The command."""
-    options = parsed(sys.argv[1:])
+    """The command line; returns the exit code."""
+    options = parse_arguments(sys.argv[1:])
     settings = JobSettings.from_environment()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _cancel)
-    signal.signal(signal.SIGALRM, _be_late)
+    stop = StopRequest()
+    stop.set_on_signals()
     try:
-        return run(options, settings)
-    except (DataError, OtherModel, ModelError, OSError) as error:
-        return _refused(options, str(error))
+        return run(options, settings, stop)
+    except (DataError, ModelMismatch, ModelError, OSError) as error:
+        return report_failure(options, str(error))
     except OutputInUse as error:
         print(f"refused: {error}", file=sys.stderr)
         return IN_USE
     except Cancelled:
-        print("cancelled before it began", file=sys.stderr)
+        print("cancelled before the first chunk", file=sys.stderr)
         return CANCELLED
-    except Exception as error:  # such as no Java for Spark: whatever it is, the run must not stay `running`
+    except Exception as error:  # such as no Java for Spark: the run must not stay `running`
         traceback.print_exc()
-        return _refused(options, f"{type(error).__name__}: {error}")
+        return report_failure(options, f"{type(error).__name__}: {error}")
 
 
-def run(options: Options, settings: JobSettings) -> int:
-    """Run the job; gives the exit code. Raises `DataError`, `OtherModel`, `ModelError`, `OutputInUse`."""
+def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
+    """Run the job; returns the exit code.
+
+    Raises `DataError`, `ModelMismatch`, `ModelError`, `OutputInUse`, and `Cancelled` before the first chunk.
+    """
     folder = OutputFolder(options.output.absolute())
     if folder.is_finished and not options.trial:
         print(f"{folder.path} is finished: nothing to do")
@@ -53,50 +55,44 @@ def run(options: Options, settings: JobSettings) -> int:
     check_model(file)
     model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)
     if options.trial:
-        return DONE if try_out(options, settings, model, folder) else FAILED
-    with folder.locked():
-        data = plan(options.inputs, settings.chunk_rows, options.first, options.last)
-        if options.carry_over_from:
-            _join(data, OutputFolder(options.carry_over_from).carried_over(), settings.chunk_rows)
-        failed = folder.failed() if options.retry == "none" else set()
-        chunks = folder.begin(options, model, data)
-        return Attempt(options, settings, folder, data, model).go([one for one in chunks if one.name not in failed])
+        return DONE if run_trial(options, settings, model, folder, stop) else FAILED
+    with folder.lock():
+        data = plan(options.input, settings.chunk_rows, options.first, options.last, stop.check)
+        if options.deferred_from:
+            deferred = OutputFolder(options.deferred_from).read_deferred()
+            add_deferred_chunks(data, deferred, settings.chunk_rows)
+        failed = folder.read_failed() if options.retry == "none" else set()
+        missing = folder.begin(options, model, data)
+        chunks = [chunk for chunk in missing if chunk.name not in failed]
+        return JobRun(options, settings, folder, data, model, stop).process(chunks)
 
 
-def _join(data: DataSet, carried_over: list[Chunk], chunk_rows: int) -> None:
-    """Add what an earlier run has left, but for files that are read anyhow."""
-    read = {chunk.file for chunk in data.chunks}
-    for file in sorted({chunk.file for chunk in carried_over} - read):
-        data.chunks += _as_they_are([chunk for chunk in carried_over if chunk.file == file], chunk_rows)
+def add_deferred_chunks(data: DataSet, deferred: list[Chunk], chunk_rows: int) -> None:
+    """Add the chunks that an earlier run has deferred, unless their file is read anyway."""
+    files = {chunk.file for chunk in deferred} - {chunk.file for chunk in data.chunks}
+    for file in sorted(files):
+        data.chunks += refresh_chunks([chunk for chunk in deferred if chunk.file == file], chunk_rows)
 
 
-def _as_they_are(left: list[Chunk], chunk_rows: int) -> list[Chunk]:
-    """These chunks of one file; if it has changed since, or could not even be read, it is taken apart anew."""
+def refresh_chunks(chunks: list[Chunk], chunk_rows: int) -> list[Chunk]:
+    """Chunks of one file; all chunks of the file if it has changed since they were planned, or was unreadable then."""
     try:
-        chunks = plan([left[0].file], chunk_rows).chunks
+        current = plan([chunks[0].file], chunk_rows).chunks
     except DataError:
-        return left  # it is gone: they fail again, and nothing else does
-    same = {chunk.fingerprint for chunk in chunks} == {chunk.fingerprint for chunk in left}
-    return left if same else chunks
+        return chunks  # the file is gone: only these chunks fail again
+    is_unchanged = {chunk.fingerprint for chunk in current} == {chunk.fingerprint for chunk in chunks}
+    return chunks if is_unchanged else current
 
 
-def _refused(options: Options, message: str) -> int:
-    """It cannot begin: say so, also in the output's state where there is one to say it in."""
+def report_failure(options: JobOptions, message: str) -> int:
+    """The job cannot begin: print why, and write it into the output's progress where possible."""
     print(f"failed: {message}", file=sys.stderr)
     folder = OutputFolder(options.output.absolute())
     progress = Progress(status="failed", engine=options.engine, rows_total=0, chunks_total=0, errors=[message])
     progress.finished_at = datetime.now(UTC)
-    with suppress(OutputInUse, OSError), folder.locked():  # or somebody else has it, or there is no room
-        folder.tell(progress)
+    with suppress(OutputInUse, OSError), folder.lock():  # another job may have the output, or the disk be full
+        folder.write_progress(progress)
     return FAILED
-
-
-def _cancel(number: int, frame: FrameType | None) -> None:
-    raise Cancelled
-
-
-def _be_late(number: int, frame: FrameType | None) -> None:
-    raise Late
 
 
 if __name__ == "__main__":

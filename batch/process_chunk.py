@@ -1,7 +1,7 @@
-"""What is done to one chunk: read it, predict, write it; the same function in a process pool, on Dask and on Spark.
+"""Processes one chunk: reads, predicts, writes. The same function runs in a process pool, on Dask and on Spark.
 
-A chunk is written under another name and appears under its own by a rename, whole or not at all. It fails by itself:
-what went wrong is in its result, and never raised.
+The part is written under a temporary name and then renamed, so it appears complete or not at all. An error is returned
+in the result and never raised: other chunks are not affected.
 """
 
 import os
@@ -25,12 +25,12 @@ from common.prediction.payload import EXAMPLE_ROWS
 from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
-"""Rows of one inference: enough to make its overhead small, few enough to stay in the CPU's cache."""
+"""Rows of one inference: enough for a small overhead, few enough for the CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A chunk, and how it is done; all of it can be sent to another machine that sees the same folders."""
+    """A chunk and how to process it. It can be sent to another machine that has the same folders."""
 
     chunk: Chunk
     output: str
@@ -39,17 +39,17 @@ class Task:
     max_rejected: int
     threads: int = 1
     trial: bool = False
-    """Nobody gets its answers; instead its result tells how far data and scores have moved."""
+    """Nothing is published; the result carries the sums for the drift report."""
 
     @property
     def file(self) -> Path:
-        """Where its answers appear."""
+        """The part that is written."""
         return part_file(Path(self.output), self.chunk)
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a chunk. The sums over its good rows are those of a trial."""
+    """The outcome of a chunk. The sums over its accepted rows are filled in a trial only."""
 
     name: str
     rows: int = 0
@@ -60,15 +60,15 @@ class Result:
     feature_sums: list[float] = field(default_factory=list)
 
 
-def do_chunk(task: Task) -> Result:
-    """Do it; whatever goes wrong is told in the result."""
+def process_chunk(task: Task) -> Result:
+    """Process a chunk; an error is in the result."""
     started = time.monotonic()
     result = Result(task.chunk.name)
     temporary = task.file.with_name(f".{task.file.name}.{os.getpid()}")
     try:
         _predict(task, result, temporary)
         if not task.trial:
-            _sync(temporary)
+            _fsync(temporary)
             temporary.rename(task.file)
     except Problem as problem:
         result.error = f"{task.chunk.file}: {problem.detail}"
@@ -87,7 +87,7 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
     with open_file(task.chunk.file) as source:
         schema = source.schema_arrow
         columns = input_columns(schema)
-        answers = pa.schema(
+        results = pa.schema(
             [
                 pa.field("id", schema.field("id").type),
                 *model.fields,
@@ -96,7 +96,7 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
         )
         rejected: list[tuple[pa.Array, list[str]]] = []
         groups = list(task.chunk.row_groups)
-        with pq.ParquetWriter(temporary, answers) as writer:
+        with pq.ParquetWriter(temporary, results) as writer:
             for batch in source.iter_batches(BATCH_ROWS, groups, columns=["id", *columns], use_threads=False):
                 rows = read_rows(batch, columns)
                 if rows.reasons:
@@ -107,12 +107,12 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
                             f"over {task.max_rejected} rows are no {ITEMS}; the latest: {rows.reasons[-1]}"
                         )
                 if len(rows.ids):
-                    writer.write_batch(_answer(model, rows, answers, result, task.trial))
+                    writer.write_batch(_predict_rows(model, rows, results, result, task.trial))
     if rejected and not task.trial:
-        _set_aside(task, rejected)
+        _write_rejected(task, rejected)
 
 
-def _answer(model: "_Loaded", rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
+def _predict_rows(model: "_BatchModel", rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
     columns = model.predict(rows.inputs)
     result.rows += len(rows.ids)
     if trial:
@@ -124,24 +124,24 @@ def _answer(model: "_Loaded", rows: Rows, schema: pa.Schema, result: Result, tri
     return pa.RecordBatch.from_arrays([rows.ids, *map(pa.array, columns.values()), version], schema=schema)
 
 
-def _set_aside(task: Task, rejected: list[tuple[pa.Array, list[str]]]) -> None:
-    """The rows that are no pictures, beside the answers: `id` and `reason`."""
+def _write_rejected(task: Task, rejected: list[tuple[pa.Array, list[str]]]) -> None:
+    """Write `id` and `reason` of the rejected rows beside the results."""
     folder = Path(task.output) / REJECTED
     folder.mkdir(exist_ok=True)
-    ids = pa.concat_arrays([one for one, _ in rejected])
+    ids = pa.concat_arrays([some_ids for some_ids, _ in rejected])
     table = pa.table({"id": ids, "reason": [reason for _, reasons in rejected for reason in reasons]})
     temporary = folder / f".{task.file.name}.{os.getpid()}"
     pq.write_table(table, temporary)
     temporary.rename(folder / task.file.name)
 
 
-def _sync(file: Path) -> None:
-    """A rename must not be on disk before what it names."""
+def _fsync(file: Path) -> None:
+    """The content must be on disk before the rename is."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
 
 
-class _Loaded:
+class _BatchModel:
     """The model, and the columns that it gives."""
 
     def __init__(self, model: Model) -> None:
@@ -164,6 +164,6 @@ def check_model(file: ModelFile) -> None:
 
 
 @cache
-def _model(uri: str, sha256: str, threads: int) -> _Loaded:
+def _model(uri: str, sha256: str, threads: int) -> _BatchModel:
     """Loaded once in a process."""
-    return _Loaded(Model.load(uri, sha256, threads=threads))
+    return _BatchModel(Model.load(uri, sha256, threads=threads))

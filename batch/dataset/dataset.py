@@ -1,12 +1,12 @@
-"""The data set of a run: Parquet files, taken apart into chunks of row groups that are coordinated as one job.
+"""The data set of a run: Parquet files, split into chunks of row groups.
 
-A chunk is named after its file, not after its place among all, so that files which join or leave change no other name.
-A file that cannot be read is a chunk too: it fails by itself when its turn comes, and the others do not.
+A chunk is named after its file, not after its position, so that added or removed files do not change other names. A
+file that cannot be read is a chunk too: only that chunk fails.
 """
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,20 +17,20 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 READ_BYTES = 2**21
-"""Of a column at once: else a whole row group would be held, however large a writer has made it."""
+"""Read a column in pieces of this size; else a whole row group would be in memory, however large it is."""
 PARTITION = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})(?:/|$)")
 
 
 REJECTED = "_rejected"
-"""The folder beside the answers for rows that are no pictures."""
+"""The folder beside the results for rows that are not pictures."""
 
 
 class DataError(Exception):
-    """The data set cannot be used; the message says what to do."""
+    """The data set cannot be used; the message says what was expected."""
 
 
 class Chunk(BaseModel):
-    """Some row groups of one file. `fingerprint` tells a changed file; `None`: it could not be read."""
+    """Some row groups of one file. `fingerprint` changes with the file; `None`: the file could not be read."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class Chunk(BaseModel):
 
 
 def part_file(output: Path, chunk: Chunk) -> Path:
-    """Where a chunk's answers appear."""
+    """The file with a chunk's results."""
     return output / f"part-{chunk.name}.parquet"
 
 
@@ -58,22 +58,32 @@ class DataSet(BaseModel):
 
     @property
     def checksum(self) -> str:
-        """Tells one data set from another: SHA-256 over its files' footers and sizes."""
+        """SHA-256 over the footers of all files: differs for different data."""
         lines = sorted({f"{chunk.file} {chunk.fingerprint}" for chunk in self.chunks})
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def plan(inputs: Sequence[str], chunk_rows: int, first: date | None = None, last: date | None = None) -> DataSet:
+def plan(
+    inputs: Sequence[str],
+    chunk_rows: int,
+    first: date | None = None,
+    last: date | None = None,
+    check_stop: Callable[[], None] = lambda: None,
+) -> DataSet:
     """The chunks of these files and folders (paths, or URIs that pyarrow knows), of about `chunk_rows` rows each.
 
-    `first` and `last`: only the partitions `date=YYYY-MM-DD` from the one to the other, both included. Raises
-    `DataError` where there is no file.
+    `first` and `last`: only the partitions `date=YYYY-MM-DD` in this range, both included. `check_stop` is called for
+    each file and may raise. Raises `DataError` if there is no file.
     """
-    files = [file for source in map(_normal, inputs) for file in _files(source) if _is_within(file, first, last)]
+    files = [file for source in map(_normalize, inputs) for file in _files(source) if _is_within(file, first, last)]
     if not files:
         where = f" between {first or '…'} and {last or '…'}" if first or last else ""
         raise DataError(f"{', '.join(inputs)}: expected Parquet files (*.parquet){where}, found none")
-    return DataSet(chunks=[chunk for file in dict.fromkeys(files) for chunk in _chunks(file, chunk_rows)])
+    data = DataSet(chunks=[])
+    for file in dict.fromkeys(files):
+        check_stop()
+        data.chunks += _chunks(file, chunk_rows)
+    return data
 
 
 def open_file(path: str) -> pq.ParquetFile:
@@ -89,14 +99,14 @@ def _filesystem(path: str) -> tuple[Any, str]:
     return pafs.LocalFileSystem(), path
 
 
-def _normal(source: str) -> str:
-    """One name for each file of this machine, so that none is read twice."""
+def _normalize(source: str) -> str:
+    """One name for each local file, so that none is read twice."""
     path = source.removeprefix("file://")
     return path if "://" in path else str(Path(path).resolve())
 
 
 def _files(source: str) -> list[str]:
-    """The files of a folder, sorted, or the one file."""
+    """The Parquet files of a folder, sorted, or the one file."""
     try:
         filesystem, inner = _filesystem(source)
         info = filesystem.get_file_info(inner)
@@ -112,7 +122,7 @@ def _files(source: str) -> list[str]:
 
 
 def _is_hidden(path: str, folder: str) -> bool:
-    """As everywhere in this world, names that begin with `_` or `.` are no data."""
+    """As for Spark and Dask, names that begin with `_` or `.` are not data."""
     return any(part.startswith(("_", ".")) for part in PurePosixPath(path.removeprefix(folder)).parts)
 
 
@@ -136,18 +146,18 @@ def _chunks(file: str, chunk_rows: int) -> Iterator[Chunk]:
     except (OSError, pa.ArrowException):
         yield Chunk(name=f"{stem}-0000", file=file, fingerprint=None, row_groups=(), rows=0)
         return
-    for number, groups in enumerate(_grouped(sizes, chunk_rows)):
+    for number, groups in enumerate(_group(sizes, chunk_rows)):
         rows = sum(sizes[group] for group in groups)
         name = f"{stem}-{number:04d}"
         yield Chunk(name=name, file=file, fingerprint=fingerprint, row_groups=tuple(groups), rows=rows)
 
 
-def _grouped(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Row groups one after another, until the next would make it too many rows."""
+def _group(sizes: Sequence[int], max_rows: int) -> Iterator[list[int]]:
+    """Lists of consecutive row groups with at most `max_rows` rows; a larger row group is not split."""
     groups: list[int] = []
     rows = 0
     for number, size in enumerate(sizes):
-        if groups and rows + size > most:
+        if groups and rows + size > max_rows:
             yield groups
             groups, rows = [], 0
         groups.append(number)

@@ -1,4 +1,4 @@
-"""Where the chunks are done: in processes of this machine, on Dask, on Spark; by the same function everywhere."""
+"""Where chunks are processed: processes on this machine, Dask or Spark. All of them call `process_chunk`."""
 
 from collections.abc import Generator, Sequence
 
@@ -7,26 +7,32 @@ from batch.process_chunk import Result, Task
 from batch.settings import JobSettings
 from common.inference.cpu_quota import cpu_quota
 
+Results = Generator[Result | None]
+"""Results in any order. `None` comes several times a second while there is none, so that the caller can stop.
 
-def workers(settings: JobSettings) -> int:
-    """How many processes do the chunks, where they are this machine's."""
+To close the generator stops the chunks that are being processed.
+"""
+
+
+def worker_count(settings: JobSettings) -> int:
+    """The number of processes, if they are on this machine."""
     return settings.workers or cpu_quota()
 
 
-def perform(tasks: Sequence[Task], engine: Engine, settings: JobSettings) -> Generator[Result]:
-    """The results of these tasks; Dask and Spark are imported only where they are asked for."""
+def process_chunks(tasks: Sequence[Task], engine: Engine, settings: JobSettings) -> Results:
+    """The results of these tasks. Dask and Spark are imported only when they are used."""
     if not tasks:
         return
     match engine:
         case "local":
-            from batch.engines import on_processes as engine_local
+            from batch.engines import on_processes
 
-            yield from engine_local.run(tasks, workers(settings))
+            yield from on_processes.run(tasks, worker_count(settings))
         case "dask":
-            from batch.engines import on_dask as engine_dask
+            from batch.engines import on_dask
 
-            yield from engine_dask.run(tasks, workers(settings), settings.dask_scheduler)
+            yield from on_dask.run(tasks, worker_count(settings), settings.dask_scheduler)
         case "spark":
-            from batch.engines import on_spark as engine_spark
+            from batch.engines import on_spark
 
-            yield from engine_spark.run(tasks, settings.spark_master)
+            yield from on_spark.run(tasks, settings.spark_master)

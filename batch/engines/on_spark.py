@@ -1,15 +1,14 @@
-"""Engine `spark`: the same chunk function through the pandas API on Spark, on workers that see the same folders.
+"""Engine `spark`: processes chunks through the pandas API on Spark, on workers that have the same folders.
 
-The chunks are a pandas-on-Spark frame, one row and one partition each, and `apply_batch` does them. Results come back
-at the end, so progress is told from the parts that appear.
+The chunks are a pandas-on-Spark frame, one row and one partition each, processed by `apply_batch`. Spark returns all
+results at the end, so progress is reported from the parts that appear.
 """
 
 import base64
 import pickle
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -19,32 +18,28 @@ import pyspark.pandas as ps
 from pyspark.sql import SparkSession
 
 from batch.dataset.dataset import REJECTED
-from batch.process_chunk import Result, Task, do_chunk
+from batch.process_chunk import Result, Task, process_chunk
 
-LOOK_SECONDS = 0.2
-
-
-def run(tasks: Sequence[Task], master: str) -> Iterator[Result]:
-    """Do all, and give each result as soon as it is there; to close this iterator calls off the rest."""
-    with _session(master) as spark:
-        yield from _run(spark, tasks)
+POLL_SECONDS = 0.2
 
 
-@contextmanager
-def _session(master: str) -> Iterator[SparkSession]:
-    """Spark, which ends with the job; a job that is cancelled while it starts waits, since half of it cannot be ended.
+def run(tasks: Sequence[Task], master: str) -> Iterator[Result | None]:
+    """Yield each result as soon as it is there, and None in between; closing it cancels the rest.
 
-    It starts in a thread: in the main one it would catch SIGINT from then on, and it knows nothing of a run.
+    Spark starts in a thread: in the main thread it would install a handler of SIGINT of its own, in place of the job's.
     """
     with ThreadPoolExecutor(1) as thread:
-        starting = thread.submit(_started, master)
+        starting = thread.submit(_start_spark, master)
         try:
-            yield starting.result()
+            while not starting.done():
+                yield None
+                wait([starting], POLL_SECONDS)
+            yield from _run(starting.result(), tasks)
         finally:
-            starting.result().stop()
+            starting.result().stop()  # a half-started Spark cannot be stopped: waits until it has started
 
 
-def _started(master: str) -> SparkSession:
+def _start_spark(master: str) -> SparkSession:
     spark = (
         SparkSession.builder.master(master)
         .appName("batch")
@@ -57,51 +52,52 @@ def _started(master: str) -> SparkSession:
     return spark
 
 
-def _run(spark: SparkSession, tasks: Sequence[Task]) -> Iterator[Result]:
+def _run(spark: SparkSession, tasks: Sequence[Task]) -> Iterator[Result | None]:
     outcome: SimpleQueue[Any] = SimpleQueue()
     thread = threading.Thread(target=lambda: outcome.put(_collect(spark, tasks)), daemon=True)
     thread.start()
     waiting = {task.chunk.name: task for task in tasks}
     while True:
         try:
-            results = outcome.get(timeout=LOOK_SECONDS)
+            results = outcome.get(timeout=POLL_SECONDS)
             break
         except Empty:
+            yield None
             for name in [name for name, task in waiting.items() if not task.trial and task.file.exists()]:
-                yield _told_by_files(waiting.pop(name))
+                yield _result_from_files(waiting.pop(name))
     if isinstance(results, Exception):
         error = str(results).partition("\n")[0]
-        yield from [Result(name, error=f"Spark gave up: {error}") for name in waiting]
+        yield from [Result(name, error=f"Spark stopped: {error}") for name in waiting]
         return
     yield from [result for result in results if result.name in waiting]
 
 
-def _told_by_files(task: Task) -> Result:
-    """The result of a chunk whose part is there; rows that were set aside are there before it."""
-    aside = task.file.parent / REJECTED / task.file.name
-    rejected = pq.read_metadata(aside).num_rows if aside.exists() else 0
+def _result_from_files(task: Task) -> Result:
+    """The result of a chunk whose part exists; its rejected rows are written before it."""
+    rejected_file = task.file.parent / REJECTED / task.file.name
+    rejected = pq.read_metadata(rejected_file).num_rows if rejected_file.exists() else 0
     return Result(task.chunk.name, rows=task.chunk.rows - rejected, rejected=rejected)
 
 
 def _collect(spark: SparkSession, tasks: Sequence[Task]) -> list[Result] | Exception:
     try:
-        rows = [(number, _packed(task)) for number, task in enumerate(tasks)]
+        rows = [(number, _pack(task)) for number, task in enumerate(tasks)]
         frame = spark.sparkContext.parallelize(rows, len(rows)).toDF("number long, task string").pandas_api()
-        done = frame.pandas_on_spark.apply_batch(_do_batch)
-        return [_unpacked(result) for result in done["result"].to_numpy()]
+        done = frame.pandas_on_spark.apply_batch(_process_batch)
+        return [_unpack(result) for result in done["result"].to_numpy()]
     except Exception as error:
         return error
 
 
-def _do_batch(frame: pd.DataFrame) -> ps.DataFrame["result":str]:  # type: ignore[valid-type]  # noqa: F821
-    done: ps.DataFrame[Any] = pd.DataFrame({"result": [_packed(do_chunk(_unpacked(task))) for task in frame["task"]]})
+def _process_batch(frame: pd.DataFrame) -> ps.DataFrame["result":str]:  # type: ignore[valid-type]  # noqa: F821
+    done: ps.DataFrame[Any] = pd.DataFrame({"result": [_pack(process_chunk(_unpack(task))) for task in frame["task"]]})
     return done
 
 
-def _packed(value: object) -> str:
-    """Frames hold text better than objects."""
+def _pack(value: object) -> str:
+    """As text, which a frame can hold."""
     return base64.b85encode(pickle.dumps(value)).decode()
 
 
-def _unpacked(text: str) -> Any:
+def _unpack(text: str) -> Any:
     return pickle.loads(base64.b85decode(text))

@@ -1,0 +1,1 @@
+"""What a job runs in: a process or a container. Imports settings, schemas and the lock of `output`."""

@@ -1,7 +1,7 @@
-"""LAUNCHER=docker: each job is a container of the image JOB_IMAGE, which is removed when it has ended.
+"""LAUNCHER=docker: each job is a container of the image JOB_IMAGE, which is removed when it has exited.
 
-Its name is that of the run, and Docker allows a name once: there are never two. It outlives a manager that is killed.
-Where Docker does not answer, nothing is known of a job: it is taken for alive until Docker says otherwise.
+The container is named after the run, and Docker allows each name once: a run never has two jobs. The container survives
+a manager that is killed. While Docker does not respond, a job counts as alive.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, NotFound
 
-from batch.launchers.process import LOG_BYTES, LaunchError
+from batch.launchers.launcher import LOG_BYTES, LaunchError
 from batch.settings import JobSettings, ManagerSettings
 
 LABEL = "serving-patterns.batch.run"
@@ -34,15 +34,15 @@ class DockerLauncher:
     def __init__(self, settings: ManagerSettings) -> None:
         self._settings = settings
         self._data_root = str(settings.data_root.resolve())
-        self._told: dict[str, float] = {}
+        self._stopped_at: dict[str, float] = {}
 
     @cached_property
     def _client(self) -> Any:
         return docker.from_env(timeout=10)
 
     def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
-        """It gets the data, the job's settings as the manager has them, and nothing else."""
-        self._told.pop(run_id, None)
+        """The container gets the data, the job settings of the manager's environment, and nothing else."""
+        self._stopped_at.pop(run_id, None)
         settings = self._settings
         names = [name.upper() for name in JobSettings.model_fields]
         try:
@@ -57,7 +57,7 @@ class DockerLauncher:
                 network_mode=settings.job_network,
                 mem_limit=settings.job_memory,
                 nano_cpus=int(settings.job_cpus * 1e9),
-                user=f"{os.getuid()}:{os.getgid()}",  # as whoever owns the data
+                user=f"{os.getuid()}:{os.getgid()}",  # the owner of the data
                 init=True,
                 detach=True,
                 **LIMITS,
@@ -69,7 +69,7 @@ class DockerLauncher:
         return None
 
     def is_alive(self, run_id: str) -> bool:
-        """Whether its container is there and has not ended."""
+        """Whether its container exists and has not exited."""
         try:
             return self._container(run_id).status not in ("exited", "dead", "created")
         except NotFound:
@@ -77,20 +77,20 @@ class DockerLauncher:
         except (DockerException, OSError):
             return True
 
-    def stop(self, run_id: str, seconds: float) -> None:
-        """SIGTERM, which a job heeds; in the end SIGKILL."""
+    def stop(self, run_id: str, timeout: float) -> None:
+        """SIGTERM; after the timeout SIGKILL."""
         try:
-            if run_id not in self._told:
-                self._told[run_id] = time.monotonic()
+            if run_id not in self._stopped_at:
+                self._stopped_at[run_id] = time.monotonic()
                 self._container(run_id).kill("SIGTERM")
-            elif time.monotonic() > self._told[run_id] + seconds:
+            elif time.monotonic() > self._stopped_at[run_id] + timeout:
                 self._container(run_id).kill()
         except (DockerException, OSError):
-            pass  # it has just ended, or Docker is away: whoever wants it to end asks again
+            pass  # it has just exited, or Docker does not respond: the next call tries again
 
-    def clear(self, run_id: str) -> str:
-        """Leaves no container."""
-        self._told.pop(run_id, None)
+    def clean_up(self, run_id: str) -> str:
+        """Remove the container."""
+        self._stopped_at.pop(run_id, None)
         try:
             printed: bytes = self._container(run_id).logs(tail=20)
         except (DockerException, OSError):

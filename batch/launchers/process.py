@@ -1,8 +1,8 @@
-"""What a job runs in. LAUNCHER=process: a process of its own on this machine, which outlives a manager that is killed.
+"""LAUNCHER=process: a job is a process on this machine, which survives a manager that is killed.
 
-Each run has two files beside the registry: its log, and a lock that its job holds and that holds the job's process id.
-The job is born with the lock and loses it by its death only. So whoever comes after knows whether there is one, and
-there are never two.
+Each run has two files beside the registry: its log, and a lock file with the job's process id. The job inherits the
+lock and releases it only when it exits. A later manager can therefore tell whether the job is running, and never starts
+a second one.
 """
 
 import fcntl
@@ -13,54 +13,34 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
+from batch.launchers.launcher import LOG_BYTES, LaunchError
 from batch.output.lock import is_held
 
 JOB = (sys.executable, "-m", "batch.job", "run")
-WITH_ITS_PID = 'echo $$ > "$0" && exec "$@"'
-LOG_BYTES = 2_000
+WRITE_PID_AND_EXEC = 'echo $$ > "$0" && exec "$@"'
+"""The pid is in the file before the job begins, even if the manager is killed while it starts the job."""
 FOLDER = Path(__file__).parents[2]
-"""The one that holds batch/ and common/."""
-
-
-class LaunchError(Exception):
-    """A job could not be started; the message says why."""
-
-
-class Launcher(Protocol):
-    """Starts the job of a run, knows whether it is there, ends it."""
-
-    def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
-        """Start it, and give its process id if it has one; raises `LaunchError`."""
-
-    def is_alive(self, run_id: str) -> bool:
-        """Whether there is a job of this run, whoever started it."""
-
-    def stop(self, run_id: str, seconds: float) -> None:
-        """Tell it to end, at once; when it has been told for so many seconds, kill it."""
-
-    def clear(self, run_id: str) -> str:
-        """Remove what is left of a job that has ended; gives the end of what it printed."""
+"""The folder with batch/ and common/."""
 
 
 class ProcessLauncher:
-    """Jobs as processes of this machine."""
+    """Jobs as processes on this machine."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._told: dict[str, float] = {}
+        self._stopped_at: dict[str, float] = {}
 
     def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
-        """In a session of its own, so that a Ctrl-C for the manager is none for the job."""
-        self._told.pop(run_id, None)
+        """In a session of its own, so that Ctrl-C stops the manager but not the job."""
+        self._stopped_at.pop(run_id, None)
         try:
             with self._lock(run_id).open("a") as lock, self._log(run_id).open("wb") as log:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._children[run_id] = subprocess.Popen(
-                    ["sh", "-c", WITH_ITS_PID, str(self._lock(run_id)), *JOB, *arguments],
+                    ["sh", "-c", WRITE_PID_AND_EXEC, str(self._lock(run_id)), *JOB, *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -73,24 +53,24 @@ class ProcessLauncher:
         return self._children[run_id].pid
 
     def is_alive(self, run_id: str) -> bool:
-        """Whether somebody holds the lock."""
+        """Whether a process holds the lock."""
         return is_held(self._lock(run_id))
 
-    def stop(self, run_id: str, seconds: float) -> None:
-        """SIGTERM, which a job heeds; in the end SIGKILL for it and all that it has started."""
+    def stop(self, run_id: str, timeout: float) -> None:
+        """SIGTERM to the job; after the timeout SIGKILL to the job and all processes that it has started."""
         try:
             pid = int(self._lock(run_id).read_text())
-            if run_id not in self._told:
-                self._told[run_id] = time.monotonic()
+            if run_id not in self._stopped_at:
+                self._stopped_at[run_id] = time.monotonic()
                 os.kill(pid, signal.SIGTERM)
-            elif time.monotonic() > self._told[run_id] + seconds:
+            elif time.monotonic() > self._stopped_at[run_id] + timeout:
                 os.killpg(pid, signal.SIGKILL)
         except (OSError, ValueError):
-            pass  # it is just being born, or has just ended: whoever wants it to end asks again
+            pass  # it is just starting, or has just exited: the next call tries again
 
-    def clear(self, run_id: str) -> str:
-        """Leaves no zombie and no lock; the log stays."""
-        self._told.pop(run_id, None)
+    def clean_up(self, run_id: str) -> str:
+        """Remove the zombie and the lock; the log stays."""
+        self._stopped_at.pop(run_id, None)
         if child := self._children.pop(run_id, None):
             child.wait()
         self._lock(run_id).unlink(missing_ok=True)

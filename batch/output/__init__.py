@@ -1,0 +1,1 @@
+"""The files of a run in its output folder. Imports `dataset`."""

@@ -1,7 +1,7 @@
-"""What is known of a run, beside its output, in files whose names begin with `_` or `.`; nothing of it is elsewhere.
+"""The output folder of a run: parts, and the state of the run in files whose names begin with `_` or `.`.
 
-A chunk that is there is done: to go on after whatever happened is to do those that are not. `_SUCCESS` comes last.
-Every file appears by a rename, and the lock dies with its process.
+A part that exists is complete: to resume a run is to process the chunks whose part is missing. `_SUCCESS` is written
+last. Every file appears by a rename. The lock is released when its process exits.
 """
 
 import os
@@ -13,30 +13,30 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter
 
-from batch.command_line import Options
+from batch.command_line import JobOptions
 from batch.dataset.dataset import REJECTED, Chunk, DataSet, part_file
-from batch.output.lock import is_held, take
+from batch.output.lock import acquire, is_held
 from batch.output.progress import ModelId, Progress
 
 MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
-FAILED_CHUNKS, CARRIED_OVER = "_failed.json", "_carried_over.json"
+FAILED_CHUNKS, DEFERRED = "_failed.json", "_deferred.json"
 SUCCESS, LOCK = "_SUCCESS", "_lock"
-OF_A_JOB = (MANIFEST, PROGRESS, FAILED_CHUNKS, CARRIED_OVER, SUCCESS)
-"""Written by who holds the lock; a trial does not."""
+STATE_FILES = (MANIFEST, PROGRESS, FAILED_CHUNKS, DEFERRED, SUCCESS)
+"""Written under the lock, which a trial does not take."""
 
 _chunks, _names = TypeAdapter(list[Chunk]), TypeAdapter(list[str])
 
 
 class OutputInUse(Exception):
-    """Another job works on this output."""
+    """Another job has the lock of this output."""
 
 
-class OtherModel(Exception):
+class ModelMismatch(Exception):
     """The output was begun with another model."""
 
 
 class Manifest(BaseModel):
-    """What the output comes from."""
+    """Inputs, model and chunks of an output."""
 
     inputs: list[str]
     first: date | None = None
@@ -47,19 +47,19 @@ class Manifest(BaseModel):
 
 
 class OutputFolder:
-    """One run's output."""
+    """The output folder of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else writes here meanwhile; raises `OutputInUse`."""
+    def lock(self) -> Iterator[None]:
+        """Hold the lock: no other job writes here. Raises `OutputInUse`."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / LOCK).open("a+") as lock:
-            if not take(lock):
+            if not acquire(lock):
                 lock.seek(0)
-                raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} works on it")
+                raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} has its lock")
             lock.truncate(0)
             lock.write(str(os.getpid()))
             lock.flush()
@@ -67,27 +67,27 @@ class OutputFolder:
 
     @property
     def is_locked(self) -> bool:
-        """Whether a job works on it."""
+        """Whether a job holds the lock."""
         return is_held(self.path / LOCK)
 
     @property
     def is_finished(self) -> bool:
-        """Whether it can be used."""
+        """Whether the output is complete."""
         return (self.path / SUCCESS).exists()
 
-    def begin(self, options: Options, model: ModelId, data: DataSet) -> list[Chunk]:
-        """Write down what this output comes from; gives the chunks that are to be done.
+    def begin(self, options: JobOptions, model: ModelId, data: DataSet) -> list[Chunk]:
+        """Write the manifest; returns the chunks to process.
 
-        Chunks that are there and come from the same rows stay, but for `--retry all`. Raises `OtherModel`.
+        Parts of the same rows stay, except with `--retry all`. Raises `ModelMismatch`.
         """
-        before, anew = self.manifest(), options.retry == "all"
-        if before and before.model.sha256 != model.sha256 and not anew:
-            begun, now = (f"{one.name} {one.version}" for one in (before.model, model))
-            raise OtherModel(f"{self.path} was begun with the model {begun}, now it is {now}: use --retry all")
-        kept = set(before.chunks) & set(data.chunks) if before and not anew else set()
-        self._tidy({part_file(self.path, chunk).name for chunk in kept})
+        before, everything = self.read_manifest(), options.retry == "all"
+        if before and before.model.sha256 != model.sha256 and not everything:
+            begun, now = (f"{each.name} {each.version}" for each in (before.model, model))
+            raise ModelMismatch(f"{self.path} was begun with the model {begun}, now it is {now}: use --retry all")
+        kept = set(before.chunks) & set(data.chunks) if before and not everything else set()
+        self._remove_other_parts({part_file(self.path, chunk).name for chunk in kept})
         manifest = Manifest(
-            inputs=options.inputs,
+            inputs=options.input,
             first=options.first,
             last=options.last,
             model=model,
@@ -95,78 +95,78 @@ class OutputFolder:
             chunks=data.chunks,
         )
         self._write(MANIFEST, manifest.model_dump_json())
-        return self.missing(data.chunks)
+        return self.find_missing(data.chunks)
 
-    def manifest(self) -> Manifest | None:
-        """What the output comes from, if it was ever begun."""
+    def read_manifest(self) -> Manifest | None:
+        """The manifest; None if no job has begun."""
         try:
             return Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
         except FileNotFoundError:
             return None
 
-    def progress(self) -> Progress | None:
-        """How far the run is, as its job has last said."""
+    def read_progress(self) -> Progress | None:
+        """The latest progress; None if no job has begun."""
         try:
             return Progress.model_validate_json((self.path / PROGRESS).read_bytes())
         except FileNotFoundError:
             return None
 
-    def tell(self, progress: Progress) -> None:
-        """Say how far the run is."""
+    def write_progress(self, progress: Progress) -> None:
+        """Report progress."""
         progress.updated_at = datetime.now(UTC)
         self._write(PROGRESS, progress.model_dump_json())
 
-    def missing(self, chunks: Iterable[Chunk]) -> list[Chunk]:
-        """Those of them that are not there."""
+    def find_missing(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """The chunks whose part is missing."""
         return [chunk for chunk in chunks if not part_file(self.path, chunk).exists()]
 
-    def note_failed(self, names: list[str]) -> None:
-        """These chunks were tried, and failed."""
+    def write_failed(self, names: list[str]) -> None:
+        """Record the names of chunks that failed in this attempt."""
         self._write(FAILED_CHUNKS, _names.dump_json(names).decode())
 
-    def failed(self) -> set[str]:
-        """The chunks that were tried in the latest attempt, and failed."""
+    def read_failed(self) -> set[str]:
+        """The names of chunks that failed in the latest attempt."""
         try:
             return set(_names.validate_json((self.path / FAILED_CHUNKS).read_bytes()))
         except FileNotFoundError:
             return set()
 
-    def rejected_rows(self) -> int:
-        """Rows that were set aside in the chunks that are there."""
+    def count_rejected_rows(self) -> int:
+        """Rejected rows of the parts that exist."""
         files = [file for file in (self.path / REJECTED).glob("part-*.parquet") if (self.path / file.name).exists()]
         return sum(pq.read_metadata(file).num_rows for file in files)
 
-    def carry_over(self, chunks: list[Chunk]) -> None:
-        """Leave these to the next run."""
-        self._write(CARRIED_OVER, _chunks.dump_json(chunks).decode())
+    def write_deferred(self, chunks: list[Chunk]) -> None:
+        """Defer these chunks to the next run."""
+        self._write(DEFERRED, _chunks.dump_json(chunks).decode())
 
-    def carried_over(self) -> list[Chunk]:
-        """What this run has left to the next."""
+    def read_deferred(self) -> list[Chunk]:
+        """The chunks that this run has deferred."""
         try:
-            return _chunks.validate_json((self.path / CARRIED_OVER).read_bytes())
+            return _chunks.validate_json((self.path / DEFERRED).read_bytes())
         except FileNotFoundError:
             return []
 
     def finish(self, progress: Progress) -> None:
-        """Say that it can be used."""
+        """Write `_SUCCESS`: the output is complete."""
         self._write(SUCCESS, progress.model_dump_json())
 
-    def tell_trial(self, progress: Progress) -> None:
-        """Say what a trial has shown."""
+    def write_trial(self, progress: Progress) -> None:
+        """Write the report of a trial."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write(TRIAL, progress.model_dump_json())
 
-    def sweep(self) -> None:
-        """Remove what killed processes have begun and not finished."""
+    def remove_temporary_files(self) -> None:
+        """Remove the temporary files of killed processes."""
         for folder in (self.path, self.path / REJECTED):
             for file in folder.glob(".part-*.parquet.*"):
                 file.unlink(missing_ok=True)
 
-    def _tidy(self, kept: set[str]) -> None:
-        """Remove what does not belong to the run: parts of other rows, and what a killed process left."""
+    def _remove_other_parts(self, kept: set[str]) -> None:
+        """Remove parts of other rows, and temporary files of killed processes."""
         for folder in (self.path, self.path / REJECTED):
-            begun = [file for name in ("*.parquet", *OF_A_JOB) for file in folder.glob(f".{name}.*")]
-            for file in [*folder.glob("part-*.parquet"), *begun]:
+            temporary = [file for name in ("*.parquet", *STATE_FILES) for file in folder.glob(f".{name}.*")]
+            for file in [*folder.glob("part-*.parquet"), *temporary]:
                 if file.name not in kept:
                     file.unlink(missing_ok=True)
 

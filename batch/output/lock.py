@@ -1,29 +1,29 @@
-"""Locks that die with their process: whoever comes after knows whether somebody is there."""
+"""File locks that are released when their process exits, so that others can tell whether it is alive."""
 
 import fcntl
 import time
 from pathlib import Path
 from typing import IO
 
-LOOKS = 10
-LOOK_SECONDS = 0.05
+ATTEMPTS = 10
+PAUSE_SECONDS = 0.05
 
 
-def take(file: IO[str]) -> bool:
-    """Whether the lock is ours now; tries for a moment, since somebody who only looks holds it as long."""
-    for _ in range(LOOKS):
+def acquire(file: IO[str]) -> bool:
+    """Acquire the lock; False if another process holds it. Tries for a moment, since `is_held` takes it briefly."""
+    for _ in range(ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(PAUSE_SECONDS)
     return False
 
 
 def is_held(path: Path) -> bool:
     """Whether a process holds the lock in this file."""
     try:
-        with path.open("r+") as file:  # NFS gives nobody an exclusive lock who may only read
+        with path.open("r+") as file:  # on NFS an exclusive lock needs write access
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return False
     except (FileNotFoundError, NotADirectoryError):

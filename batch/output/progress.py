@@ -1,4 +1,4 @@
-"""How far a run is, as its job tells it."""
+"""The progress of a run, as its job reports it in `_progress.json`, `_SUCCESS` and `_trial.json`."""
 
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,11 +17,11 @@ class ModelId(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a run is."""
+    """The progress of a run."""
 
     status: Status = "running"
     engine: str
-    rows: int = Field(0, description="done, those before this attempt included")
+    rows: int = Field(0, description="processed rows, those of earlier attempts included")
     rows_total: int
     rejected: int = 0
     chunks: int = 0
@@ -29,7 +29,7 @@ class Progress(BaseModel):
     failed_chunks: int = 0
     rows_per_second: float = Field(0.0, description="of this attempt")
     eta_seconds: float | None = None
-    at_risk: bool = Field(False, description="at this rate it will not be done by its deadline")
+    at_risk: bool = Field(False, description="at this rate it will miss its deadline")
     deadline: datetime | None = None
     started_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     updated_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -37,4 +37,4 @@ class Progress(BaseModel):
     errors: list[str] = Field(default_factory=list, description="of the first chunks that failed")
     model: ModelId | None = None
     data_checksum: str | None = None
-    trial: dict[str, float] | None = Field(None, description="how far data and scores have moved, of a trial")
+    trial: dict[str, float] | None = Field(None, description="feature and confidence drift, of a trial")

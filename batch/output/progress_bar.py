@@ -1,4 +1,4 @@
-"""The progress of a run for whoever looks on: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, else a line every ten seconds."""
 
 import sys
 import time
@@ -14,8 +14,8 @@ LINE_SECONDS = 10.0
 
 
 @contextmanager
-def shown(progress: Progress) -> Iterator[Callable[[], None]]:
-    """Gives what is to be called when the progress has changed."""
+def show_progress(progress: Progress) -> Iterator[Callable[[], None]]:
+    """Returns a function to call when the progress has changed."""
     if not sys.stderr.isatty():
         yield _lines(progress)
         return

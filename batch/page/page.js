@@ -65,10 +65,10 @@ function figures({ state, progress, trial, trial_report: report, engine, retry, 
     : `${number(progress.rows)} of ${number(progress.rows_total)} rows, ${progress.chunks} of ${progress.chunks_total} chunks`);
   return [
     done,
-    progress?.rejected > 0 && `${number(progress.rejected)} set aside`,
+    progress?.rejected > 0 && `${number(progress.rejected)} rejected`,
     progress?.rows_per_second > 0 && `${number(progress.rows_per_second)} rows/s`,
     state === "running" && progress?.eta_seconds != null && `${number(progress.eta_seconds)} s to go`,
-    report && `features have moved by ${report.mean_feature_shift}, confidence by ${report.confidence_shift}`,
+    report && `feature drift ${report.mean_feature_shift}, confidence drift ${report.confidence_shift}`,
     `${engine}, retry ${retry}`,
     attempts > 1 && `attempt ${attempts}`,
     schedule && "by schedule",
@@ -82,7 +82,7 @@ function fillSchedule(row, schedule) {
     `${schedule.rule}, ${schedule.time_zone}`,
     schedule.next_due && `next ${time(schedule.next_due)}`,
     schedule.last_run && `last run ${schedule.last_run.state}`,
-    schedule.left_out && `left out: ${schedule.left_out}`,
+    schedule.skipped && `skipped: ${schedule.skipped}`,
   ].filter(Boolean).join(" · ");
 }
 

@@ -11,5 +11,5 @@ FILES = (PAGE / "base.css", PAGE / "icon.svg", FOLDER / "page.css", FOLDER / "pa
 
 
 def add_page(app: FastAPI) -> None:
-    """Serve it; the files are read now, once: a service that cannot read them shall not start."""
+    """Serve the page. Its files are read once, now: a service that cannot read them does not start."""
     serve(app, (FOLDER / "page.html").read_bytes(), {path.name: path.read_bytes() for path in FILES}, "page")

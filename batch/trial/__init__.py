@@ -1,0 +1,1 @@
+"""The trial run: one chunk, nothing published. Imports engines, dataset and output."""

@@ -1,4 +1,4 @@
-"""How far data and scores have moved since the model was trained, by the figures in its card: what a trial tells.
+"""Drift of features and confidence since the model was trained, from the statistics in its card.
 
 A shift is in standard deviations of the training data, the usual z of a mean against a reference.
 """
@@ -10,18 +10,18 @@ from pydantic_core import from_json
 
 from batch.process_chunk import Result
 
-FLAT = 0.1
-"""A feature that hardly varied in training has no scale to measure a shift by."""
+MIN_STD = 0.1
+"""Features that hardly varied in training are left out: their shift has no scale."""
 
 
-def drift(result: Result, model_uri: str) -> dict[str, float] | None:
-    """Of a chunk with rows: None where the model has no card beside it."""
+def measure_drift(result: Result, model_uri: str) -> dict[str, float] | None:
+    """The drift of a chunk with rows; None if the model has no card beside it."""
     try:
         reference = from_json(Path(model_uri).with_suffix(".json").read_bytes())["reference"]
     except (OSError, ValueError, KeyError):
         return None
     means, stds = np.array(reference["feature_mean"]), np.array(reference["feature_std"])
-    shifts = np.abs(np.array(result.feature_sums) / result.rows - means)[stds > FLAT] / stds[stds > FLAT]
+    shifts = np.abs(np.array(result.feature_sums) / result.rows - means)[stds > MIN_STD] / stds[stds > MIN_STD]
     confidence = result.confidence_sum / result.rows
     return {
         "largest_feature_shift": round(float(shifts.max()), 4),

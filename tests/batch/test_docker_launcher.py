@@ -57,7 +57,7 @@ def test_the_manager_is_killed_and_its_container_goes_on_one_that_is_killed_is_t
     (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
     output_of("docker", "kill", container)
     run = these.ended(run_id)
-    assert (run["state"], run["attempts"], run["deaths"]) == ("done", 2, 1)
+    assert (run["state"], run["attempts"], run["crashes"]) == ("done", 2, 1)
     assert containers(run_id) == []
 
 
@@ -68,7 +68,7 @@ def test_cancelling_ends_the_container_and_an_image_that_is_not_there_is_said(th
     assert these.ended(run_id)["state"] == "cancelled"
     assert containers(run_id) == []
     these.stop()
-    these.start(job_image="no-such-image-here", max_deaths=1)
+    these.start(job_image="no-such-image-here", max_crashes=1)
     run = these.ended(these.run("none"))
     assert run["state"] == "failed"
     assert "could not be started" in run["errors"][0]

@@ -89,7 +89,7 @@ def test_more_rejected_rows_than_allowed_fail_the_run_also_when_it_is_tried_agai
         out = tmp_path / f"out-{limit}"
         for _ in range(attempts):
             said = ran(source, out, code=1, max_rejected_rows=limit, **settings)
-            assert f"over {limit} rows are no pictures" in said
+            assert f"over {limit} rows are not pictures" in said
             assert state(out)["status"] == "failed"
             assert not (out / "_SUCCESS").exists()
             assert len(parts(out)) <= chunks

@@ -125,8 +125,8 @@ def test_a_chunk_over_which_three_processes_die_has_failed_and_the_others_are_do
         code, _, errors = one.ended()
     assert code == 1
     assert len(victims) == 3
-    assert f"{source}/0.parquet: 3 processes died over it" in errors
-    assert "3 processes died over it" in state(output)["errors"][0]
+    assert f"{source}/0.parquet: 3 processes crashed while processing it" in errors
+    assert "3 processes crashed while processing it" in state(output)["errors"][0]
     assert (state(output)["status"], state(output)["failed_chunks"], state(output)["chunks"]) == ("failed", 1, 4)
     assert len(rows_of(output)) == 80
     assert not (output / "_SUCCESS").exists()

@@ -16,7 +16,7 @@ from tests.support.processes import wait_until
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    with filled(tmp_path_factory.mktemp("batch"), max_running=2) as these:
+    with filled(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as these:
         yield these
 
 
@@ -57,7 +57,7 @@ def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Mana
     assert shared.server.get("/runs?state=done&count=1").json()[0]["finished_at"]
     for action in ("cancel", "retry"):
         assert "done" in shared.post(f"/runs/{run_id}/{action}", 409)["detail"]
-    assert "answers to" in shared.post("/runs", 409, input="slow", output="abs/olute")["detail"]
+    assert "results of" in shared.post("/runs", 409, input="slow", output="abs/olute")["detail"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     """One that is killed again and again."""
-    with filled(tmp_path_factory.mktemp("killed"), max_deaths=2) as these:
+    with filled(tmp_path_factory.mktemp("killed"), max_crashes=2) as these:
         yield these
 
 
@@ -54,7 +54,7 @@ def test_the_manager_is_killed_and_the_run_goes_on_and_is_closed_once(own: Manag
     own.start()
     run = own.ended(run_id)
     assert_whole(own, run)
-    assert (run["attempts"], run["deaths"], run["pid"]) == (1, 0, pid)
+    assert (run["attempts"], run["crashes"], run["pid"]) == (1, 0, pid)
 
 
 def test_a_job_that_is_killed_is_taken_up_again_and_one_that_always_dies_has_failed(own: Manager) -> None:
@@ -62,13 +62,13 @@ def test_a_job_that_is_killed_is_taken_up_again_and_one_that_always_dies_has_fai
     kill(own.with_chunks(run_id, 3)["pid"])
     run = own.ended(run_id)
     assert_whole(own, run)
-    assert (run["attempts"], run["deaths"]) == (2, 1)
+    assert (run["attempts"], run["crashes"]) == (2, 1)
     run_id = own.run("dies", "stuck")
     for attempt in (1, 2):
         kill(wait_until(lambda n=attempt: pid_of_attempt(own.get(run_id), n)))  # type: ignore[misc]
     run = own.ended(run_id)
     assert run["state"] == "failed"
-    assert "without a word" in run["errors"][0]
+    assert "without a result" in run["errors"][0]
 
 
 def pid_of_attempt(run: Any, number: int) -> Any:
@@ -99,4 +99,4 @@ def test_a_manager_that_is_told_to_end_ends_its_job_and_the_next_takes_it_up(own
         own.start()
     run = own.ended(run_id)
     assert_whole(own, run)
-    assert (run["attempts"], run["deaths"]) == (3, 0)
+    assert (run["attempts"], run["crashes"]) == (3, 0)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    with filled(tmp_path_factory.mktemp("batch"), max_running=2) as these:
+    with filled(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as these:
         yield these
 
 
@@ -127,7 +127,7 @@ def test_a_finished_output_is_not_taken_for_that_of_other_days(shared: Manager) 
     shared.is_due(other)
     (run,) = shared.runs_of(other)
     assert run["state"] == "failed"
-    assert "holds the answers to" in run["errors"][0]
+    assert "holds the results of" in run["errors"][0]
 
 
 def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
@@ -147,7 +147,7 @@ def test_a_retry_that_is_asked_for_is_not_forgotten_when_no_job_can_be_started(s
     away = jobs.rename(jobs.with_name("away"))
     jobs.write_text("no folder")
     shared.post(f"/runs/{run_id}/retry", 202, retry="all")
-    wait_until(lambda: shared.get(run_id)["deaths"])
+    wait_until(lambda: shared.get(run_id)["crashes"])
     jobs.unlink()
     away.rename(jobs)
     assert_read(shared, run_id, [*range(50)])
@@ -176,7 +176,7 @@ def test_while_a_run_is_open_the_next_is_left_out_or_run_as_well(shared: Manager
     shared.is_due(forbids, ago=120)
     wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["last_run"])
     shared.is_due(forbids)
-    left_out = wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["left_out"])
+    left_out = wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["skipped"])
     assert "overlap=forbid" in left_out
     shared.is_due(allows, ago=120)
     wait_until(lambda: shared.server.get(f"/schedules/{allows['id']}").json()["last_run"])
@@ -202,7 +202,7 @@ def test_what_failed_joins_the_schedules_next_run_where_nothing_is_retried(share
     shared.is_due(schedule)
     second = shared.runs_of(schedule, 2)[0]
     assert second["state"] == "done", second
-    assert second["carry_over_from"] == first["output"]
+    assert second["deferred_from"] == first["output"]
     assert ids(shared.data / second["output"]) == [*range(200, 250), *range(900, 910)]
 
 
@@ -219,7 +219,7 @@ def test_what_a_run_has_left_that_was_done_late_joins_a_later_run_all_the_same(s
     change_input(shared, schedule, "scans")
     shared.is_due(schedule, ago=120)
     second = shared.runs_of(schedule, 2)[0]
-    assert (second["state"], second["carry_over_from"]) == ("done", None)
+    assert (second["state"], second["deferred_from"]) == ("done", None)
     shared.post(f"/runs/{first}/retry", 202)
     assert shared.ended(first)["state"] == "done"
     write_data(shared.data / "mended-late", 10, first_id=900)
@@ -233,7 +233,7 @@ def test_what_a_run_has_left_that_was_done_late_joins_a_later_run_all_the_same(s
 def change_input(these: Manager, schedule: Any, source: str) -> None:
     """As templates with {date} would: the input of the next due time is another."""
     with closing(sqlite3.connect(these.database, timeout=10)) as registry, registry:
-        query = "UPDATE schedules SET form = json_set(form, '$.input', json_array(?)) WHERE id = ?"
+        query = "UPDATE schedules SET request = json_set(request, '$.input', json_array(?)) WHERE id = ?"
         registry.execute(query, (source, schedule["id"]))
 
 
@@ -242,7 +242,7 @@ def test_what_was_missed_is_caught_up_or_not_and_a_rare_schedule_makes_trials(sh
     none = shared.schedule(rule="daily", output="none/{date}", catch_up="none")
     shared.is_due(latest, ago=3 * 86_400)
     shared.is_due(none, ago=3 * 86_400)
-    assert "catch_up=none" in wait_until(lambda: shared.server.get(f"/schedules/{none['id']}").json()["left_out"])
+    assert "catch_up=none" in wait_until(lambda: shared.server.get(f"/schedules/{none['id']}").json()["skipped"])
     (run,) = shared.runs_of(latest)
     assert run["due_at"][10:] == "T00:00:00Z"
     assert run["last"] < run["due_at"][:10]

@@ -61,7 +61,7 @@ def test_every_row_gets_the_models_own_answer_whatever_its_column_is(tmp_path: P
         assert confidence == pytest.approx(expected[one][1], abs=1e-5)
     schema = pq.read_schema(parts(tmp_path / "out")[0])
     assert [str(schema.field(name).type) for name in ("digit", "confidence")] == ["int8", "float"]
-    assert "done: 2,103 rows, 0 set aside" in said
+    assert "done: 2,103 rows, 0 rejected" in said
     progress = state(tmp_path / "out")
     assert progress["status"] == "done"
     assert progress["rows"] == progress["rows_total"] == 2_103

@@ -71,17 +71,17 @@ def test_retry_none_publishes_what_is_there_and_the_next_run_does_the_rest(
 ) -> None:
     """The damaged file was repaired meanwhile; the next run is about other data, or about the same as well."""
     before = stamps(output)
-    assert "1 chunks are left to the next run" in ran(source, output, "--retry=none")
+    assert "1 chunks are deferred to the next run" in ran(source, output, "--retry=none")
     assert stamps(output) == before
     assert (output / "_SUCCESS").exists()
 
     write(source / "3.parquet", pictures(50, seed=3))
     today = write(tmp_path / "today" / "4.parquet", pictures(20)).parent
-    ran(today, tmp_path / "next", f"--carry-over-from={output}")
+    ran(today, tmp_path / "next", f"--deferred-from={output}")
     assert {one.partition("-")[0] for one in rows_of(tmp_path / "next")} == {"3", "4"}
     assert len(rows_of(tmp_path / "next")) == 70
 
-    ran(source, tmp_path / "same", f"--carry-over-from={output}")
+    ran(source, tmp_path / "same", f"--deferred-from={output}")
     assert len(rows_of(tmp_path / "same")) == 200
 
 
@@ -89,14 +89,14 @@ def test_retry_none_does_a_first_run_as_a_whole_and_leaves_only_what_failed(tmp_
     good, bad = write(tmp_path / "a.parquet", pictures(10)), write_damaged(tmp_path / "b.parquet")
     ran([good, bad], tmp_path / "out", "--retry=none")
     assert len(rows_of(tmp_path / "out")) == 10
-    assert [one["file"] for one in state(tmp_path / "out", "_carried_over.json")] == [str(bad)]
+    assert [one["file"] for one in state(tmp_path / "out", "_deferred.json")] == [str(bad)]
     # What is still damaged in the next run is left to the one after it.
-    ran(good, tmp_path / "next", "--retry=none", f"--carry-over-from={tmp_path / 'out'}")
-    assert [one["file"] for one in state(tmp_path / "next", "_carried_over.json")] == [str(bad)]
+    ran(good, tmp_path / "next", "--retry=none", f"--deferred-from={tmp_path / 'out'}")
+    assert [one["file"] for one in state(tmp_path / "next", "_deferred.json")] == [str(bad)]
     bad.unlink()  # nor is one that is gone in the way of the others
-    ran(good, tmp_path / "third", "--retry=none", f"--carry-over-from={tmp_path / 'next'}")
+    ran(good, tmp_path / "third", "--retry=none", f"--deferred-from={tmp_path / 'next'}")
     assert len(rows_of(tmp_path / "third")) == 10
-    assert [one["file"] for one in state(tmp_path / "third", "_carried_over.json")] == [str(bad)]
+    assert [one["file"] for one in state(tmp_path / "third", "_deferred.json")] == [str(bad)]
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def left(tmp_path: Path) -> tuple[Path, Path, bytes]:
 def next_run(tmp_path: Path, before: Path, *more: Path) -> dict[str, int]:
     """How many rows of each file the next run has read, which has one of its own, `today`."""
     today = write(tmp_path / "today.parquet", pictures(20))
-    ran([today, *more], tmp_path / "next", "--retry=none", f"--carry-over-from={before}", **FIFTIES)
+    ran([today, *more], tmp_path / "next", "--retry=none", f"--deferred-from={before}", **FIFTIES)
     return Counter(one.partition("-")[0] for one in rows_of(tmp_path / "next"))
 
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_gone_fails_alone_in_the_next_run(left: tuple[Path, Path,
     file, before, whole = left
     file.unlink()
     assert next_run(tmp_path, before) == {"today": 20}
-    assert [one["file"] for one in state(tmp_path / "next", "_carried_over.json")] == [str(file)]
+    assert [one["file"] for one in state(tmp_path / "next", "_deferred.json")] == [str(file)]
     shutil.rmtree(tmp_path / "next")
     file.write_bytes(whole)
     assert next_run(tmp_path, before) == {"today": 20, "a": 50}

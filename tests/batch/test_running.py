@@ -53,7 +53,7 @@ def test_a_run_that_will_miss_its_deadline_says_so_after_its_first_chunk(tmp_pat
 def test_a_run_stops_at_its_deadline_and_is_finished_later(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.2), tmp_path / "out"
     said = ran(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
-    assert "the deadline is over" in said
+    assert "the deadline has passed" in said
     assert (state(output)["status"], state(output)["at_risk"]) == ("late", True)
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
@@ -127,7 +127,7 @@ def test_a_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, 
     assert process.returncode == 0
     assert "━" in shown.decode()
     assert "rows/s" in shown.decode()
-    assert out.decode() == "done: 120 rows, 0 set aside\n"
+    assert out.decode() == "done: 120 rows, 0 rejected\n"
 
 
 # Cancelling
@@ -195,7 +195,7 @@ def test_a_second_job_on_an_output_is_refused_and_disturbs_nothing(tmp_path: Pat
         before = everything(tmp_path / "out")
         for retry in ("all", "none"):
             said = ran(source, tmp_path / "out", f"--retry={retry}", code=3, **settings)
-            assert f"process {first.process.pid} works on it" in said
+            assert f"process {first.process.pid} has its lock" in said
         ran(tmp_path / "nowhere", tmp_path / "out", code=3)
         assert everything(tmp_path / "out") == before
         time.sleep(max(0.0, begun + LINE_SECONDS - time.monotonic()))

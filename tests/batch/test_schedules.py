@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from batch.registry.registry import OutputTaken, Registry
 from batch.scheduling.cron import CatchUp, Rule, fill_template, select_due_times
-from batch.scheduling.registry import OutputTaken, Registry
-from batch.schemas import RunForm, ScheduleForm
+from batch.schemas import RunRequest, ScheduleRequest
 
 
 def at(text: str) -> datetime:
@@ -185,21 +185,21 @@ def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
 def test_what_is_no_schedule_is_refused_with_what_was_expected(wrong: dict[str, object], says: str) -> None:
     form = {"name": "a", "rule": "daily", "input": "in/{date}", "output": "out/{date}"} | wrong
     with pytest.raises(ValidationError) as error:
-        ScheduleForm.model_validate(form)
+        ScheduleRequest.model_validate(form)
     assert says in str(error.value)
 
 
 def test_a_due_time_is_entered_once_whoever_sees_it_and_two_open_runs_never_share_an_output(tmp_path: Path) -> None:
     first, second = (Registry(tmp_path / "registry.sqlite") for _ in range(2))
     now = datetime.now(UTC)
-    form = ScheduleForm(name="a", rule="daily", input=["in"], output="out/{date}", overlap="allow")
+    form = ScheduleRequest(name="a", rule="daily", input=["in"], output="out/{date}", overlap="allow")
     seen = first.add_schedule(form, now, None)
-    run = RunForm(input=["in"], output="out/1")
+    run = RunRequest(input=["in"], output="out/1")
     later = now + timedelta(days=1)
-    assert first.fire(seen, [(now, run)], later, False)
-    assert not second.fire(seen, [(now, run)], later, False)
+    assert first.trigger(seen, [(now, run)], later, False)
+    assert not second.trigger(seen, [(now, run)], later, False)
     (again,) = second.schedules()
-    assert not second.fire(again, [(now, run.model_copy(update={"output": "out/2"}))], later, False)
+    assert not second.trigger(again, [(now, run.model_copy(update={"output": "out/2"}))], later, False)
     assert len(second.runs()) == 1
     with pytest.raises(OutputTaken, match="which is open"):
         second.add_run(run)

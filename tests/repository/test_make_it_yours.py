@@ -26,7 +26,7 @@ REQUESTS: dict[str, tuple[str, object]] = {
 NOT_RUNNING = "redis://127.0.0.1:1/0"
 ORIGIN = "https://example.com"
 
-pytestmark = pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern != "batch"])
+pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ BEFORE = ["When to use it", "Diagram", "Run", "Try", "Failures"]
 AFTER = ["Read in this order", "Settings", "Make it yours", "Claims"]
 MAX_CORE_LINES = 400
 
-patterns = pytest.mark.parametrize("pattern", [pattern for pattern in PATTERNS if pattern != "batch"])
+patterns = pytest.mark.parametrize("pattern", PATTERNS)
 
 
 @patterns

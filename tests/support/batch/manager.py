@@ -25,7 +25,7 @@ from tests.support.service_process import Server, is_ready
 OPEN = ("queued", "running")
 LONG = 90.0
 """Seconds that a job may take where many others are at work."""
-FAST_MANAGER = {"tick_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
+FAST_MANAGER = {"poll_interval_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
 """A chunk for each row group, and one process that works."""
 ROWS, CHUNKS = 200, 10
 """Of the data of a manager that is filled."""

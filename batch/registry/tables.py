@@ -11,10 +11,10 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS schedules (
     id TEXT PRIMARY KEY,
     created_at TEXT NOT NULL,
-    form TEXT NOT NULL,
+    request TEXT NOT NULL,
     next_due TEXT,
     next_trial TEXT,
-    left_out TEXT
+    skipped TEXT
 );
 CREATE TABLE IF NOT EXISTS runs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -23,16 +23,16 @@ CREATE TABLE IF NOT EXISTS runs (
     due_at TEXT,
     trial INTEGER NOT NULL,
     output TEXT NOT NULL,
-    form TEXT NOT NULL,
+    request TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'queued',
     at_risk INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
     next_retry TEXT,
     not_before TEXT,
     cancelling INTEGER NOT NULL DEFAULT 0,
     pid INTEGER,
-    carry_over_from TEXT,
+    deferred_from TEXT,
     created_at TEXT NOT NULL,
     started_at TEXT,
     finished_at TEXT,
@@ -47,24 +47,28 @@ CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state);
 
 
 def to_schedule(row: sqlite3.Row, last_run: Run | None) -> Schedule:
-    """A schedule as it is shown."""
-    return Schedule(**json.loads(row["form"]), **columns(row, "form"), last_run=last_run)
-
-
-def to_text(time: datetime | None) -> str | None:
-    """Always in UTC and of one length, so that texts compare as times do."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds") if time else None
-
-
-def columns(row: sqlite3.Row, *without: str) -> dict[str, Any]:
-    """By name, without these."""
-    return {name: row[name] for name in row.keys() if name not in without}  # noqa: SIM118 - a Row is no dict
+    """A schedule as the API returns it."""
+    return Schedule(**json.loads(row["request"]), **_columns(row, "request"), last_run=last_run)
 
 
 def to_run(row: sqlite3.Row) -> Run:
-    """A run as it is shown."""
-    values = columns(row, "form", "number", "next_retry", "not_before", "trial", "output")
+    """A run as the API returns it."""
+    values = _columns(row, "request", "number", "next_retry", "not_before", "trial", "output")
     progress = json.loads(row["progress"]) if row["progress"] else {}
-    told = {"model": progress.get("model"), "data_checksum": progress.get("data_checksum")}
-    values |= {"errors": json.loads(row["errors"]), "progress": progress or None, **told}
-    return Run(**json.loads(row["form"]), **values, trial_report=progress.get("trial"))
+    values |= {"errors": json.loads(row["errors"]), "progress": progress or None}
+    values |= {name: progress.get(name) for name in ("model", "data_checksum")}
+    return Run(**json.loads(row["request"]), **values, trial_report=progress.get("trial"))
+
+
+def to_text(time: datetime | None) -> str | None:
+    """A time in UTC and of fixed length, so that the texts sort as the times do."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds") if time else None
+
+
+def to_value(value: Any) -> Any:
+    """A value as SQLite stores it."""
+    return to_text(value) if isinstance(value, datetime) else value
+
+
+def _columns(row: sqlite3.Row, *without: str) -> dict[str, Any]:
+    return {name: row[name] for name in row.keys() if name not in without}  # noqa: SIM118 - a Row is no dict

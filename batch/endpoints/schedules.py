@@ -1,0 +1,51 @@
+"""The endpoints of schedules: add, list, get, remove."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from batch.data_root import DataRoot
+from batch.registry.registry import Registry
+from batch.scheduling.cron import Rule, fill_template
+from batch.schemas import Schedule, ScheduleRequest
+from common.service.problems import Problem
+
+PROBLEM = {"description": "see detail"}
+
+
+def schedule_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
+    """The router of `/schedules`."""
+    router = APIRouter()
+
+    @router.post("/schedules", status_code=201, responses={422: PROBLEM})
+    def add_schedule(request: ScheduleRequest, response: Response) -> Schedule:
+        """Start a run at each due time of a rule."""
+        rule, now = Rule(request.rule, request.time_zone), datetime.now(UTC)
+        next_due = rule.next_due(now)
+        paths = [fill_template(path, next_due or now, rule.zone) for path in (*request.input, request.output)]
+        root.check(paths[:-1], paths[-1])
+        next_trial = Rule(request.trial_rule, request.time_zone).next_due(now) if request.trial_rule else None
+        schedule = registry.add_schedule(request, next_due, next_trial)
+        response.headers["Location"] = f"/schedules/{schedule.id}"
+        return schedule
+
+    @router.get("/schedules")
+    def list_schedules() -> list[Schedule]:
+        """All schedules, with their next due time and their last run."""
+        return registry.schedules()
+
+    @router.get("/schedules/{schedule_id}", responses={404: PROBLEM, 422: PROBLEM})
+    def get_schedule(schedule_id: UUID) -> Schedule:
+        """One schedule."""
+        for schedule in registry.schedules(str(schedule_id)):
+            return schedule
+        raise Problem(404, f"there is no schedule {schedule_id}")
+
+    @router.delete("/schedules/{schedule_id}", status_code=204, responses={404: PROBLEM, 422: PROBLEM})
+    def remove_schedule(schedule_id: UUID) -> None:
+        """Remove a schedule. Its runs stay, and open runs go on."""
+        if not registry.remove_schedule(str(schedule_id)):
+            raise Problem(404, f"there is no schedule {schedule_id}")
+
+    return router

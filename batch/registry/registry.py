@@ -1,0 +1,212 @@
+"""The registry: schedules and runs in an SQLite file, which survives the manager.
+
+A due time is triggered once: one transaction moves the schedule's next due time, if it has not been moved already, and
+adds the runs, which are unique by schedule and due time. Two open runs never share an output: an index enforces it.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from batch.command_line import Retry
+from batch.registry.plan_runs import ExistingRuns, Start, plan_runs
+from batch.registry.tables import SCHEMA, to_run, to_schedule, to_text, to_value
+from batch.registry.transitions import Transition
+from batch.schemas import Run, RunRequest, Schedule, ScheduleRequest, State
+
+
+class OutputTaken(Exception):
+    """Another open run has this output."""
+
+
+class Registry:
+    """The SQLite file. Safe to use from several threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def add_schedule(
+        self, request: ScheduleRequest, next_due: datetime | None, next_trial: datetime | None
+    ) -> Schedule:
+        """Store a schedule."""
+        schedule_id = str(uuid4())
+        with self._transaction():
+            self._insert(
+                "schedules",
+                id=schedule_id,
+                created_at=datetime.now(UTC),
+                request=request.model_dump_json(),
+                next_due=next_due,
+                next_trial=next_trial,
+            )
+        (schedule,) = self.schedules(schedule_id)
+        return schedule
+
+    def schedules(self, schedule_id: str | None = None) -> list[Schedule]:
+        """All schedules, or the one with this id."""
+        rows = self._rows("SELECT * FROM schedules WHERE id = ifnull(?, id) ORDER BY created_at, id", schedule_id)
+        return [self._schedule(row) for row in rows]
+
+    def due_schedules(self, now: datetime) -> list[Schedule]:
+        """The schedules with a due time that has passed."""
+        query = "SELECT * FROM schedules WHERE next_due <= ? OR next_trial <= ? ORDER BY created_at, id"
+        return [self._schedule(row) for row in self._rows(query, now, now)]
+
+    def remove_schedule(self, schedule_id: str) -> bool:
+        """Remove a schedule; False if there is none. Its runs stay."""
+        with self._transaction():
+            return bool(self._connection.execute("DELETE FROM schedules WHERE id = ?", (schedule_id,)).rowcount)
+
+    def trigger(
+        self,
+        schedule: Schedule,
+        requests: Sequence[tuple[datetime, RunRequest]],
+        next_due: datetime | None,
+        trial: bool,
+    ) -> int:
+        """Add the runs of these due times and set the next one; returns how many runs were added.
+
+        Does nothing if another manager has triggered the schedule in the meantime.
+        """
+        column, expected = ("next_trial", schedule.next_trial) if trial else ("next_due", schedule.next_due)
+        with self._transaction():
+            query = f"UPDATE schedules SET {column} = ? WHERE id = ? AND {column} = ?"
+            if not self._connection.execute(query, (to_text(next_due), schedule.id, to_text(expected))).rowcount:
+                return 0
+            since = requests[0][0] if requests else datetime.now(UTC)
+            plan = plan_runs(schedule, expected, requests, self._existing_runs(schedule.id, trial, since))
+            for step in plan:
+                if isinstance(step, Start):
+                    self._insert_run(step.request, schedule.id, step.due_at)
+                else:
+                    query = "UPDATE schedules SET skipped = ? WHERE id = ?"
+                    self._connection.execute(query, (step.reason, schedule.id))
+            return sum(isinstance(step, Start) for step in plan)
+
+    def add_run(self, request: RunRequest) -> Run:
+        """Store a run that starts as soon as possible. Raises `OutputTaken`."""
+        with self._transaction():
+            for row in self._rows(
+                "SELECT id FROM runs WHERE output = ? AND state IN ('queued', 'running')", request.output
+            ):
+                raise OutputTaken(f"output: {request.output} is that of the run {row['id']}, which is open")
+            run_id = self._insert_run(request, None, None)
+        return self.run(run_id)
+
+    def run(self, run_id: str) -> Run:
+        """The run with this id. Raises `KeyError`."""
+        for row in self._rows("SELECT * FROM runs WHERE id = ?", run_id):
+            return to_run(row)
+        raise KeyError(run_id)
+
+    def runs(self, state: State | None = None, schedule_id: str | None = None, count: int = 100) -> list[Run]:
+        """The newest first; a negative count means all."""
+        query = "SELECT * FROM runs WHERE state = ifnull(?, state) AND (? IS NULL OR schedule_id = ?)"
+        rows = self._rows(f"{query} ORDER BY number DESC LIMIT ?", state, schedule_id, schedule_id, count)
+        return [to_run(row) for row in rows]
+
+    def ready_to_start(self, now: datetime) -> list[tuple[Run, Retry | None]]:
+        """The queued runs, the oldest first, each with the retry policy if it is not the run's own."""
+        ready = "state = 'queued' AND (ifnull(not_before, '') <= ? OR cancelling)"
+        return [
+            (to_run(row), row["next_retry"])
+            for row in self._rows(f"SELECT * FROM runs WHERE {ready} ORDER BY number", now)
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """The number of runs by state."""
+        return {row["state"]: row["n"] for row in self._rows("SELECT state, count(*) AS n FROM runs GROUP BY state")}
+
+    def last_retry_policy(self, run_id: str) -> Retry | None:
+        """The retry policy of the latest attempt, if it was not the run's own."""
+        (row,) = self._rows("SELECT next_retry FROM runs WHERE id = ?", run_id)
+        policy: Retry | None = row["next_retry"]
+        return policy
+
+    def apply(self, run_id: str, transition: Transition) -> bool:
+        """Make a transition; False if the run is in another state by now. Raises `OutputTaken`."""
+        names = ", ".join(f"{name} = ?" for name in transition.columns)
+        states = ", ".join("?" * len(transition.expected))
+        values = [to_value(value) for value in transition.columns.values()]
+        query = f"UPDATE runs SET {names} WHERE id = ? AND state IN ({states})"
+        with self._transaction():
+            try:
+                return bool(self._connection.execute(query, (*values, run_id, *transition.expected)).rowcount)
+            except sqlite3.IntegrityError:
+                raise OutputTaken("another open run has the same output") from None
+
+    def deferred_output(self, run: Run) -> str | None:
+        """The output of the schedule's oldest finished run with deferred chunks that no other run has taken."""
+        if run.schedule_id is None or run.due_at is None or run.trial:
+            return None
+        query = """
+            SELECT output FROM runs AS earlier WHERE schedule_id = ? AND due_at < ? AND NOT trial AND state = 'done'
+            AND json_extract(progress, '$.chunks') < json_extract(progress, '$.chunks_total')
+            AND NOT EXISTS (SELECT 1 FROM runs AS taker WHERE taker.deferred_from = earlier.output
+                            AND taker.id != ? AND taker.state IN ('queued', 'running', 'done'))
+            ORDER BY due_at LIMIT 1"""
+        rows = self._rows(query, run.schedule_id, run.due_at, run.id)
+        return str(rows[0]["output"]) if rows else None
+
+    def _existing_runs(self, schedule_id: str, trial: bool, since: datetime) -> ExistingRuns:
+        open_runs = self._rows("SELECT * FROM runs WHERE state IN ('queued', 'running')")
+        own = "SELECT due_at FROM runs WHERE schedule_id = ? AND trial = ? AND due_at >= ?"
+        return ExistingRuns(
+            has_open_run=any((row["schedule_id"], row["trial"]) == (schedule_id, trial) for row in open_runs),
+            due_times={datetime.fromisoformat(row["due_at"]) for row in self._rows(own, schedule_id, trial, since)},
+            open_outputs={row["output"]: row["id"] for row in open_runs},
+        )
+
+    def _insert_run(self, request: RunRequest, schedule_id: str | None, due_at: datetime | None) -> str:
+        run_id, now = str(uuid4()), datetime.now(UTC)
+        self._insert(
+            "runs",
+            id=run_id,
+            schedule_id=schedule_id,
+            due_at=due_at,
+            trial=request.trial,
+            output=request.output,
+            request=request.model_dump_json(),
+            created_at=now,
+            deadline_at=now + timedelta(seconds=request.deadline_seconds) if request.deadline_seconds else None,
+        )
+        return run_id
+
+    def _insert(self, table: str, **columns: Any) -> None:
+        query = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+        self._connection.execute(query, [to_value(value) for value in columns.values()])
+
+    def _schedule(self, row: sqlite3.Row) -> Schedule:
+        return to_schedule(row, next(iter(self.runs(None, row["id"], 1)), None))
+
+    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        with self._lock:
+            return self._connection.execute(query, [to_value(value) for value in values]).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, with no other writer in between."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
