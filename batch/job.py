@@ -9,11 +9,11 @@ import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from batch.chunk_model import check_model
 from batch.command_line import JobOptions, parse_arguments
 from batch.dataset.dataset import Chunk, DataError, DataSet, plan
 from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
-from batch.process_chunk import check_model
 from batch.run import CANCELLED, DONE, FAILED, IN_USE, JobRun
 from batch.settings import JobSettings
 from batch.stop_request import Cancelled, StopRequest

@@ -7,21 +7,15 @@ in the result and never raised: other chunks are not affected.
 import os
 import time
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from batch.chunk_model import ChunkModel, load_chunk_model
 from batch.dataset.columns import ITEMS, Rows, input_columns, read_rows
 from batch.dataset.dataset import REJECTED, Chunk, open_file, part_file
-from common import domain
-from common.inference.model import Model
-from common.inference.model_file import ModelError, ModelFile
-from common.inference.tensor_spec import Tensors
-from common.prediction.domain_model import DomainModel
-from common.prediction.payload import EXAMPLE_ROWS
 from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
@@ -83,7 +77,7 @@ def process_chunk(task: Task) -> Result:
 
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
-    model = _model(task.model_uri, task.model_sha256, task.threads)
+    model = load_chunk_model(task.model_uri, task.model_sha256, task.threads)
     with open_file(task.chunk.file) as source:
         schema = source.schema_arrow
         columns = input_columns(schema)
@@ -112,7 +106,7 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
         _write_rejected(task, rejected)
 
 
-def _predict_rows(model: "_BatchModel", rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
+def _predict_rows(model: ChunkModel, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
     columns = model.predict(rows.inputs)
     result.rows += len(rows.ids)
     if trial:
@@ -139,31 +133,3 @@ def _fsync(file: Path) -> None:
     """The content must be on disk before the rename is."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
-
-
-class _BatchModel:
-    """The model, and the columns that it gives."""
-
-    def __init__(self, model: Model) -> None:
-        self._model, self._domain_model = model, DomainModel(model)
-        if self._domain_model.misfit:
-            raise ModelError(self._domain_model.misfit)
-        self.version = model.version
-        example = self.predict(EXAMPLE_ROWS)
-        self.fields = [pa.field(name, pa.array(values).type) for name, values in example.items()]
-
-    def predict(self, rows: Tensors) -> Tensors:
-        """The domain's columns for these rows."""
-        outputs = self._model.run(self._domain_model.to_inputs(rows))
-        return domain.to_columns(self._domain_model.to_tensors(outputs))
-
-
-def check_model(file: ModelFile) -> None:
-    """Raises `ModelError` if the model cannot be served, or does not fit the domain."""
-    _Loaded(Model(file))
-
-
-@cache
-def _model(uri: str, sha256: str, threads: int) -> _BatchModel:
-    """Loaded once in a process."""
-    return _BatchModel(Model.load(uri, sha256, threads=threads))

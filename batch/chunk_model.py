@@ -1,0 +1,40 @@
+"""The model of a job: rows of the domain in, columns of the output out. Loaded once in each process."""
+
+from functools import cache
+
+import pyarrow as pa
+
+from common import domain
+from common.inference.model import Model
+from common.inference.model_file import ModelError, ModelFile
+from common.inference.tensor_spec import Tensors
+from common.prediction.domain_model import DomainModel
+from common.prediction.payload import EXAMPLE_ROWS
+
+
+class ChunkModel:
+    """The model, and the columns that it gives."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self._domain_model = model, DomainModel(model)
+        if self._domain_model.misfit:
+            raise ModelError(self._domain_model.misfit)
+        self.version = model.version
+        example = self.predict(EXAMPLE_ROWS)
+        self.fields = [pa.field(name, pa.array(values).type) for name, values in example.items()]
+
+    def predict(self, rows: Tensors) -> Tensors:
+        """The domain's columns for these rows."""
+        outputs = self._model.run(self._domain_model.to_inputs(rows))
+        return domain.to_columns(self._domain_model.to_tensors(outputs))
+
+
+def check_model(file: ModelFile) -> None:
+    """Raises `ModelError` if the model cannot be served, or does not fit the domain."""
+    ChunkModel(Model(file))
+
+
+@cache
+def load_chunk_model(uri: str, sha256: str, threads: int) -> ChunkModel:
+    """Loaded once in a process."""
+    return ChunkModel(Model.load(uri, sha256, threads=threads))
