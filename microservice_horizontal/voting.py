@@ -54,7 +54,8 @@ def mean(votes: Votes) -> Aggregate:
 def weighted_mean(votes: Votes, weights: Mapping[str, float]) -> Aggregate:
     """The mean of the probabilities with a weight for each member, 1 by default; the plain mean if all are 0."""
     shares = np.array([weights.get(member, 1.0) for member in votes])
-    probabilities = np.average(np.stack(list(votes.values())), axis=0, weights=shares if shares.any() else None)
+    shares = shares / shares.max() if shares.any() else np.ones_like(shares)  # tiny ones would round products to 0
+    probabilities = np.average(np.stack(list(votes.values())), axis=0, weights=shares)
     return Aggregate(int(probabilities.argmax()), probabilities.astype(np.float32))
 
 
