@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-import httpx
-
 
 class ModelError(Exception):
     """The model cannot be served; the message is one line that says what to do."""
@@ -50,6 +48,8 @@ def _sha256(path: Path) -> str:
 
 
 def _download(url: str, timeout_seconds: float) -> bytes:
+    import httpx  # here, since it costs every other start a tenth of its time
+
     try:
         return httpx.get(url, timeout=timeout_seconds, follow_redirects=True).raise_for_status().content
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,14 +21,20 @@ NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 
 
+@cache
+def documents(file: Path) -> list[Any]:
+    """What a YAML file holds; by libyaml, and once, since the parser in Python takes most of a test's time."""
+    return list(yaml.load_all(file.read_text(), yaml.CSafeLoader))
+
+
 def compose(pattern: str) -> Any:
     """The services of a compose file, without the variants that a profile holds back."""
-    services = yaml.safe_load((ROOT / pattern / "docker-compose.yml").read_text())["services"]
+    services = documents(ROOT / pattern / "docker-compose.yml")[0]["services"]
     return {name: service for name, service in services.items() if "profiles" not in service}
 
 
 def manifests(pattern: str, *kinds: str) -> list[Any]:
-    every = yaml.safe_load_all((ROOT / pattern / "k8s.yaml").read_text())
+    every = documents(ROOT / pattern / "k8s.yaml")
     return [manifest for manifest in every if not kinds or manifest["kind"] in kinds]
 
 

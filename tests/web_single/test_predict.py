@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,11 +26,19 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
+held_out_once = cache(held_out)
+
+
+@cache
+def model() -> ort.InferenceSession:
+    """The model that the server has, to be asked directly."""
+    return ort.InferenceSession(MLP)
+
+
 def pictures(rng: random.Random, count: int) -> tuple[list[dict[str, Any]], list[int]]:
     """Held-out scans, and what the model itself, asked directly, reads in them."""
-    rows = held_out().features[rng.sample(range(450), count)]
-    session = ort.InferenceSession(MLP)
-    return [{"pixels": row.tolist()} for row in rows], session.run(["label"], {"features": rows})[0].tolist()
+    rows = held_out_once().features[rng.sample(range(450), count)]
+    return [{"pixels": row.tolist()} for row in rows], model().run(["label"], {"features": rows})[0].tolist()
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
