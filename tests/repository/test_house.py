@@ -39,3 +39,11 @@ def test_no_folder_of_tests_holds_more_files_than_a_reader_takes_in() -> None:
     folders = {file.parent for file in TESTS.rglob("*.py")}
     sizes = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) for folder in folders}
     assert {folder: size for folder, size in sizes.items() if size > 17} == {}
+
+
+def test_every_pattern_has_a_test_in_one_process_that_can_be_copied_with_it() -> None:
+    """It needs nothing else of the tests, and no other pattern."""
+    for pattern in PATTERNS:
+        modules = {module.split(".")[0] for module in imported(TESTS / pattern / "test_with_test_client.py")}
+        assert "fastapi" in modules
+        assert not modules & ({*PATTERNS, "tests"} - {pattern})
