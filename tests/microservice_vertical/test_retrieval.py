@@ -3,6 +3,7 @@
 RETRIEVAL says who. Two proxies stand in front of the same services and the same store, one for each setting.
 """
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +14,31 @@ from common.training.data import Features
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
-from tests.support.stack import Stack
+from tests.support.stack import Stack, vertical_stack
 from tests.support.vertical.letters import RUN, STAGES, agrees, doubtful, expected, letters, names, picture
 from tests.support.vertical.services import another_proxy, asks, keep, kept
 
 BLANK = {"pixels": [0] * 64}
 SCANS = 3
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with vertical_stack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def proxies(stack: Stack) -> Iterator[dict[str, Server]]:
+    """By their RETRIEVAL."""
+    with another_proxy(stack, retrieval="predictor") as other:
+        yield {"proxy": stack.front, "predictor": other}
+
+
+@pytest.fixture(params=["proxy", "predictor"])
+def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
+    """Each of the two in turn."""
+    return proxies[request.param]
 
 
 def letter(scans: Features) -> list[dict[str, list[float]]]:
