@@ -15,6 +15,7 @@ from tests.support.synchronous_letters import BACK_SECONDS, SLACK_SECONDS, hung,
 CALLERS = 200
 DEADLINE_MS = 1_000
 GROWTH_MB = 30
+WARM_UP = 5
 LETTER = raw_post(
     "/letters", {"pixels": SEVEN_PIXELS}, **{"X-Request-Timeout-Ms": str(DEADLINE_MS), "Connection": "close"}
 )
@@ -55,10 +56,12 @@ def test_200_callers_of_a_hung_predictor_are_answered_in_time_and_memory_stays_f
         send_letters_at_once(stack.front, "7")
         before = send_letters_at_once(stack.front, "7")
         with hung(stack.servers["predictor"]):
-            first, *others = [send_letters_at_once(stack.front, "manual") for _ in range(4)]
+            # Errors hold their tracebacks until the garbage collector runs: so memory is compared once it has.
+            crowds = [send_letters_at_once(stack.front, "manual") for _ in range(WARM_UP + 4)]
         over = monotonic()
         wait_until(lambda: is_read(sort_seven(stack.front)), BACK_SECONDS)
         print(f"back {monotonic() - over:.2f} s after a crowd")
         send_letters_at_once(stack.front, "7")
-    assert first < before + GROWTH_MB
+    first, *others = crowds[WARM_UP:]
+    assert max(crowds) < before + GROWTH_MB
     assert max(others) < first + GROWTH_MB / 6
