@@ -81,16 +81,11 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
     with open_file(task.chunk.file) as source:
         schema = source.schema_arrow
         columns = input_columns(schema)
-        results = pa.schema(
-            [
-                pa.field("id", schema.field("id").type),
-                *model.fields,
-                pa.field("model_version", pa.string()),
-            ]
-        )
+        id_field, version = pa.field("id", schema.field("id").type), pa.field("model_version", pa.string())
+        output_schema = pa.schema([id_field, *model.fields, version])
         rejected: list[tuple[pa.Array, list[str]]] = []
         groups = list(task.chunk.row_groups)
-        with pq.ParquetWriter(temporary, results) as writer:
+        with pq.ParquetWriter(temporary, output_schema) as writer:
             for batch in source.iter_batches(BATCH_ROWS, groups, columns=["id", *columns], use_threads=False):
                 rows = read_rows(batch, columns)
                 if rows.reasons:
@@ -98,10 +93,10 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
                     rejected.append((rows.rejected_ids, rows.reasons))
                     if result.rejected > task.max_rejected:
                         raise ValueError(
-                            f"over {task.max_rejected} rows are no {ITEMS}; the latest: {rows.reasons[-1]}"
+                            f"over {task.max_rejected} rows are not {ITEMS}; the latest: {rows.reasons[-1]}"
                         )
                 if len(rows.ids):
-                    writer.write_batch(_predict_rows(model, rows, results, result, task.trial))
+                    writer.write_batch(_predict_rows(model, rows, output_schema, result, task.trial))
     if rejected and not task.trial:
         _write_rejected(task, rejected)
 

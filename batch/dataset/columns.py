@@ -1,7 +1,7 @@
-"""Columns of a Parquet file -> rows of the domain, as a whole and not one by one; and which are rejected, and why.
+"""Turns columns of a Parquet file into rows of the domain, a whole batch at a time; rejects rows with a reason.
 
-The columns are named like the fields of the domain's `Input`: numbers, or lists of numbers, as in its example. Where
-the domain reads images, a column `image` with their bytes does as well.
+The columns are named like the fields of the domain's `Input`: numbers, or lists of numbers, as in its example. If the
+domain reads images, a column `image` with their bytes is accepted too.
 """
 
 from typing import Any, NamedTuple
@@ -18,14 +18,14 @@ from common.prediction.payload import EXAMPLE_ROWS
 ITEMS = f"{domain.Input.__name__.lower()}s"
 IMAGE = "image"
 LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
-"""By column, how many numbers its lists have; 0: it holds numbers."""
+"""The length of the lists by column; 0: the column holds numbers."""
 _COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
 _IMAGES = f", or id and {IMAGE} ({' or '.join(domain.MEDIA_TYPES)} bytes)" if domain.MEDIA_TYPES else ""
 EXPECTED = f"expected the columns id and {_COLUMNS}{_IMAGES}"
 
 
 class Rows(NamedTuple):
-    """The good rows as the model takes them; their ids; and the others' ids with a reason for each."""
+    """Inputs and ids of the accepted rows; ids and reasons of the rejected rows."""
 
     inputs: Tensors
     ids: pa.Array
@@ -34,7 +34,7 @@ class Rows(NamedTuple):
 
 
 def input_columns(schema: pa.Schema) -> list[str]:
-    """The columns to read beside `id`; raises ValueError where they are not what is expected."""
+    """The columns to read beside `id`. Raises ValueError if they are not as expected."""
     names = {*schema.names}
     if "id" in names and {*LENGTHS} <= names:
         for name, size in LENGTHS.items():
@@ -67,26 +67,31 @@ def read_rows(batch: pa.RecordBatch, columns: list[str]) -> Rows:
         inputs, reasons = from_fields({name: batch.column(name) for name in columns})
     if not any(reasons):
         return Rows(inputs, ids, ids.slice(0, 0), [])
-    good = np.array([reason is None for reason in reasons])
-    mask = pa.array(good)
-    good_inputs = {name: values[good] for name, values in inputs.items()}
-    return Rows(good_inputs, ids.filter(mask), ids.filter(pc.invert(mask)), [reason for reason in reasons if reason])
+    accepted = np.array([reason is None for reason in reasons])
+    mask = pa.array(accepted)
+    accepted_inputs = {name: values[accepted] for name, values in inputs.items()}
+    return Rows(
+        accepted_inputs, ids.filter(mask), ids.filter(pc.invert(mask)), [reason for reason in reasons if reason]
+    )
 
 
 def from_fields(columns: dict[str, Any]) -> tuple[Tensors, list[str | None]]:
-    """Rows, and for each what is wrong with it; rows that are wrong hold anything. Empty: nothing is wrong."""
+    """Rows, and for each the reason to reject it, or None; no reasons at all if every row is accepted.
+
+    The values of a rejected row are undefined.
+    """
     arrays: dict[str, NDArray[np.float32]] = {}
-    wrong: dict[str, NDArray[np.bool_]] = {}
+    wrong_length: dict[str, NDArray[np.bool_]] = {}
     for name, values in columns.items():
-        arrays[name], whole = _table(values, LENGTHS[name]) if LENGTHS[name] else (_numbers(values), None)
-        if whole is not None:
-            wrong[name] = ~whole
+        arrays[name], has_length = _table(values, LENGTHS[name]) if LENGTHS[name] else (_numbers(values), None)
+        if has_length is not None:
+            wrong_length[name] = ~has_length
     rows, reasons = domain.from_columns(arrays)
-    for name, rejected in wrong.items():
+    for name, rejected in wrong_length.items():
         text = f"{name}: expected {LENGTHS[name]} numbers"
         reasons = [
-            text if is_wrong else reason
-            for is_wrong, reason in zip(rejected, reasons or [None] * len(rejected), strict=True)
+            text if has_wrong_length else reason
+            for has_wrong_length, reason in zip(rejected, reasons or [None] * len(rejected), strict=True)
         ]
     return rows, reasons
 
@@ -103,7 +108,7 @@ def _table(values: Any, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool
 
 
 def _numbers(flat: Any) -> NDArray[np.float32]:
-    """Without a copy where they are float32 already; a missing number is NaN."""
+    """As float32, without a copy if they are float32 already; a missing number is NaN."""
     if flat.null_count or flat.type != pa.float32():
         flat = pc.fill_null(flat.cast(pa.float32(), safe=False), float("nan"))
     numbers: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False)
@@ -111,7 +116,7 @@ def _numbers(flat: Any) -> NDArray[np.float32]:
 
 
 def from_images(values: Any) -> tuple[Tensors, list[str | None]]:
-    """The same of images, which are decoded one by one."""
+    """As `from_fields`, for images, which are decoded one by one."""
     settings, decode = domain.Settings(), next(iter(domain.MEDIA_TYPES.values()))
     rows = {name: np.zeros((len(values), *row.shape[1:]), row.dtype) for name, row in EXAMPLE_ROWS.items()}
     reasons: list[str | None] = [None] * len(values)
