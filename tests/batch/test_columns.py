@@ -49,7 +49,7 @@ def test_lists_of_every_kind_become_the_same_features(kind: pa.DataType) -> None
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_a_missing_picture_or_number_is_set_aside_in_lists_of_every_kind(kind: pa.DataType) -> None:
+def test_missing_pictures_and_numbers_are_rejected_in_lists_of_every_kind(kind: pa.DataType) -> None:
     row = [whole(1.0, kind)] * 64
     features, reasons = from_pixels(pa.array([row, None, [None, *row[1:]], row], kind))
     assert reasons == [None, LENGTH, RANGE, None]
@@ -75,14 +75,14 @@ def test_a_missing_picture_or_number_is_set_aside_in_lists_of_every_kind(kind: p
         ([1e-40] + [0.0] * 63, None),
     ],
 )
-def test_a_row_that_is_no_picture_has_a_reason_and_harms_no_other(row: Any, reason: str | None) -> None:
+def test_rejected_row_has_a_reason_and_does_not_change_other_rows(row: Any, reason: str | None) -> None:
     features, reasons = from_pixels(pa.array([ROW, row, ROW], pa.list_(pa.float32())))
     assert (reasons or [None] * 3) == [None, reason, None]
     assert (features[[0, 2]] == 1).all()
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint64(), pa.int32(), pa.float64()], ids=str)
-def test_a_number_that_float32_cannot_hold_is_one_rows_fault(kind: pa.DataType) -> None:
+def test_number_outside_float32_rejects_only_its_row(kind: pa.DataType) -> None:
     wide = [2**24 + 1] * 64 if pa.types.is_integer(kind) else [1e300] * 64
     _, reasons = from_pixels(pa.array([[1] * 64, wide], pa.list_(kind)))
     assert reasons == [None, RANGE]
@@ -95,7 +95,7 @@ def test_a_number_that_float32_cannot_hold_is_one_rows_fault(kind: pa.DataType) 
     st.sampled_from([pa.float32(), pa.float64()]),
     st.integers(0, 3),
 )
-def test_each_row_of_any_column_is_judged_by_itself(rows: list[Any], of: Any, kind: Any, start: int) -> None:
+def test_each_row_is_checked_independently_of_the_others(rows: list[Any], of: Any, kind: Any, start: int) -> None:
     """Rows alone, together, and of a column that was cut: the same reasons; short lists are filled up to 64 cells."""
     rows = [row if row is None or len(row) == 1 else [*row, *[1.0] * (64 - len(row))] for row in rows]
     column = pa.array(rows, of(kind)).slice(start)
@@ -106,7 +106,7 @@ def test_each_row_of_any_column_is_judged_by_itself(rows: list[Any], of: Any, ki
         assert any(reason) or np.array_equal(features[row], one[0])
 
 
-def test_pictures_as_bytes_are_read_and_each_that_is_none_has_a_reason() -> None:
+def test_images_are_decoded_and_damaged_ones_have_a_reason() -> None:
     png, blank = encoded(SEVEN_IMAGE), encoded(SEVEN_IMAGE.point(lambda _: 255))
     rows, reasons = from_images(pa.array([png, None, b"", png[:60], blank, encoded(SEVEN_IMAGE, "JPEG")]))
     assert rows["features"][0].any()
@@ -139,7 +139,7 @@ def test_ids_of_any_type_stay_with_their_rows() -> None:
         ({}, "got none"),
     ],
 )
-def test_other_columns_are_refused_with_what_was_expected(columns: dict[str, Any], got: str) -> None:
+def test_unexpected_columns_are_refused_with_what_was_expected(columns: dict[str, Any], got: str) -> None:
     with pytest.raises(ValueError, match="expected the columns id and pixels") as refused:
         input_columns(pa.schema(columns))
     assert got.replace("element", "item") in str(refused.value).replace("element", "item")

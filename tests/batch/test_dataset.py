@@ -24,7 +24,7 @@ def test_chunks_are_row_groups_and_named_after_their_file(tmp_path: Path) -> Non
     assert more.checksum != data.checksum
 
 
-def test_one_file_is_read_once_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_read_once_if_it_is_named_in_several_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / ".hidden" / "data" / "a.parquet", pictures(10))
     monkeypatch.chdir(tmp_path)
     names = [str(file), str(file.parent), f"{file.parent}/", ".hidden/data", "./.hidden/data", f"file://{file.parent}"]
@@ -50,7 +50,7 @@ def test_an_interval_covers_its_partitions_and_both_ends(tmp_path: Path) -> None
         rows(first=date(2027, 1, 1))
 
 
-def test_a_partition_that_is_no_date_is_no_part_of_an_interval(tmp_path: Path) -> None:
+def test_partition_without_a_valid_date_is_outside_every_interval(tmp_path: Path) -> None:
     write(tmp_path / "date=2026-02-30" / "a.parquet", pictures(1))
     write(tmp_path / "date=2026-02-28" / "a.parquet", pictures(2))
     assert plan([str(tmp_path)], 10, first=date(2026, 1, 1)).rows == 2

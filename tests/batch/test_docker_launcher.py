@@ -36,7 +36,7 @@ def containers(run_id: str, *options: str) -> list[str]:
     return output_of("docker", "ps", "--all", "--quiet", "--filter", label, *options).splitlines()
 
 
-def test_a_job_is_a_container_which_is_gone_when_the_run_is_done(these: Manager) -> None:
+def test_job_is_a_container_that_is_removed_when_the_run_is_done(these: Manager) -> None:
     run_id = these.run("out")
     wait_until(lambda: containers(run_id))
     run = these.ended(run_id)
@@ -45,7 +45,7 @@ def test_a_job_is_a_container_which_is_gone_when_the_run_is_done(these: Manager)
     assert containers(run_id) == []
 
 
-def test_the_manager_is_killed_and_its_container_goes_on_one_that_is_killed_is_taken_up_again(these: Manager) -> None:
+def test_container_survives_a_killed_manager_and_a_killed_container_is_replaced(these: Manager) -> None:
     run_id = these.run("out")
     (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
     these.kill()
@@ -61,7 +61,7 @@ def test_the_manager_is_killed_and_its_container_goes_on_one_that_is_killed_is_t
     assert containers(run_id) == []
 
 
-def test_cancelling_ends_the_container_and_an_image_that_is_not_there_is_said(these: Manager) -> None:
+def test_cancel_stops_the_container_and_a_missing_image_is_reported(these: Manager) -> None:
     run_id = these.run("out")
     wait_until(lambda: containers(run_id, "--filter", "status=running"))
     these.post(f"/runs/{run_id}/cancel", 202)

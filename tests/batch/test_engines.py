@@ -51,7 +51,7 @@ def skewed(folder: Path) -> Path:
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-def test_all_engines_give_the_same_parts_and_one_bad_chunk_fails_alone_on_each(tmp_path: Path) -> None:
+def test_engines_write_the_same_parts_and_only_the_bad_chunk_fails(tmp_path: Path) -> None:
     source = skewed(tmp_path / "data")
     told = {}
     for engine in ENGINES:
@@ -85,7 +85,7 @@ def test_all_engines_give_the_same_parts_and_one_bad_chunk_fails_alone_on_each(t
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path) -> None:
+def test_local_cluster_ends_with_its_job(tmp_path: Path) -> None:
     """Cancelled by SIGTERM, or its parent killed: no scheduler, no worker is left."""
     source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.2), tmp_path / "out"
     settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx")}
@@ -111,7 +111,7 @@ def test_a_cluster_made_for_the_job_ends_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize(("number", "chunks"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
-def test_a_spark_job_that_is_cancelled_says_so_also_while_spark_starts(
+def test_spark_job_reports_that_it_was_cancelled_also_while_spark_starts(
     tmp_path: Path, number: signal.Signals, chunks: int
 ) -> None:
     source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.5), tmp_path / "out"
@@ -130,7 +130,7 @@ def test_a_spark_job_that_is_cancelled_says_so_also_while_spark_starts(
 
 
 @pytest.mark.full
-def test_a_spark_job_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -> None:
+def test_spark_job_goes_on_when_a_worker_is_killed(tmp_path: Path) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.5), tmp_path / "out"
     with job(source, output, "--engine=spark", chunk_rows=20, model_uri=slow_reader(tmp_path / "mlp.onnx")) as one:
         kill(wait_until(one.workers_at, seconds=90).pop())
@@ -141,7 +141,7 @@ def test_a_spark_job_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path) -
 
 
 @pytest.mark.full
-def test_a_job_whose_engine_cannot_begin_has_failed_and_says_why(tmp_path: Path) -> None:
+def test_job_fails_with_the_reason_if_its_engine_cannot_start(tmp_path: Path) -> None:
     source, output = write(tmp_path / "a.parquet", pictures(10)), tmp_path / "out"
     with job(source, output, "--engine=spark", java_home=tmp_path / "no-java") as one:
         code, _, errors = one.ended()

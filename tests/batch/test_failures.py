@@ -43,7 +43,7 @@ def table(**columns: Any) -> pa.Table:
     return pa.table({name: pa.array(values) for name, values in columns.items()})
 
 
-def test_each_bad_file_and_row_is_told_and_the_good_ones_are_done(tmp_path: Path) -> None:
+def test_bad_files_and_rows_are_reported_and_the_others_are_processed(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     write(data / "good.parquet", pictures(10))
     write(data / "rows.parquet", [GOOD, *BAD.values()], pa.list_(pa.float32()))
@@ -81,7 +81,7 @@ def test_each_bad_file_and_row_is_told_and_the_good_ones_are_done(tmp_path: Path
 
 
 @pytest.mark.full
-def test_more_rejected_rows_than_allowed_fail_the_run_also_when_it_is_tried_again(tmp_path: Path) -> None:
+def test_too_many_rejected_rows_fail_the_run_also_when_it_is_retried(tmp_path: Path) -> None:
     """In one chunk, or in several chunks and attempts together."""
     source = write(tmp_path / "data" / "a.parquet", [GOOD, None, None, None] * 4, LIST, row_group_size=4)
     settings: dict[str, Any] = {"chunk_rows": 4, "workers": 1}
@@ -99,7 +99,7 @@ def test_more_rejected_rows_than_allowed_fail_the_run_also_when_it_is_tried_agai
 
 
 @pytest.mark.full
-def test_no_file_is_told_and_no_row_is_a_run_with_nothing_in_it(tmp_path: Path) -> None:
+def test_missing_files_fail_the_run_and_missing_rows_give_an_empty_output(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source, words in (("empty", "expected Parquet files"), ("nowhere", "there is no such file or folder")):
         out = tmp_path / f"out-{source}"
@@ -150,7 +150,7 @@ def test_a_row_that_the_model_cannot_process_fails_its_chunk_alone(tmp_path: Pat
 
 
 @pytest.mark.full
-def test_what_is_wrong_with_model_settings_or_output_is_one_line(tmp_path: Path) -> None:
+def test_wrong_model_setting_or_output_is_reported_in_one_line(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(10))
     cases: list[tuple[dict[str, Any], str]] = [
         ({"model_uri": tmp_path / "no.onnx"}, "no.onnx"),
@@ -183,7 +183,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.full
 @pytest.mark.mount
-def test_a_full_disk_fails_the_run_which_goes_on_when_there_is_room(tmp_path: Path, small_disk: Path) -> None:
+def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Path, small_disk: Path) -> None:
     source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=2_500), small_disk / "out"
     said = ran(source, out, code=1, chunk_rows=2_500)
     assert "No space left on device" in said
@@ -213,7 +213,7 @@ def test_a_full_disk_fails_the_run_which_goes_on_when_there_is_room(tmp_path: Pa
 
 
 @pytest.mark.full
-def test_a_file_that_cannot_be_written_to_its_end_does_not_appear(tmp_path: Path) -> None:
+def test_incomplete_file_does_not_appear(tmp_path: Path) -> None:
     source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=10_000), tmp_path / "out"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))

@@ -44,7 +44,7 @@ def killed(one: Job, whole: bool, slack: float = 2.0) -> None:
     wait_until(lambda: not one.members(), seconds=slack)
 
 
-def test_a_job_whose_parent_is_killed_leaves_nothing_behind_and_goes_on(tmp_path: Path, slow: str) -> None:
+def test_killed_job_leaves_no_process_and_resumes(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.1), tmp_path / "out"
     with job(source, output, model_uri=slow, **SETTINGS) as one:
         one.wait_for_parts(2)
@@ -60,7 +60,7 @@ def test_a_job_whose_parent_is_killed_leaves_nothing_behind_and_goes_on(tmp_path
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-def test_a_job_killed_at_random_moments_ends_as_one_that_was_not(tmp_path: Path, slow: str) -> None:
+def test_job_killed_at_random_moments_gives_the_same_output(tmp_path: Path, slow: str) -> None:
     seed = int(os.environ.get("SEED", random.randrange(10**6)))
     print(f"SEED={seed}")
     draw = random.Random(seed)
@@ -95,7 +95,7 @@ def test_a_job_killed_at_random_moments_ends_as_one_that_was_not(tmp_path: Path,
 
 
 @pytest.mark.full
-def test_a_job_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path, slow: str) -> None:
+def test_job_goes_on_when_a_worker_is_killed(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=6, seconds=0.2)
     with job(source, tmp_path / "out", model_uri=slow, **SETTINGS) as one:
         one.wait_for_parts(1)
@@ -109,7 +109,7 @@ def test_a_job_goes_on_when_one_of_its_workers_is_killed(tmp_path: Path, slow: s
 
 
 @pytest.mark.full
-def test_a_chunk_over_which_three_processes_die_has_failed_and_the_others_are_done(tmp_path: Path, slow: str) -> None:
+def test_chunk_fails_after_three_crashes_and_the_others_are_processed(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=5, seconds=0.3), tmp_path / "out"
     deadly = plan([str(source)], 20).chunks[1].name
     victims: set[int] = set()

@@ -36,7 +36,7 @@ def make_links(these: Manager) -> None:
     (these.data / "notes.txt").touch()
 
 
-def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Manager, slow: Path) -> None:
+def test_finished_run_records_its_model_and_data(shared: Manager, slow: Path) -> None:
     before = shared.server.metric("rows_done_total")
     response = shared.server.client.post("/runs", json={"input": "scans", "output": str(shared.data / "abs/olute")})
     assert response.status_code == 201
@@ -88,9 +88,7 @@ def test_a_run_is_done_and_its_history_knows_the_model_and_the_data(shared: Mana
         (7, "out"),
     ],
 )
-def test_paths_that_lead_out_of_data_root_or_into_each_other_are_refused(
-    shared: Manager, source: object, output: str
-) -> None:
+def test_paths_outside_data_root_or_inside_each_other_are_refused(shared: Manager, source: object, output: str) -> None:
     make_links(shared)
     response = shared.server.client.post("/runs", json={"input": source, "output": output})
     assert response.status_code == 422, response.text
@@ -100,13 +98,13 @@ def test_paths_that_lead_out_of_data_root_or_into_each_other_are_refused(
 @pytest.mark.parametrize(
     ("source", "output"), [("scans", "../{date}"), ("link", "{date}"), ("scans", "scans/{date}"), ("{date}", "{date}")]
 )
-def test_paths_of_schedules_are_refused_just_so(shared: Manager, source: str, output: str) -> None:
+def test_paths_of_schedules_are_checked_in_the_same_way(shared: Manager, source: str, output: str) -> None:
     make_links(shared)
     refused = shared.post("/schedules", 422, name="a", rule="monthly", input=source, output=output)
     assert "leads out of it" in refused["detail"] or "a folder apart" in refused["detail"]
 
 
-def test_what_is_unknown_is_404_and_what_is_no_request_422(shared: Manager) -> None:
+def test_unknown_ids_are_404_and_invalid_requests_422(shared: Manager) -> None:
     unknown = "00000000-0000-0000-0000-000000000000"
     for method, path in (
         ("GET", f"/runs/{unknown}"),
@@ -126,7 +124,7 @@ def test_what_is_unknown_is_404_and_what_is_no_request_422(shared: Manager) -> N
     shared.post("/runs", 422, input="scans", output="out", deadline_seconds=0)
 
 
-def test_a_schedule_is_kept_listed_and_removed(shared: Manager) -> None:
+def test_schedule_is_stored_listed_and_removed(shared: Manager) -> None:
     schedule = shared.schedule(rule="daily", time_zone="Europe/Berlin", output="out/{date}")
     assert schedule["next_due"] in [f"{day}T{hour}:00:00Z" for hour in (22, 23) for day in [schedule["next_due"][:10]]]
     assert schedule in shared.server.get("/schedules").json()
@@ -139,7 +137,7 @@ def test_a_schedule_is_kept_listed_and_removed(shared: Manager) -> None:
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_the_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(shared: Manager) -> None:
+def test_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(shared: Manager) -> None:
     program = next(path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists())
     errors: list[str] = []
     write_data(shared.data / "watched", ROWS, row_group=ROWS // CHUNKS, seconds=1)  # the page looks every second

@@ -28,7 +28,7 @@ def own(killed: Manager) -> Manager:
     return killed
 
 
-def test_schedules_survive_and_a_due_time_fires_once_however_often_the_manager_is_killed(own: Manager) -> None:
+def test_due_time_is_triggered_once_however_often_the_manager_is_killed(own: Manager) -> None:
     schedule = own.schedule()
     own.kill()
     due = own.is_due(schedule, ago=5)
@@ -46,7 +46,7 @@ def test_schedules_survive_and_a_due_time_fires_once_however_often_the_manager_i
     }
 
 
-def test_the_manager_is_killed_and_the_run_goes_on_and_is_closed_once(own: Manager) -> None:
+def test_run_goes_on_and_is_finished_once_if_the_manager_is_killed(own: Manager) -> None:
     run_id = own.run("goes-on", "slow")
     pid = own.with_chunks(run_id)["pid"]
     own.kill()
@@ -57,7 +57,7 @@ def test_the_manager_is_killed_and_the_run_goes_on_and_is_closed_once(own: Manag
     assert (run["attempts"], run["crashes"], run["pid"]) == (1, 0, pid)
 
 
-def test_a_job_that_is_killed_is_taken_up_again_and_one_that_always_dies_has_failed(own: Manager) -> None:
+def test_killed_job_is_resumed_and_a_run_fails_after_too_many_crashes(own: Manager) -> None:
     run_id = own.run("is-killed", "slow")
     kill(own.with_chunks(run_id, 3)["pid"])
     run = own.ended(run_id)
@@ -76,7 +76,7 @@ def pid_of_attempt(run: Any, number: int) -> Any:
     return run["pid"] if (run["attempts"], run["state"]) == (number, "running") else None
 
 
-def test_manager_and_job_are_killed_and_the_run_is_taken_up_once(own: Manager) -> None:
+def test_run_is_resumed_once_if_manager_and_job_are_killed(own: Manager) -> None:
     run_id = own.run("both-killed", "slow")
     run = own.with_chunks(run_id, 3)
     done = stamps(own.data / "both-killed")
@@ -89,7 +89,7 @@ def test_manager_and_job_are_killed_and_the_run_is_taken_up_once(own: Manager) -
     assert done.items() <= stamps(own.data / "both-killed").items()
 
 
-def test_a_manager_that_is_told_to_end_ends_its_job_and_the_next_takes_it_up(own: Manager) -> None:
+def test_stopped_manager_stops_its_job_and_the_next_manager_resumes_it(own: Manager) -> None:
     run_id = own.run("ended", "slow")
     for chunks, number in ((1, signal.SIGTERM), (3, signal.SIGINT)):
         pid = own.with_chunks(run_id, chunks)["pid"]

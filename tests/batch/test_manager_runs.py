@@ -26,9 +26,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
 # Runs
 
 
-def test_a_run_tells_its_progress_is_cancelled_and_taken_up_where_it_was(shared: Manager) -> None:
+def test_run_reports_progress_is_cancelled_and_resumes(shared: Manager) -> None:
     run_id = shared.run("cancelled", "slow")
-    assert "can be taken up again" in shared.post(f"/runs/{run_id}/retry", 409)["detail"]
+    assert "can be retried" in shared.post(f"/runs/{run_id}/retry", 409)["detail"]
     shared.with_chunks(run_id, 3)
     run = wait_until(lambda: now if (now := shared.get(run_id))["progress"]["chunks"] > 2 else {})
     progress = run["progress"]
@@ -49,7 +49,7 @@ def test_a_run_tells_its_progress_is_cancelled_and_taken_up_where_it_was(shared:
     assert done.items() <= stamps(shared.data / "cancelled").items()
 
 
-def test_a_failed_run_is_taken_up_in_part_or_as_a_whole_as_the_retry_says(shared: Manager) -> None:
+def test_failed_run_is_resumed_in_part_or_as_a_whole_by_retry_policy(shared: Manager) -> None:
     write_data(shared.data / "mended", ROWS, row_group=ROWS)
     damaged = write_damaged(shared.data / "mended" / "b.parquet")
     run_id = shared.run("mended-out", "mended")
@@ -64,7 +64,7 @@ def test_a_failed_run_is_taken_up_in_part_or_as_a_whole_as_the_retry_says(shared
     assert before.items() <= stamps(shared.data / "mended-out").items()
 
 
-def test_what_waits_is_cancelled_at_once_and_a_trial_publishes_nothing(shared: Manager) -> None:
+def test_queued_run_is_cancelled_at_once_and_a_trial_publishes_nothing(shared: Manager) -> None:
     trial = shared.run("tried", "scans", trial=True)
     busy = [shared.run(f"busy-{number}", "stuck") for number in range(2)]
     waits = shared.run("waits", "scans")
@@ -79,7 +79,7 @@ def test_what_waits_is_cancelled_at_once_and_a_trial_publishes_nothing(shared: M
         assert shared.ended(run_id)["state"] == "cancelled"
 
 
-def test_a_run_says_early_that_it_will_miss_its_deadline_and_stops_or_finishes_late(shared: Manager) -> None:
+def test_run_is_at_risk_early_and_stops_or_finishes_after_its_deadline(shared: Manager) -> None:
     write_data(shared.data / "slower", ROWS, row_group=ROWS // CHUNKS, seconds=1)
     finishes = shared.run("late-1", "slower", deadline_seconds=5, on_deadline="finish")
     stops = shared.run("late-2", "stuck", deadline_seconds=4)
@@ -92,14 +92,14 @@ def test_a_run_says_early_that_it_will_miss_its_deadline_and_stops_or_finishes_l
     shared.ended(stops)
 
 
-def test_a_trial_says_that_all_of_the_data_would_miss_their_deadline(shared: Manager) -> None:
+def test_trial_is_at_risk_if_all_of_the_data_would_miss_the_deadline(shared: Manager) -> None:
     write_data(shared.data / "much", 10 * ROWS, row_group=10, seconds=0.5)
     for allowed, at_risk in ((60, True), (600, False)):
         run = shared.ended(shared.run("tried-in-time", "much", trial=True, deadline_seconds=allowed))
         assert (run["state"], run["at_risk"]) == ("done", at_risk)
 
 
-def test_a_file_in_the_place_of_an_output_fails_that_run_alone(shared: Manager) -> None:
+def test_file_in_place_of_an_output_fails_only_that_run(shared: Manager) -> None:
     busy = [shared.run(f"busy-{number}", "stuck") for number in range(2)]
     blocked, good = shared.run("blocked"), shared.run("not-blocked")
     (shared.data / "blocked").write_text("no folder")
@@ -110,7 +110,7 @@ def test_a_file_in_the_place_of_an_output_fails_that_run_alone(shared: Manager) 
     assert "expected a folder" in shared.get(blocked)["errors"][0]
 
 
-def test_a_finished_output_is_not_taken_for_that_of_other_days(shared: Manager) -> None:
+def test_finished_output_is_refused_for_other_days(shared: Manager) -> None:
     for day in (1, 2):
         write_data(shared.data / "dated" / f"date=2026-01-0{day}", 10, first_id=100 * day)
     first, second = ({"first": f"2026-01-0{day}", "last": f"2026-01-0{day}"} for day in (1, 2))
@@ -136,7 +136,7 @@ def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
     assert ids(these.data / run["output"]) == rows
 
 
-def test_a_retry_that_is_asked_for_is_not_forgotten_when_no_job_can_be_started(shared: Manager) -> None:
+def test_retry_policy_is_kept_while_no_job_can_be_started(shared: Manager) -> None:
     write_data(shared.data / "anew", 50)
     damaged = write_damaged(shared.data / "anew" / "b.parquet")
     run_id = shared.run("anew-out", "anew")
@@ -154,7 +154,7 @@ def test_a_retry_that_is_asked_for_is_not_forgotten_when_no_job_can_be_started(s
     assert not before.items() & stamps(shared.data / "anew-out").items()
 
 
-def test_a_run_is_cancelled_also_while_its_container_cannot_be_started(tmp_path: Path) -> None:
+def test_run_is_cancelled_while_its_container_cannot_be_started(tmp_path: Path) -> None:
     """Docker takes the request and says nothing, until it goes."""
     with manager(tmp_path) as these, create_server(("127.0.0.1", 0)) as silent:
         write_data(these.data / "scans", 10)
@@ -170,7 +170,7 @@ def test_a_run_is_cancelled_also_while_its_container_cannot_be_started(tmp_path:
 # Schedules
 
 
-def test_while_a_run_is_open_the_next_is_left_out_or_run_as_well(shared: Manager) -> None:
+def test_due_time_is_skipped_or_run_while_the_last_run_is_open(shared: Manager) -> None:
     forbids = shared.schedule(input="slow", output="forbid/{date}/{time}")
     allows = shared.schedule(input="scans", output="allow/{time}/{date}", overlap="allow")
     shared.is_due(forbids, ago=120)
@@ -185,7 +185,7 @@ def test_while_a_run_is_open_the_next_is_left_out_or_run_as_well(shared: Manager
     assert [run["state"] for run in shared.runs_of(forbids)] == ["done"]
 
 
-def test_what_failed_joins_the_schedules_next_run_where_nothing_is_retried(shared: Manager) -> None:
+def test_failed_chunks_join_the_schedules_next_run_with_retry_none(shared: Manager) -> None:
     for day in ("2026-01-01", "2026-01-02"):
         first_id = 100 * int(day[-1])
         write_data(shared.data / "days" / day, 50, first_id=first_id)
@@ -206,7 +206,7 @@ def test_what_failed_joins_the_schedules_next_run_where_nothing_is_retried(share
     assert ids(shared.data / second["output"]) == [*range(200, 250), *range(900, 910)]
 
 
-def test_what_a_run_has_left_that_was_done_late_joins_a_later_run_all_the_same(shared: Manager) -> None:
+def test_chunks_deferred_by_a_late_run_join_the_next_run(shared: Manager) -> None:
     """The first is cancelled, and done only after the second."""
     damaged = write_damaged(shared.data / "late" / "b.parquet")
     source = ["slow", "late"]
@@ -237,7 +237,7 @@ def change_input(these: Manager, schedule: Any, source: str) -> None:
         registry.execute(query, (source, schedule["id"]))
 
 
-def test_what_was_missed_is_caught_up_or_not_and_a_rare_schedule_makes_trials(shared: Manager) -> None:
+def test_missed_due_times_are_caught_up_or_not_and_a_rare_schedule_starts_trials(shared: Manager) -> None:
     latest = shared.schedule(rule="daily", output="latest/{date}", trial_rule="hourly", interval=2)
     none = shared.schedule(rule="daily", output="none/{date}", catch_up="none")
     shared.is_due(latest, ago=3 * 86_400)

@@ -26,7 +26,7 @@ from tests.support.batch.parquet_data import (
 from tests.support.inputs.pictures import INVERTED, SEVEN_IMAGE, encoded
 
 
-def test_every_row_gets_the_models_own_answer_whatever_its_column_is(tmp_path: Path) -> None:
+def test_every_row_gets_the_models_own_output_for_every_column_type(tmp_path: Path) -> None:
     kinds = [
         LIST,
         pa.list_(pa.float32()),
@@ -75,7 +75,7 @@ def test_every_row_gets_the_models_own_answer_whatever_its_column_is(tmp_path: P
 
 
 @pytest.mark.full
-def test_a_finished_output_stays_as_it_is_whatever_is_wrong_now(tmp_path: Path) -> None:
+def test_finished_output_is_never_changed(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(10))
     ran(source, tmp_path / "out")
     before = everything(tmp_path / "out")
@@ -87,7 +87,7 @@ def test_a_finished_output_stays_as_it_is_whatever_is_wrong_now(tmp_path: Path) 
 
 
 @pytest.mark.full
-def test_ids_of_any_type_come_out_as_they_went_in(tmp_path: Path) -> None:
+def test_ids_of_any_type_are_unchanged(tmp_path: Path) -> None:
     """Also those of rows that are no pictures."""
     columns = [
         pa.array([7, None, -(2**63)]),
@@ -111,7 +111,7 @@ def test_ids_of_any_type_come_out_as_they_went_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_trial_publishes_nothing_and_tells_how_far_the_data_have_moved(tmp_path: Path) -> None:
+def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
     features = np.tile(real_digits(), (2, 1))[:2_000]
     usual = write(tmp_path / "usual.parquet", features, row_group_size=500)
     inverted = write(tmp_path / "inverted.parquet", 16 - features, row_group_size=500)

@@ -43,7 +43,7 @@ def output(begun: tuple[Path, Path], tmp_path: Path) -> Path:
     return shutil.copytree(begun[1], tmp_path / "out")
 
 
-def test_retry_partial_does_only_what_failed(source: Path, output: Path) -> None:
+def test_retry_partial_processes_only_failed_chunks(source: Path, output: Path) -> None:
     before = stamps(output)
     ran(source, output, code=1)
     assert stamps(output) == before
@@ -56,7 +56,7 @@ def test_retry_partial_does_only_what_failed(source: Path, output: Path) -> None
     assert state(output)["errors"] == []
 
 
-def test_retry_all_does_everything_again(source: Path, output: Path) -> None:
+def test_retry_all_processes_all_chunks_again(source: Path, output: Path) -> None:
     before = stamps(output)
     write(source / "3.parquet", pictures(50, seed=3))
     ran(source, output, "--retry=all")
@@ -66,7 +66,7 @@ def test_retry_all_does_everything_again(source: Path, output: Path) -> None:
     assert len(rows_of(output)) == 200
 
 
-def test_retry_none_publishes_what_is_there_and_the_next_run_does_the_rest(
+def test_retry_none_publishes_existing_parts_and_defers_the_rest_to_the_next_run(
     source: Path, output: Path, tmp_path: Path
 ) -> None:
     """The damaged file was repaired meanwhile; the next run is about other data, or about the same as well."""
@@ -85,7 +85,7 @@ def test_retry_none_publishes_what_is_there_and_the_next_run_does_the_rest(
     assert len(rows_of(tmp_path / "same")) == 200
 
 
-def test_retry_none_does_a_first_run_as_a_whole_and_leaves_only_what_failed(tmp_path: Path) -> None:
+def test_retry_none_processes_all_chunks_of_a_first_run_and_defers_only_failed_ones(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "a.parquet", pictures(10)), write_damaged(tmp_path / "b.parquet")
     ran([good, bad], tmp_path / "out", "--retry=none")
     assert len(rows_of(tmp_path / "out")) == 10
@@ -117,7 +117,7 @@ def next_run(tmp_path: Path, before: Path, *more: Path) -> dict[str, int]:
     return Counter(one.partition("-")[0] for one in rows_of(tmp_path / "next"))
 
 
-def test_of_a_file_that_is_mended_only_the_chunk_that_was_left_joins_the_next_run(
+def test_only_the_deferred_chunk_of_a_repaired_file_joins_the_next_run(
     left: tuple[Path, Path, bytes], tmp_path: Path
 ) -> None:
     file, before, whole = left
@@ -126,9 +126,7 @@ def test_of_a_file_that_is_mended_only_the_chunk_that_was_left_joins_the_next_ru
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_file_that_was_written_anew_is_read_as_a_whole_once(
-    left: tuple[Path, Path, bytes], tmp_path: Path, again: bool
-) -> None:
+def test_rewritten_file_is_read_as_a_whole_once(left: tuple[Path, Path, bytes], tmp_path: Path, again: bool) -> None:
     """Also where it is among the next run's own data."""
     file, before, _ = left
     write(file, pictures(90, seed=8), row_group_size=30)
@@ -136,7 +134,7 @@ def test_a_file_that_was_written_anew_is_read_as_a_whole_once(
     assert state(tmp_path / "next")["rows_total"] == 110
 
 
-def test_a_file_that_is_gone_fails_alone_in_the_next_run(left: tuple[Path, Path, bytes], tmp_path: Path) -> None:
+def test_removed_file_fails_alone_in_the_next_run(left: tuple[Path, Path, bytes], tmp_path: Path) -> None:
     file, before, whole = left
     file.unlink()
     assert next_run(tmp_path, before) == {"today": 20}
@@ -146,7 +144,7 @@ def test_a_file_that_is_gone_fails_alone_in_the_next_run(left: tuple[Path, Path,
     assert next_run(tmp_path, before) == {"today": 20, "a": 50}
 
 
-def test_a_file_that_changed_between_two_attempts_is_done_again_and_one_that_is_gone_goes(
+def test_changed_file_is_processed_again_and_parts_of_a_removed_file_are_removed(
     source: Path, output: Path, tmp_path: Path
 ) -> None:
     before = stamps(output)
@@ -161,7 +159,7 @@ def test_a_file_that_changed_between_two_attempts_is_done_again_and_one_that_is_
     assert contents(output) == contents(tmp_path / "fresh")
 
 
-def test_another_model_on_an_output_that_was_begun_is_refused_but_for_retry_all(source: Path, output: Path) -> None:
+def test_other_model_on_a_begun_output_is_refused_except_with_retry_all(source: Path, output: Path) -> None:
     before = stamps(output)
     linear = MLP.with_name("linear.onnx")
     said = ran(source, output, code=1, model_uri=linear)

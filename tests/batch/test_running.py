@@ -39,7 +39,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
 # Time
 
 
-def test_a_run_that_will_miss_its_deadline_says_so_after_its_first_chunk(tmp_path: Path, slow: str) -> None:
+def test_run_is_at_risk_after_its_first_chunk_if_it_will_miss_its_deadline(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=400, seconds=1), tmp_path / "out"
     with job(source, output, "--deadline-seconds=60", model_uri=slow, chunk_rows=20) as one:
         wait_until(lambda: (output / "_progress.json").exists() and state(output)["at_risk"])
@@ -50,7 +50,7 @@ def test_a_run_that_will_miss_its_deadline_says_so_after_its_first_chunk(tmp_pat
         assert one.ended()[0] == 130
 
 
-def test_a_run_stops_at_its_deadline_and_is_finished_later(tmp_path: Path, slow: str) -> None:
+def test_run_stops_at_its_deadline_and_resumes_later(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.2), tmp_path / "out"
     said = ran(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
     assert "the deadline has passed" in said
@@ -63,7 +63,7 @@ def test_a_run_stops_at_its_deadline_and_is_finished_later(tmp_path: Path, slow:
     assert len(rows_of(output)) == 120
 
 
-def test_the_deadline_holds_while_a_single_chunk_takes_longer(tmp_path: Path, slow: str) -> None:
+def test_deadline_is_enforced_during_a_single_long_chunk(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=1, seconds=16, rows=30_000), tmp_path / "out"
     with job(source, output, "--deadline-seconds=3", model_uri=slow) as one:
         code, _, _ = one.ended(seconds=40)  # the chunk takes a minute
@@ -71,7 +71,7 @@ def test_the_deadline_holds_while_a_single_chunk_takes_longer(tmp_path: Path, sl
     assert state(output)["status"] == "late"
 
 
-def test_a_run_can_be_told_to_finish_whatever_its_deadline(tmp_path: Path, slow: str) -> None:
+def test_run_finishes_after_its_deadline_with_on_deadline_finish(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=4, seconds=0.2)
     ran(source, tmp_path / "out", "--deadline-seconds=0.5", "--on-deadline=finish", model_uri=slow, chunk_rows=20)
     progress = state(tmp_path / "out")
@@ -107,7 +107,7 @@ def test_progress_only_grows(tmp_path: Path, slow: str) -> None:
     assert any(one["eta_seconds"] for one in seen if one["status"] == "running")
 
 
-def test_a_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, slow: str) -> None:
+def test_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=6, seconds=0.2)
     controller, terminal = pty.openpty()
     command = [*JOB, f"--input={source}", f"--output={tmp_path / 'out'}"]
@@ -134,7 +134,7 @@ def test_a_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_cancelled_run_says_so_at_once_and_can_go_on(tmp_path: Path, slow: str, number: signal.Signals) -> None:
+def test_cancelled_run_ends_at_once_and_can_resume(tmp_path: Path, slow: str, number: signal.Signals) -> None:
     """SIGTERM as a manager sends it, to the job alone; Ctrl-C as a terminal sends it, to all of its processes."""
     source = write_slow(tmp_path / "data", chunks=8, seconds=0.3)
     output = tmp_path / "out"
@@ -157,7 +157,7 @@ def test_a_cancelled_run_says_so_at_once_and_can_go_on(tmp_path: Path, slow: str
     assert leftovers(output) == []
 
 
-def test_a_run_is_cancelled_as_well_before_its_first_chunk(tmp_path: Path) -> None:
+def test_run_can_be_cancelled_before_its_first_chunk(tmp_path: Path) -> None:
     """While thousands of footers are read, and during a trial."""
     first = write(tmp_path / "data" / "0.parquet", pictures(2, seed=0))
     for number in range(1, 6_000):
@@ -185,7 +185,7 @@ def opened(process: int, folder: Path) -> bool:
 # One output, one job
 
 
-def test_a_second_job_on_an_output_is_refused_and_disturbs_nothing(tmp_path: Path, slow: str) -> None:
+def test_second_job_on_an_output_is_refused_and_changes_nothing(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=8, seconds=0.2)
     settings: dict[str, Any] = {"model_uri": slow, "chunk_rows": 20}
     with job(source, tmp_path / "out", **settings) as first:

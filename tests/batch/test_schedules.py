@@ -39,7 +39,7 @@ def due(rule: str, zone: str, after: str, count: int = 3) -> list[str]:
         ("0 9-11/2 * nov,dec *", ["11-25 09:00+0000", "11-25 11:00+0000", "11-26 09:00+0000"]),
     ],
 )
-def test_presets_and_cron_lines_are_due_when_they_say(rule: str, expected: list[str]) -> None:
+def test_presets_and_cron_lines_have_the_expected_due_times(rule: str, expected: list[str]) -> None:
     assert due(rule, "UTC", "2026-11-24T12:00Z") == expected
 
 
@@ -56,14 +56,14 @@ def test_presets_and_cron_lines_are_due_when_they_say(rule: str, expected: list[
         ("0-6", {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}),
     ],
 )
-def test_weekdays_are_counted_as_cron_counts_them(weekday: str, days: set[str]) -> None:
+def test_weekdays_are_numbered_as_in_cron(weekday: str, days: set[str]) -> None:
     rule, start = Rule(f"0 0 * * {weekday}", "UTC"), at("2026-11-24T12:00Z")
     times = rule.between(start, start, start + timedelta(days=7))[1:]
     assert {f"{time:%a}" for time in times} == days
     assert len(times) == len(days)
 
 
-def test_where_both_kinds_of_days_are_restricted_either_will_do_as_in_cron() -> None:
+def test_either_day_matches_if_day_of_month_and_weekday_are_restricted() -> None:
     assert due("0 0 13 * fri", "UTC", "2026-11-01T12:00Z", 5) == [
         *("11-06 00:00+0000", "11-13 00:00+0000", "11-20 00:00+0000"),
         *("11-27 00:00+0000", "12-04 00:00+0000"),
@@ -71,7 +71,7 @@ def test_where_both_kinds_of_days_are_restricted_either_will_do_as_in_cron() -> 
     assert due("0 0 25 * 1", "UTC", "2026-11-24T12:00Z", 2) == ["11-25 00:00+0000", "11-30 00:00+0000"]
 
 
-def test_a_day_begins_in_the_schedules_own_time_zone() -> None:
+def test_day_begins_in_the_time_zone_of_the_schedule() -> None:
     assert due("daily", "Asia/Tokyo", "2026-11-24T12:00Z", 1) == ["11-25 00:00+0900"]
     assert due("daily", "America/New_York", "2026-11-24T12:00Z", 1) == ["11-25 00:00-0500"]
     assert due("daily", "Asia/Kathmandu", "2026-11-24T18:30Z", 1) == ["11-26 00:00+0545"]
@@ -96,17 +96,17 @@ def test_a_day_begins_in_the_schedules_own_time_zone() -> None:
         ("hourly", "Europe/Berlin", "2026-10-24T23:30Z", ["10-25 02:00+0200", "10-25 02:00+0100"]),
     ],
 )
-def test_daylight_saving_neither_skips_nor_repeats(rule: str, zone: str, after: str, expected: list[str]) -> None:
+def test_due_times_around_clock_changes_follow_cron(rule: str, zone: str, after: str, expected: list[str]) -> None:
     assert due(rule, zone, after, 2) == expected
 
 
-def test_a_due_time_in_the_skipped_hour_is_due_once_when_that_hour_ends() -> None:
+def test_due_time_in_the_skipped_hour_is_due_once_when_that_hour_ends() -> None:
     assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T00:59:30Z", 1) == ["03-29 03:00+0200"]
     assert due("30 2 * * *", "Europe/Berlin", "2026-03-29T01:10Z", 1) == ["03-30 02:30+0200"]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Santiago", "Australia/Lord_Howe", "America/St_Johns"])
-def test_a_year_has_as_many_days_as_daily_is_due_and_as_many_hours_as_hourly(zone: str) -> None:
+def test_daily_is_due_every_day_of_a_year_and_hourly_every_hour(zone: str) -> None:
     start, end = at("2026-01-15T12:00Z"), at("2027-01-15T12:00Z")
     days = Rule("daily", zone).between(start, start, end)[1:]
     assert len(days) == 365
@@ -117,7 +117,7 @@ def test_a_year_has_as_many_days_as_daily_is_due_and_as_many_hours_as_hourly(zon
     assert abs(len(hours) - (end - start) / timedelta(hours=1)) <= 1
 
 
-def test_due_times_that_come_twice_by_the_clock_have_outputs_of_their_own() -> None:
+def test_due_times_of_a_repeated_hour_have_different_outputs() -> None:
     rule = Rule("hourly", "Europe/Berlin")
     times = rule.between(at("2026-10-25T00:00Z"), at("2026-10-25T00:00Z"), at("2026-10-25T01:00Z"))
     assert [fill_template("out/{date}/{time}", time, rule.zone) for time in times] == [
@@ -135,22 +135,20 @@ def test_due_times_that_come_twice_by_the_clock_have_outputs_of_their_own() -> N
         (200, "latest", ["10:02", "10:03"]),
     ],
 )
-def test_what_is_late_by_less_than_misfire_seconds_is_all_run(
-    late: int, catch_up: CatchUp, expected: list[str]
-) -> None:
+def test_due_times_within_misfire_seconds_are_all_run(late: int, catch_up: CatchUp, expected: list[str]) -> None:
     first = at("2026-11-24T10:00Z")
     times = select_due_times(Rule("* * * * *", "UTC"), first, first + timedelta(seconds=late), 90, catch_up)
     assert [f"{time:%H:%M}" for time in times] == expected
 
 
 @pytest.mark.parametrize(("catch_up", "expected"), [("latest", ["11-24 00:00"]), ("none", [])])
-def test_of_what_was_missed_the_latest_is_run_or_none(catch_up: CatchUp, expected: list[str]) -> None:
+def test_latest_missed_due_time_is_run_or_none(catch_up: CatchUp, expected: list[str]) -> None:
     rule = Rule("daily", "UTC")
     times = select_due_times(rule, at("2026-11-21T00:00Z"), at("2026-11-24T10:00Z"), 60, catch_up)
     assert [f"{time:%m-%d %H:%M}" for time in times] == expected
 
 
-def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
+def test_latest_due_time_of_a_year_of_minutes_is_found_quickly() -> None:
     times = select_due_times(
         Rule("* * * * *", "UTC"), at("2025-11-24T10:00Z"), at("2026-11-24T10:00:30Z"), 10, "latest"
     )
@@ -182,14 +180,14 @@ def test_the_latest_of_a_year_of_minutes_is_found_at_once() -> None:
         ({"interval": 0}, "greater than or equal to 1"),
     ],
 )
-def test_what_is_no_schedule_is_refused_with_what_was_expected(wrong: dict[str, object], says: str) -> None:
+def test_invalid_schedule_is_refused_with_what_was_expected(wrong: dict[str, object], says: str) -> None:
     form = {"name": "a", "rule": "daily", "input": "in/{date}", "output": "out/{date}"} | wrong
     with pytest.raises(ValidationError) as error:
         ScheduleRequest.model_validate(form)
     assert says in str(error.value)
 
 
-def test_a_due_time_is_entered_once_whoever_sees_it_and_two_open_runs_never_share_an_output(tmp_path: Path) -> None:
+def test_due_time_is_added_once_by_two_managers_and_two_open_runs_never_share_an_output(tmp_path: Path) -> None:
     first, second = (Registry(tmp_path / "registry.sqlite") for _ in range(2))
     now = datetime.now(UTC)
     form = ScheduleRequest(name="a", rule="daily", input=["in"], output="out/{date}", overlap="allow")
