@@ -88,11 +88,15 @@ def test_idle_connection_is_kept(flow: Flow) -> None:
 
 @pytest.mark.parametrize(("classes", "value"), [(10, float("nan")), (9, 1 / 9), (10, 0.2)])
 def test_answer_of_a_wrong_model_is_no_reading(flow: Flow, tmp_path: Path, classes: int, value: float) -> None:
-    """A predictor whose model has other classes, or is broken, takes the place of the right one."""
+    """A predictor whose model has other classes, or is broken, takes the place of the right one.
+
+    It is web_single's, which serves any model under /v2; the pattern's own ends at start if its model does not fit.
+    """
     right, port, grpc_port = flow.link.to, free_port(), free_port()
     model = constant_model(tmp_path / "mlp.onnx", classes, value)
     with stack_of("synchronous") as others:
-        others.start("predictor", model_uri=model, synchronous_predictor_port=port, grpc_port=grpc_port)
+        ports = {"synchronous_predictor_port": port, "grpc_port": grpc_port}
+        others.start("predictor", app="web_single.predictor:create_app", model_uri=model, **ports)
         connections = flow.link.connections
         try:
             goes_to(flow.link, grpc_port if flow.is_grpc else port)
