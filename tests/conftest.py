@@ -43,6 +43,9 @@ def _no_mount() -> str:
 os.environ.setdefault("GRPC_PORT", "0")
 # Tests parse what services log, as programs do.
 os.environ["LOG_FORMAT"] = "json"
+# `make test` leaves these to its children: a make that a test calls would name the folders that it enters.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
 
 MISSING: dict[str, Callable[[], str]] = {
     "docker": _no_docker,
