@@ -72,12 +72,18 @@ def test_make_says_what_the_machine_lacks(tmp_path: Path, python: str | None, co
     assert complaint in made.stderr
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which nothing is installed at first; that each lock is enough by itself is `test_copy.py`'s."""
+    clone = tmp_path_factory.mktemp("fresh") / "clone"
+    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests"))
+    return clone
+
+
 @pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(tmp_path: Path, pattern: str) -> None:
-    clone = tmp_path / "clone"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "tests"))
+def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(clone: Path, pattern: str) -> None:
     ports = free_ports(pattern)
     port = ports[f"{pattern.upper()}_PORT"]
     with terminal("make", pattern, folder=clone, **{name: str(number) for name, number in ports.items()}) as screen:

@@ -24,7 +24,7 @@ ANYTHING = "…"
 
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--rmi=local", "--timeout=5")
+DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--rmi=local", "--timeout=0")
 
 
 def served_pattern(step: Step) -> str | None:
@@ -45,12 +45,21 @@ def brings_its_own(step: Step) -> bool:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What a clone of the working tree holds, and this environment (a new one for each is `test_packaging.py`'s)."""
-    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    """What a clone of the working tree holds, and this environment, in which all is installed.
+
+    `test_packaging.py` installs into a new one.
+    """
+    environment = tmp_path / ".venv"
+    environment.mkdir()
+    for name in ("bin", "include", "lib", "lib64", "pyvenv.cfg", "share"):
+        if (Path(sys.prefix) / name).exists():
+            (environment / name).symlink_to(Path(sys.prefix) / name)
     for name in output_of("git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
         if (ROOT / name).exists():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tmp_path / name)
+    for lock in (*PATTERNS, "envoy"):
+        (environment / f".installed-{lock}").touch()
     return tmp_path
 
 

@@ -25,10 +25,11 @@ NOT_INSIDE = (
 
 @dataclass(frozen=True)
 class Composed:
-    """A compose project: its folder, what its commands find in their environment, and its front's port on this host."""
+    """A compose project: its folder, the environment of its commands, its front service, and that one's port."""
 
     folder: Path
     environment: dict[str, str]
+    service: str
     port: int
 
     def compose(self, *arguments: str, **environment: str) -> str:
@@ -52,12 +53,12 @@ def composed(
     port = free_port()
     environment |= {"COMPOSE_PROJECT_NAME": f"test-{uuid4().hex[:8]}", "COMPOSE_FILE": file}
     environment |= {f"{service.upper()}_PORT": str(port), f"{service.upper()}_GRPC_PORT": str(free_port())}
-    project = Composed(folder, environment, port)
+    project = Composed(folder, environment, service, port)
     try:
         project.compose("up", "--build", "--wait", service)
         yield project
     finally:
-        project.compose("down", "--volumes", "--rmi=local", "--timeout=5")
+        project.compose("down", "--volumes", "--rmi=local", "--timeout=0")  # what a test claims of an end, it has seen
 
 
 def inspect(thing: str) -> Any:

@@ -1,36 +1,26 @@
 """The members of microservice_horizontal fail, are limited, replaced and added apart, on a real engine (H8)."""
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.docker import Composed, composed, inspect
+from tests.support.docker import Composed, inspect
 from tests.support.patterns import FRONT_SERVICES
-from tests.support.processes import ROOT, wait_until
+from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PIXELS
 
-pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
-
 FRONT = "microservice_horizontal"
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.full,
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="session"),
+]
 LINEAR, SVM, MLP, SPECIALIST = (f"{FRONT}-{member}" for member in ("linear", "svm", "mlp", "specialist"))
 MIB = 2**20
 HALF, WHOLE = 5 * 10**8, 10**9
 """CPUs, as Docker counts them."""
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
-    """All of it by one command; each test leaves it whole. The README's fourth member is known, and does not run."""
-    block = re.search(r"^services:\n.*?(?=^EOF$)", (ROOT / FRONT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert block
-    fourth = tmp_path_factory.mktemp("fourth") / "fourth.yaml"
-    fourth.write_text(block[0])
-    with composed(ROOT, f"docker-compose.yml:{fourth}", FRONT) as project:
-        yield project
-        print(project.compose("logs", "--no-color", "--tail=20"))
 
 
 def predict(project: Composed) -> tuple[list[str], dict[str, str]]:
@@ -90,6 +80,8 @@ def test_a_fourth_member_is_one_service_block_and_one_setting(project: Composed)
     wait_until(lambda: set(httpx.get(url).json()["predictions"]) == {"linear", "svm", "mlp", "specialist"})
     assert {service: project.container(service) for service in members} == members
     assert limits(project, SPECIALIST) == (WHOLE, 256)
+    project.compose("rm", "--stop", "--force", SPECIALIST)
+    project.compose("up", "--detach", "--wait", FRONT)
 
 
 def test_the_store_and_the_stream_are_reached_from_no_other_network_and_reach_none(project: Composed) -> None:

@@ -4,33 +4,28 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from common.backends.http_client import IDLE_SECONDS
-from tests.support.docker import Composed, composed, inside, inspect
+from tests.support.docker import Composed, inside, inspect
 from tests.support.load.grpc_and_rest import load, rest_calls
 from tests.support.patterns import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, wait_until
 from tests.support.samples import SEVEN_PIXELS
 
-pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
-
 FRONT, READER, SPECIALIST, REDIS = (f"microservice_vertical{role}" for role in ("", "-reader", "-specialist", "-redis"))
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.full,
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="session"),
+]
 DOUBTFUL = json.loads((ROOT / "common" / "samples" / "doubtful_letter.json").read_text())[0]
 ANOTHER_MODEL = {"READER_MODEL_URI": "common/models/specialist.onnx"}
 """One that is in the image, and reads what the reader reads."""
-
-
-@pytest.fixture(scope="module")
-def project() -> Iterator[Composed]:
-    """Each test leaves it whole."""
-    with composed(ROOT, service=FRONT) as project:
-        yield project
-        print(project.compose("logs", "--no-color", "--tail=20"))
 
 
 def post(project: Composed, path: str, body: object) -> Any:

@@ -8,11 +8,16 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.docker import Composed, composed, inside
+from tests.support.docker import Composed, inside
 from tests.support.patterns import finished
 from tests.support.processes import ROOT, output_of, wait_until
 
-pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.full,
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("project", ["batch"], indirect=True, scope="session"),
+]
 
 DAYS, ROWS = 2, 2_000
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
@@ -26,16 +31,17 @@ print(*[file.read_text().split("\\0")[:4] for file in pathlib.Path("/proc").glob
 
 
 @pytest.fixture(scope="module")
-def project() -> Iterator[Composed]:
-    """The manager, and some scans in its volume; the profiles' services are removed at the end too."""
-    with composed(ROOT, service="batch", COMPOSE_PROFILES="*") as project:
-        sample = ("batch.sample", "/data/scans", f"--days={DAYS}", f"--rows={ROWS // DAYS}")
-        project.compose("exec", "--no-TTY", "batch", "python", "-m", *sample)
-        yield project
+def scans(project: Composed) -> Iterator[None]:
+    """In the manager's volume; in the end the manager runs again, whichever took its place."""
+    sample = ("batch.sample", "/data/scans", f"--days={DAYS}", f"--rows={ROWS // DAYS}")
+    project.compose("exec", "--no-TTY", "batch", "python", "-m", *sample)
+    yield
+    project.compose("stop", "--timeout=0", "batch-dask", "batch-spark")
+    project.compose("up", "--detach", "--wait", "batch")
 
 
 @pytest.fixture(scope="module")
-def local(project: Composed) -> Any:
+def local(project: Composed, scans: None) -> Any:
     """What the engine `local` reads."""
     return answers(project, "batch", "local")
 

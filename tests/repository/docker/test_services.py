@@ -1,15 +1,14 @@
 """The images and the compose files of the patterns that are several services, on a real engine."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.support.docker import NOT_INSIDE, Composed, composed, inside, inspect
+from tests.support.docker import NOT_INSIDE, Composed, inside, inspect
 from tests.support.patterns import FRONT_SERVICES, commands
-from tests.support.processes import ROOT, output_of, wait_until
+from tests.support.processes import output_of, wait_until
 from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
@@ -25,16 +24,16 @@ WITHOUT_A_MODEL = {*MODELS, "asynchronous-delivery", "microservice_horizontal-po
 GRPC = "grpc://synchronous-predictor:9001/v2/models/mlp"
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def pattern(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+each_pattern = pytest.mark.parametrize("project", MODELS, indirect=True, scope="session")
+of_synchronous, of_asynchronous = (
+    pytest.mark.parametrize("project", [pattern], indirect=True, scope="session")
+    for pattern in ("synchronous", "asynchronous")
+)
 
 
 @pytest.fixture(scope="module")
-def project(pattern: str) -> Iterator[Composed]:
-    """All of a pattern, shared by the tests, which only look."""
-    with composed(ROOT, service=pattern) as project:
-        yield project
+def pattern(project: Composed) -> str:
+    return project.service
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +43,12 @@ def ours(pattern: str, project: Composed) -> dict[str, str]:
     return {name: project.container(name) for name in (pattern, *(f"{pattern}-{role}" for role in roles))}
 
 
+@each_pattern
 def test_the_front_reads_a_digit(pattern: str, project: Composed) -> None:
     assert FRONT_SERVICES[pattern].read(project.port)["digit"] == 7
 
 
+@each_pattern
 def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: Composed) -> None:
     assert len(project.containers()) == len(commands(pattern))
     for found in map(inspect, project.containers()):
@@ -61,6 +62,7 @@ def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: 
         assert host["Memory"]
 
 
+@each_pattern
 def test_each_service_of_ours_is_nobody_without_capabilities(ours: dict[str, str]) -> None:
     for container in ours.values():
         lines = inside(container, "print(open('/proc/1/status').read())").splitlines()
@@ -69,6 +71,7 @@ def test_each_service_of_ours_is_nobody_without_capabilities(ours: dict[str, str
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
 
 
+@each_pattern
 def test_only_the_front_is_published_and_only_on_this_host(pattern: str, project: Composed) -> None:
     front = project.container(pattern)
     for container in project.containers():
@@ -78,11 +81,13 @@ def test_only_the_front_is_published_and_only_on_this_host(pattern: str, project
         assert published == (there if container == front else {})
 
 
+@each_pattern
 def test_the_front_is_published_on_its_own_port(pattern: str) -> None:
     (port,) = json.loads(output_of("docker", "compose", "config", "--format=json"))["services"][pattern]["ports"]
     assert (port["host_ip"], port["published"]) == ("127.0.0.1", str(FRONT_SERVICES[pattern].port))
 
 
+@each_pattern
 def test_its_models_and_only_what_serves_are_in_the_image(pattern: str, ours: dict[str, str]) -> None:
     code = f"""
 import importlib.util, json, pathlib
@@ -98,18 +103,19 @@ print(json.dumps([
         assert json.loads(inside(container, code)) == [[], sorted(["common", pattern]), sorted(MODELS[pattern])]
 
 
+@each_pattern
 def test_onnxruntime_is_loaded_where_a_model_is_and_nowhere_else(pattern: str, ours: dict[str, str]) -> None:
     loaded = {name: inside(container, "print(open('/proc/1/maps').read())") for name, container in ours.items()}
     assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - WITHOUT_A_MODEL
 
 
-@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+@of_asynchronous
 def test_the_queue_is_reached_from_no_other_network_and_reaches_none(project: Composed) -> None:
     networks = inspect(project.container("asynchronous-redis"))["NetworkSettings"]["Networks"]
     assert [inspect(network)["Internal"] for network in networks] == [True]
 
 
-@pytest.mark.parametrize("pattern", ["asynchronous"], indirect=True)
+@of_asynchronous
 def test_a_killed_predictor_loses_no_accepted_job_and_each_is_in_the_result_database_once(project: Composed) -> None:
     """A database on a volume, which outlives the delivery's container, too."""
     with (
@@ -144,7 +150,9 @@ def stored(project: Composed, ids: list[str]) -> dict[str, list[int]]:
     return found if all(found.values()) else {}
 
 
-def test_one_setting_makes_the_flow_ask_over_grpc() -> None:
-    with composed(ROOT, "synchronous/docker-compose.yml", "synchronous", PREDICTOR_URL=GRPC) as project:
-        assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7
-        assert "ModelInfer" in project.compose("logs", "synchronous-predictor")
+@of_synchronous
+def test_one_setting_makes_the_flow_ask_over_grpc(project: Composed) -> None:
+    project.compose("up", "--detach", "--no-deps", "--wait", "synchronous", PREDICTOR_URL=GRPC)
+    assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7
+    assert "ModelInfer" in project.compose("logs", "synchronous-predictor")
+    project.compose("up", "--detach", "--no-deps", "--wait", "synchronous")
