@@ -48,11 +48,15 @@ lint: install  ## check style and formatting
 types: install  ## check types
 	mypy
 
+TWO_AT_A_TIME := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+# Else each of the processes that the tests start would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: install  ## the quick tests; what this machine lacks is skipped, with the reason
-	@pytest
+	@pytest $(TWO_AT_A_TIME)
 
 test-all: install  ## every test; what this machine lacks is a failure
-	@pytest --all --durations=30
+	@pytest $(TWO_AT_A_TIME) --all --durations=30
 
 bench: install  ## measure; the results are printed
 	python -m benchmarks.online

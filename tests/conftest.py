@@ -69,6 +69,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("full")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("full")]
+    items.sort(key=lambda item: "repository" not in item.path.parts)  # the longest first, so that none is left alone
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(str(_together(item.path))))
+
+
+def _together(file: Path) -> Path:
+    """What one process runs, in order: a file, or a folder whose conftest.py starts what its files share."""
+    return file.parent if (file.parent / "conftest.py").exists() else file
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -76,9 +76,14 @@ class CronRule:
 @cache
 def clock_changes(zone: ZoneInfo, year: int) -> list[tuple[datetime, timedelta]]:
     """When the clock changes, and by how much."""
-    hours = [datetime(year, 1, 1, tzinfo=UTC) + HOUR * number for number in range(365 * 24)]
-    offsets = [hour.astimezone(zone).utcoffset() or timedelta() for hour in hours]
-    return [(hours[i], offsets[i] - offsets[i - 1]) for i in range(1, len(hours)) if offsets[i] != offsets[i - 1]]
+
+    def offset(time: datetime) -> timedelta:
+        return time.astimezone(zone).utcoffset() or timedelta()
+
+    days = [datetime(year, 1, 1, tzinfo=UTC) + 24 * HOUR * number for number in range(365)]
+    changed = [day for day in days if offset(day) != offset(day + 24 * HOUR)]
+    hours = [day + HOUR * number for day in changed for number in range(1, 25)]
+    return [(hour, shift) for hour in hours if (shift := offset(hour) - offset(hour - HOUR))]
 
 
 def is_exception(zone: ZoneInfo, change: datetime, shift: timedelta) -> bool:

@@ -261,7 +261,7 @@ def test_a_closed_terminal_ends_everything(demo: Path) -> None:
         assert not list((demo / ".state" / "demo").glob("*.pid"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.full)])
 def test_work_in_flight_is_finished_through_all_services(tmp_path: Path, number: int) -> None:
     """A letter whose digit is being read when the run ends goes into its bin."""
     ports = free_ports("synchronous")

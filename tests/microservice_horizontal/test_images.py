@@ -11,9 +11,7 @@ from tests.support.horizontal.deployment import (
     LinkedDeployment,
     ask,
     kept,
-    linked_deployment,
     picture,
-    slow_svm,
     unanimous,
 )
 from tests.support.processes import wait_until
@@ -25,9 +23,8 @@ pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_svm: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_svm
 
 
 @pytest.fixture(scope="module")

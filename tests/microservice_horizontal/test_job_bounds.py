@@ -4,7 +4,6 @@ svm and mlp take as long as a picture says, svm reads one at a time. Quick tests
 """
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import uuid4
@@ -18,7 +17,6 @@ from tests.support.horizontal.deployment import (
     linked_deployment,
     no_error_is_logged,
     picture,
-    slow_members,
     svm_with,
     unanimous,
 )
@@ -35,9 +33,8 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_members: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_members
 
 
 def test_one_more_job_than_may_be_open_is_a_429(deployment: LinkedDeployment) -> None:

@@ -3,7 +3,6 @@
 svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from onnx import TensorProto, helper
 from tests.support.horizontal.deployment import (
     Answer,
     LinkedDeployment,
-    linked_deployment,
     no_error_is_logged,
-    slow_members,
     svm_with,
 )
 from tests.support.horizontal.jobs import all_answered, has_answers, look, rows, submit
@@ -32,9 +29,8 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_members: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_members
 
 
 def test_failure_over_a_picture_is_an_error_of_that_member_and_that_job(

@@ -17,11 +17,9 @@ from tests.support.horizontal.deployment import (
     Answer,
     LinkedDeployment,
     kept,
-    linked_deployment,
     missing,
     no_error_is_logged,
     picture,
-    slow_members,
 )
 from tests.support.horizontal.jobs import all_answered, events, look, rows, submit
 from tests.support.onnx_models import slow_pixels
@@ -34,9 +32,8 @@ pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_members(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_members: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_members
 
 
 @pytest.fixture(scope="module")

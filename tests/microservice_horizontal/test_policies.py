@@ -18,9 +18,7 @@ from tests.support.horizontal.deployment import (
     LinkedDeployment,
     all_vote,
     ask,
-    linked_deployment,
     missing,
-    slow_svm,
     spent_ms,
 )
 from tests.support.http import fault_proxy as faults
@@ -51,9 +49,8 @@ STATUS = {"hung": 504, "dead": 503, "rubbish": 502}
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_svm: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_svm
 
 
 @pytest.fixture(scope="module")

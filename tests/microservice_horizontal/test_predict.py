@@ -3,7 +3,6 @@
 The proxy asks each over a link that can fail; svm is a reader that takes as long as a picture says.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from uuid import uuid4
@@ -18,10 +17,8 @@ from tests.support.horizontal.deployment import (
     all_vote,
     ask,
     kept,
-    linked_deployment,
     missing,
     picture,
-    slow_svm,
     spent_ms,
     unanimous,
 )
@@ -36,9 +33,8 @@ full = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkedDeployment]:
-    with linked_deployment(slow_svm(tmp_path_factory.mktemp("slow"))) as deployment:
-        yield deployment
+def deployment(with_slow_svm: LinkedDeployment) -> LinkedDeployment:
+    return with_slow_svm
 
 
 # One request

@@ -15,19 +15,13 @@ import pytest
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
-from tests.support.stack import Stack, vertical_stack
+from tests.support.stack import Stack
 from tests.support.vertical.letters import STAGES, names
 from tests.support.vertical.services import ask_in_time, degraded, doubtful_scan, failed, hung, well_again
 
 pytestmark = pytest.mark.full
 
 STAGE_SECONDS = 0.5
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with vertical_stack() as stack:
-        yield stack
 
 
 @contextmanager

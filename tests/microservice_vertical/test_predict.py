@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,17 +10,11 @@ from common.training.damage import noise
 from common.training.data import held_out
 from tests.support.samples import MLP, SEVEN_PIXELS, SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
-from tests.support.stack import Stack, vertical_stack
+from tests.support.stack import Stack
 from tests.support.vertical.letters import MODELS, RUN, STAGES, agrees, doubtful, illegible, letters, names, picture
 from tests.support.vertical.services import another_proxy, asks
 
 SPAN = "00f067aa0ba902b7"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with vertical_stack() as stack:
-        yield stack
 
 
 # Letters, and what the models themselves say of them

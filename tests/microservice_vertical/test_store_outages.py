@@ -15,32 +15,13 @@ from tests.support.open_inference.tensors import every_type
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_JSON, SEVEN_PNG
 from tests.support.service_process import Server, serving, starting
-from tests.support.stack import Stack, vertical_stack
+from tests.support.stack import Stack
 from tests.support.vertical.letters import picture
 from tests.support.vertical.services import BACK_SECONDS, SLACK_SECONDS, TIMEOUT_MS, another_proxy, hung, keep, kept
 
 pytestmark = pytest.mark.full
 
 IN_TIME = TIMEOUT_MS / 1e3 + SLACK_SECONDS
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with vertical_stack() as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def proxies(stack: Stack) -> Iterator[dict[str, Server]]:
-    """By their RETRIEVAL; neither has a default for the deadline, so each request sets it."""
-    with another_proxy(stack, retrieval="predictor") as other:
-        yield {"proxy": stack.front, "predictor": other}
-
-
-@pytest.fixture(params=["proxy", "predictor"])
-def proxy(proxies: dict[str, Server], request: pytest.FixtureRequest) -> Server:
-    """Each of the two in turn."""
-    return proxies[request.param]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,10 +20,24 @@ PATTERNS = sorted(folder.parent.name for folder in ROOT.glob("*/Procfile"))
 """The folders that are patterns."""
 
 
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = cycle(range(10_000 + 5_000 * (WORKER % 4), 15_000 + 5_000 * (WORKER % 4)))
+"""Below those that the system gives to outgoing connections, and other ones in each process that runs tests."""
+
+
 def free_port() -> int:
+    """One that nothing listens on, and that is not given again soon: it is used a moment later."""
+    return next(port for port in PORTS if _is_free(port))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def wait_until(check: Callable[[], Answer], seconds: float = 30.0) -> Answer:

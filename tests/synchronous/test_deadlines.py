@@ -15,18 +15,11 @@ from tests.support.processes import answers, wait_until
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import web_server
 from tests.support.stack import stack_of
-from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, sort_seven
+from tests.support.synchronous_letters import Flow, falls_back, hung, is_back, sort_seven
 
 pytestmark = pytest.mark.full
 Receiver = tuple[str, list[float]]
 """The address of a predictor that is never well, and for each time that it is asked the milliseconds that it has."""
-
-
-@pytest.fixture(scope="module", params=["http", "grpc"])
-def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
-    """Shared by the tests, each of which leaves it as it was."""
-    with flows(request.param) as flow:
-        yield flow
 
 
 @contextmanager

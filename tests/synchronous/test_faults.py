@@ -15,7 +15,6 @@ from tests.support.synchronous_letters import (
     SLACK_SECONDS,
     Flow,
     falls_back,
-    flows,
     hung,
     is_back,
     is_read,
@@ -24,13 +23,6 @@ from tests.support.synchronous_letters import (
 )
 
 full = pytest.mark.full
-
-
-@pytest.fixture(scope="module", params=["http", "grpc"])
-def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
-    """Shared by the tests, each of which leaves it as it was."""
-    with flows(request.param) as flow:
-        yield flow
 
 
 rest_only = pytest.mark.parametrize("flow", ["http"], indirect=True)

@@ -1,6 +1,5 @@
 """A predictor that hangs, dies, restarts, is replaced or has a wrong model: every letter is answered in time (S3)."""
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from time import sleep
@@ -19,13 +18,6 @@ from tests.support.stack import stack_of
 from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort_seven
 
 pytestmark = pytest.mark.full
-
-
-@pytest.fixture(scope="module", params=["http", "grpc"])
-def flow(request: pytest.FixtureRequest) -> Iterator[Flow]:
-    """Shared by the tests, each of which leaves it as it was."""
-    with flows(request.param) as flow:
-        yield flow
 
 
 def test_every_letter_is_answered_while_the_predictor_hangs(flow: Flow) -> None:

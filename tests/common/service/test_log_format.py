@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -22,17 +23,28 @@ def lines(server: Server, text: str) -> list[str]:
     return wait_until(lambda: [line for line in server.log.read_text().splitlines() if text in line])
 
 
-def test_text_has_a_short_line_for_each_request_and_nothing_else() -> None:
+@pytest.fixture(scope="module")
+def text() -> Iterator[Server]:
+    """A server that logs for people."""
     with serving(log_format="text") as server:
-        trace = server.read(SEVEN).headers["traceparent"].split("-")[1]
-        (line,) = lines(server, "/predict")
-        assert re.fullmatch(
-            rf"\d\d:\d\d:\d\d\.\d\d\d web_single INFO POST /predict 200 \d+\.\d ms .*trace={trace[:8]}", line
-        )
-        assert server.log.read_text() == f"{line}\n"
+        yield server
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.fixture(params=["text", pytest.param("json", marks=pytest.mark.full)])
+def log_format(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_text_has_a_short_line_for_each_request_and_nothing_else(text: Server) -> None:
+    before = text.log.read_text()
+    trace = text.read(SEVEN).headers["traceparent"].split("-")[1]
+    (line,) = lines(text, trace[:8])
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d\.\d\d\d web_single INFO POST /predict 200 \d+\.\d ms .*trace={trace[:8]}", line
+    )
+    assert text.log.read_text() == f"{before}{line}\n"
+
+
 def test_health_checks_and_metrics_are_logged_at_debug_only(log_format: str) -> None:
     probes = (
         "/health/live",
@@ -66,18 +78,18 @@ def test_text_has_a_traceback_as_python_prints_it_and_the_trace_of_the_request()
 
 
 @pytest.mark.parametrize("path", ["/a%0a12:00:00.000%20web_single%20INFO%20GET%20/secret", "/%1b[2J", "/%c2%9b2J"])
-def test_a_client_cannot_write_a_line_or_a_control_character(path: str) -> None:
-    with serving(log_format="text") as server:
-        server.get(path)
-        (line,) = lines(server, " 404 ")
-        assert server.log.read_text() == f"{line}\n"
-        assert line.isprintable()
+def test_a_client_cannot_write_a_line_or_a_control_character(text: Server, path: str) -> None:
+    before = text.log.read_text()
+    trace = text.get(path).headers["traceparent"].split("-")[1]
+    (line,) = lines(text, trace[:8])
+    assert text.log.read_text() == f"{before}{line}\n"
+    assert " 404 " in line
+    assert line.isprintable()
 
 
-def test_colour_on_a_terminal_only_and_where_it_is_forced() -> None:
-    with serving(log_format="text") as server:
-        server.read(SEVEN)
-        assert "\x1b" not in lines(server, "/predict")[0]
+def test_colour_on_a_terminal_only_and_where_it_is_forced(text: Server) -> None:
+    text.read(SEVEN)
+    assert "\x1b" not in lines(text, "/predict")[0]
     with serving(log_format="text", force_color="1") as server:
         server.read(SEVEN)
         assert "\x1b[32m200\x1b[0m" in lines(server, "/predict")[0]
@@ -98,7 +110,6 @@ def test_uvicorn_alone_in_a_terminal_says_where_it_listens_and_logs_in_colour() 
         assert screen.exit_status() == 0
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_request_is_logged_once_where_uvicorn_has_its_access_log(log_format: str) -> None:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "web_single.predictor:create_app", "--factory", "--port", str(port)]
