@@ -134,13 +134,13 @@ def _spark() -> Any:
 def spark(source: Path, output: Path) -> None:
     """mapInPandas."""
 
-    def answered(frames: Iterator[Any]) -> Iterator[Any]:
+    def predict_frames(frames: Iterator[Any]) -> Iterator[Any]:
         for frame in frames:
             yield frame_of(frame)
 
     session = _spark()
     read = session.read.parquet(str(source)).select("id", "pixels")
-    read.mapInPandas(answered, SCHEMA).write.mode("overwrite").parquet(str(output))
+    read.mapInPandas(predict_frames, SCHEMA).write.mode("overwrite").parquet(str(output))
     session.stop()
 
 
@@ -150,14 +150,14 @@ def pandas_on_spark(source: Path, output: Path) -> None:
 
     session = _spark()
 
-    def answered(frame: Any) -> Any:
+    def predict_frames(frame: Any) -> Any:
         return frame_of(frame)
 
     types: Any = ps.DataFrame  # Spark reads the annotation
     columns = types["id" : np.int64, "digit" : np.int8, "confidence" : np.float32, "model_version":str]
-    answered.__annotations__ = {"return": columns}
+    predict_frames.__annotations__ = {"return": columns}
     frame = ps.read_parquet(str(source), columns=["id", "pixels"])
-    frame.pandas_on_spark.apply_batch(answered).to_parquet(str(output), mode="overwrite")
+    frame.pandas_on_spark.apply_batch(predict_frames).to_parquet(str(output), mode="overwrite")
     session.stop()
 
 

@@ -19,7 +19,7 @@ STREAM, GROUP = "asynchronous:finished", "delivery"
 IDLE_MS = 10_000
 """A delivery process that has not stored an entry for so long loses it to another."""
 
-Finished = tuple[bytes, str, dict[bytes, bytes]]
+FinishedJob = tuple[bytes, str, dict[bytes, bytes]]
 """The entry in the stream, the job's id, and its fields: empty if it has expired."""
 
 
@@ -47,7 +47,7 @@ class Outbox:
         await ensure_group(self._redis, STREAM, GROUP)
         await remove_idle_consumers(self._redis, STREAM, GROUP, 10 * self._idle_ms)
 
-    async def read_finished(self, consumer: str, count: int, block_ms: int) -> list[Finished]:
+    async def read_finished(self, consumer: str, count: int, block_ms: int) -> list[FinishedJob]:
         """Up to `count` jobs that have ended; first those that another process has read and not acknowledged."""
         entries = await claim_idle(self._redis, STREAM, GROUP, consumer, self._idle_ms, count)
         if not entries:

@@ -53,23 +53,23 @@ def skewed(folder: Path) -> Path:
 @pytest.mark.timeout(300)
 def test_engines_write_the_same_parts_and_only_the_bad_chunk_fails(tmp_path: Path) -> None:
     source = skewed(tmp_path / "data")
-    told = {}
+    reported = {}
     for engine in ENGINES:
         said = ran(source, tmp_path / engine, f"--engine={engine}", code=1, **SETTINGS)
         assert "1 chunks failed" in said
         assert "/bad.parquet: " in said
         progress = state(tmp_path / engine)
-        told[engine] = {name: progress[name] for name in ("status", "rows", "rejected", "chunks", "failed_chunks")}
+        reported[engine] = {name: progress[name] for name in ("status", "rows", "rejected", "chunks", "failed_chunks")}
         assert len(progress["errors"]) == 1
         assert leftovers(tmp_path / engine) == []
-    assert told["local"] == {
+    assert reported["local"] == {
         "status": "failed",
         "rows": 200_000,
         "rejected": 10,
         "chunks": state(tmp_path / "local")["chunks_total"] - 1,
         "failed_chunks": 1,
     }
-    assert told["dask"] == told["spark"] == told["local"]
+    assert reported["dask"] == reported["spark"] == reported["local"]
     expected = contents(tmp_path / "local")
     assert contents(tmp_path / "dask") == expected
     assert contents(tmp_path / "spark") == expected

@@ -1,4 +1,4 @@
-"""What can be wrong with data, disk, model or settings of a batch job: each is told, and nothing is half published."""
+"""What can be wrong with data, disk, model or settings of a batch job: each is reported, nothing is half published."""
 
 import resource
 import subprocess
@@ -201,7 +201,7 @@ def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Pat
                 pass
     except OSError:
         pass
-    assert "No space left on device" in ran(source, out, code=1, chunk_rows=2_500)  # not even its state can be told
+    assert "No space left on device" in ran(source, out, code=1, chunk_rows=2_500)  # its state cannot be written either
     assert stamps(out) == before
 
     filler.unlink()

@@ -86,7 +86,7 @@ def test_run_is_at_risk_early_and_stops_or_finishes_after_its_deadline(shared: M
     wait_until(lambda: shared.get(finishes)["at_risk"])
     assert shared.ended(stops)["state"] == "late"
     assert shared.ended(finishes)["state"] == "done"
-    shared.post(f"/runs/{stops}/retry", 202)  # its deadline begins anew
+    shared.post(f"/runs/{stops}/retry", 202)  # its deadline begins again
     assert shared.get(stops)["state"] in ("queued", "running")
     shared.post(f"/runs/{stops}/cancel", 202)
     shared.ended(stops)
@@ -137,11 +137,11 @@ def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
 
 
 def test_retry_policy_is_kept_while_no_job_can_be_started(shared: Manager) -> None:
-    write_data(shared.data / "anew", 50)
-    damaged = write_damaged(shared.data / "anew" / "b.parquet")
-    run_id = shared.run("anew-out", "anew")
+    write_data(shared.data / "rewritten", 50)
+    damaged = write_damaged(shared.data / "rewritten" / "b.parquet")
+    run_id = shared.run("rewritten-out", "rewritten")
     assert shared.ended(run_id)["state"] == "failed"
-    before = stamps(shared.data / "anew-out")
+    before = stamps(shared.data / "rewritten-out")
     damaged.unlink()
     jobs = shared.database.parent / "jobs"
     away = jobs.rename(jobs.with_name("away"))
@@ -151,7 +151,7 @@ def test_retry_policy_is_kept_while_no_job_can_be_started(shared: Manager) -> No
     jobs.unlink()
     away.rename(jobs)
     assert_read(shared, run_id, [*range(50)])
-    assert not before.items() & stamps(shared.data / "anew-out").items()
+    assert not before.items() & stamps(shared.data / "rewritten-out").items()
 
 
 def test_run_is_cancelled_while_its_container_cannot_be_started(tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_due_time_is_skipped_or_run_while_the_last_run_is_open(shared: Manager) 
     shared.is_due(forbids, ago=120)
     wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["last_run"])
     shared.is_due(forbids)
-    left_out = wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["skipped"])
-    assert "overlap=forbid" in left_out
+    skipped = wait_until(lambda: shared.server.get(f"/schedules/{forbids['id']}").json()["skipped"])
+    assert "overlap=forbid" in skipped
     shared.is_due(allows, ago=120)
     wait_until(lambda: shared.server.get(f"/schedules/{allows['id']}").json()["last_run"])
     shared.is_due(allows)

@@ -120,11 +120,11 @@ def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
         output = tmp_path / source.stem
         ran(source, output, "--trial", chunk_rows=500)
         assert {file.name for file in output.iterdir()} <= {"_trial.json", "_lock"}
-        told = state(output, "_trial.json")
-        assert (told["status"], told["rows"], told["rows_total"], told["chunks"]) == ("done", 500, 2_000, 1)
-        assert told["rows_per_second"] > 0
-        assert told["eta_seconds"] > 0
-        shifts[source] = told["trial"]
+        report = state(output, "_trial.json")
+        assert (report["status"], report["rows"], report["rows_total"], report["chunks"]) == ("done", 500, 2_000, 1)
+        assert report["rows_per_second"] > 0
+        assert report["eta_seconds"] > 0
+        shifts[source] = report["trial"]
     assert shifts[usual]["largest_feature_shift"] < 0.5
     assert shifts[inverted]["largest_feature_shift"] > 2
     assert shifts[inverted]["mean_feature_shift"] > 4 * shifts[usual]["mean_feature_shift"]

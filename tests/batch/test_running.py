@@ -120,7 +120,7 @@ def test_terminal_shows_a_bar_and_standard_output_stays_clean(tmp_path: Path, sl
     try:
         while block := os.read(controller, 1 << 16):
             shown += block
-    except OSError:  # so a terminal says that nobody is at its other end any more
+    except OSError:  # so a terminal says that its other end is closed
         pass
     out, _ = process.communicate(timeout=30)
     os.close(controller)

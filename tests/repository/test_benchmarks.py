@@ -16,14 +16,14 @@ QUICK = (sys.executable, "-m", "benchmarks.online", "--seconds=1", "--rounds=1",
 
 
 def servers_of(folder: Path) -> list[int]:
-    """The processes whose TMPDIR is this folder, which is how a benchmark's own are told from all others."""
+    """The processes whose TMPDIR is this folder, which is how a benchmark's own differ from all others."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if f"TMPDIR={folder}\0".encode() in (process / "environ").read_bytes():
                 found.append(int(process.name))
         except OSError:
-            continue  # it has ended, or is somebody else's
+            continue  # it has ended, or is of another user
     return found
 
 

@@ -119,18 +119,18 @@ def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_the_settings_tables_list_every_setting_with_its_default(pattern: str) -> None:
     """A setting that several services share may be listed once."""
-    told: dict[str, set[str]] = {}
+    said: dict[str, set[str]] = {}
     for name, default, _ in rows(ROOT / pattern / "README.md", "Settings"):
-        told.setdefault(name.strip("`"), set()).add(default.strip("`"))
+        said.setdefault(name.strip("`"), set()).add(default.strip("`"))
     fields = variables_of_all(pattern)
-    assert sorted(told) == sorted({name for name, _ in fields})
+    assert sorted(said) == sorted({name for name, _ in fields})
     for name, field in fields:
         assert field.default is not PydanticUndefined, f"{name} has no default: say in the README that it is required"
-        assert any(is_told(field.default, text) for text in told[name]), name
+        assert any(is_said(field.default, text) for text in said[name]), name
 
 
-def is_told(default: object, text: str) -> bool:
-    """Whether this is how a README tells a default; of None it tells what happens then."""
+def is_said(default: object, text: str) -> bool:
+    """Whether this is how a README gives a default; of None it says what happens then."""
     if isinstance(default, bool):
         return text == str(default).lower()
     if isinstance(default, int | float):

@@ -46,13 +46,13 @@ def prediction(job: Any) -> Any:
 
 
 def voted(answer: Any) -> Any:
-    """The digit is what the votes became, and nobody's is missing."""
+    """The digit is what the votes became, and none is missing."""
     assert not answer["missing"], answer
     return answer
 
 
 class FrontService(NamedTuple):
-    """A front service: its port unless told otherwise, where it takes pictures, and the digit in its answers."""
+    """A front service: its default port, where it takes pictures, and the digit in its answers."""
 
     port: int
     path: str

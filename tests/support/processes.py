@@ -63,7 +63,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(*command: str, folder: Path = ROOT, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a session of its own, told to end at the end, and killed if it does not."""
+    """A process in a session of its own, ended by SIGTERM, and killed if it does not."""
     process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, start_new_session=True)
     try:
         yield process

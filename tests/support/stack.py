@@ -128,7 +128,7 @@ def asynchronous_stack(services: dict[str, dict[str, object]] | None = None, **p
     """The asynchronous pattern's proxy, once it is ready, its Redis, and the services named, with settings of each."""
     with stack_of("asynchronous") as stack:
         stack.launch("redis")
-        wait_until(lambda: listens(stack.port("redis")))  # else whoever asks for it pauses first
+        wait_until(lambda: listens(stack.port("redis")))  # else the first request for it waits
         services = {"predictor": {}} if services is None else services
         others = [stack.launch(name, **settings) for name, settings in services.items()]
         stack.start("asynchronous", **proxy)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.http.sse import told
+from tests.support.http.sse import events_of
 from tests.support.inputs.bad_input import CASES, Case
 from tests.support.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
@@ -68,7 +68,7 @@ def steps(proxy: Server, body: object, headers: dict[str, str] = EVENTS) -> list
     """The same, step by step."""
     began = monotonic()
     with proxy.client.stream("POST", "/letters", json=body, headers=EVENTS | headers) as answer:
-        return [Event(monotonic() - began, name, data) for name, data in told(answer)]
+        return [Event(monotonic() - began, name, data) for name, data in events_of(answer)]
 
 
 # S1: the next step depends on the reading

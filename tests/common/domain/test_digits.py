@@ -48,7 +48,7 @@ def test_every_scan_as_json_has_the_same_features() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "status", "told"),
+    ("data", "status", "message"),
     {
         "empty": (b"", 400, "not JSON"),
         "not JSON": (b"seven", 400, "not JSON"),
@@ -78,11 +78,11 @@ def test_every_scan_as_json_has_the_same_features() -> None:
         "too many": (body([{"pixels": PIXELS}] * 11), 413, "at most 10 pictures, got 11"),
     }.values(),
 )
-def test_json_that_is_no_picture_is_refused_and_the_field_named(data: bytes, status: int, told: str) -> None:
+def test_json_that_is_no_picture_is_refused_and_the_field_named(data: bytes, status: int, message: str) -> None:
     with pytest.raises(Problem) as caught:
         from_json(data, 10)
     assert caught.value.status_code == status
-    assert told in caught.value.detail
+    assert message in caught.value.detail
     assert len(caught.value.detail) < 400
 
 

@@ -93,7 +93,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-BROKEN: dict[str, bytes] = {
+NOT_MODELS: dict[str, bytes] = {
     "empty": b"",
     "text": b"not a model",
     "html": b"<!DOCTYPE html><html><body>Please log in</body></html>",
@@ -107,7 +107,7 @@ QUICK = ("empty", "truncated")
     "content",
     [
         pytest.param(content, id=name, marks=[] if name in QUICK else pytest.mark.full)
-        for name, content in BROKEN.items()
+        for name, content in NOT_MODELS.items()
     ],
 )
 def test_file_that_is_not_a_model_ends_the_process_with_one_line(file: Path, content: bytes) -> None:
@@ -135,7 +135,7 @@ def test_a_folder_in_place_of_a_model_ends_the_process_with_one_line(tmp_path: P
 
 
 def test_a_web_page_in_place_of_a_model_ends_the_process_with_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mlp.onnx").write_bytes(BROKEN["html"])
+    (tmp_path / "mlp.onnx").write_bytes(NOT_MODELS["html"])
     with web_folder(tmp_path) as web:
         assert "is no ONNX model that can be run" in ends_at_once(model_uri=f"{web}/mlp.onnx")
 

@@ -1,4 +1,4 @@
-"""Bad input: a clear 4xx each that says what to send instead, and nobody else is harmed."""
+"""Bad input: a clear 4xx each that says what to send instead, and no other client is harmed."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus is told is what happened, and callers cannot make it grow."""
+"""Metrics: what Prometheus scrapes is what happened, and callers cannot make it grow."""
 
 import hashlib
 import random

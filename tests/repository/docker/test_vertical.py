@@ -35,7 +35,7 @@ def post(project: Composed, path: str, body: object) -> Any:
 
 
 def updated(project: Composed, service: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What the README tells to do."""
+    """What the README says to do."""
     command = ("make", "microservice_vertical-update", f"SERVICE={service}")
     environment = os.environ | project.environment | environment
     return subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
@@ -48,7 +48,7 @@ def test_a_killed_specialist_leaves_the_readers_answer_marked_degraded(project: 
     answer = post(project, "/predict", DOUBTFUL)
     assert (answer["degraded"], answer["model"]["name"]) == (True, "mlp")
     assert "specialist" in answer["stages"][-1]["error"]
-    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7  # nobody is in doubt
+    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7  # no stage is in doubt
     project.compose("start", SPECIALIST)
     wait_until(lambda: not post(project, "/predict", DOUBTFUL)["degraded"])
 
@@ -110,7 +110,7 @@ def rows(container: str) -> float:
     return sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("batch_rows_sum"))
 
 
-@pytest.mark.parametrize("commands", [["restart"], ["down", f"up --detach {FRONT}"]], ids=["restart", "anew"])
+@pytest.mark.parametrize("commands", [["restart"], ["down", f"up --detach {FRONT}"]], ids=["restart", "recreated"])
 def test_a_stored_image_outlives_the_containers(project: Composed, commands: list[str]) -> None:
     stored = post(project, "/images", {"pixels": SEVEN_PIXELS})
     for command in commands:

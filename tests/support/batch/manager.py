@@ -95,7 +95,7 @@ class Manager:
         return len(list((self.data / run["output"]).glob("part-*.parquet")))
 
     def schedule(self, **form: object) -> Any:
-        """A schedule that is due in a year or so, unless it is told otherwise."""
+        """A schedule that is due in a year or so, unless a rule is given."""
         usual = {"name": "a", "rule": "0 0 1 1 *", "input": "scans", "output": "out/{date}/{time}"}
         return self.post("/schedules", 201, **usual | form)
 

@@ -162,7 +162,7 @@ def parts(output: Path) -> list[Path]:
 
 
 def stamps(output: Path) -> Stamps:
-    """What tells a part from one that took its place."""
+    """What differs between a part and one that took its place."""
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in parts(output)}
 
 

@@ -1,18 +1,18 @@
-"""Jobs of the horizontal pattern as its clients have them: handed in, looked at, told of."""
+"""Jobs of the horizontal pattern as its clients have them: submitted, polled, followed."""
 
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.support.horizontal.deployment import Answer
-from tests.support.http.sse import told
+from tests.support.http.sse import events_of
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
 
 
 class Event(NamedTuple):
-    """What a stream of events told, and when."""
+    """What a stream of events said, and when."""
 
     name: str
     data: Answer
@@ -37,9 +37,9 @@ def look(proxy: Server, job: str, wait: float = 0) -> Answer:
 
 
 def events(proxy: Server, job: str) -> Iterator[Event]:
-    """What is told of a job, as it comes."""
+    """The events of a job, as they come."""
     with proxy.client.stream("GET", f"{job}/events") as answer:
-        for name, data in told(answer):
+        for name, data in events_of(answer):
             yield Event(name, data, monotonic())
 
 

@@ -25,9 +25,9 @@ CHUNK_BYTES = 2**16
 class Fault:
     """What happens between the two; as it stands, nothing.
 
-    `delay_seconds`: what is sent, in either direction, arrives so much later. `refuse`: nobody listens, and what is
+    `delay_seconds`: what is sent, in either direction, arrives so much later. `refuse`: nothing listens, and what is
     open is reset. `swallow`: half-open, nothing ever arrives; on such a connection not even when the fault is over.
-    `answer`: whoever asks gets this, and the end. `cut_after`: so many bytes of an answer arrive, and then the end.
+    `answer`: each request gets this, and the end. `cut_after`: so many bytes of an answer arrive, and then the end.
     `reset`: the end is an RST.
     """
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 
-def told(answer: httpx.Response) -> Iterator[tuple[str, Any]]:
+def events_of(answer: httpx.Response) -> Iterator[tuple[str, Any]]:
     """The name and the data of each event, as they come, until the stream ends."""
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")

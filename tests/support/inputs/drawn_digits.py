@@ -1,7 +1,7 @@
 """Digits drawn with a mouse on a 280x280 canvas, for tests: skeletons of lines and elliptic arcs.
 
 Written apart from the skeletons that the readers were trained on (those are splines through points), so that reading
-these says something about drawings nobody has trained for.
+these says something about drawings that are in no training set.
 """
 
 import io

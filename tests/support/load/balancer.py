@@ -16,7 +16,7 @@ ASK_EVERY_SECONDS = 0.1
 PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("two", "four", "seven")]
 DIGITS = [2, 4, 7]
 REFUSED = 0
-"""In a history: nobody listened."""
+"""In a history: nothing listened."""
 
 
 @dataclass

@@ -39,7 +39,7 @@ class ProcessKiller:
             "predictor",
             redis_url=self._redis.url,
             lease_seconds=LEASE_SECONDS,
-            max_attempts=1_000,  # however often a predictor ends, no job shall be given up for it
+            max_attempts=1_000,  # however often a predictor ends, no job is given up for it
             asynchronous_predictor_port=self._ports[number],
         )
         self.logs.append(server.log)
@@ -53,10 +53,10 @@ class ProcessKiller:
         wait_until(lambda: all(map(is_ready, [*self._predictors, self._stack.front])), 60)
 
     def kill_at_random(self, dice: random.Random, pause: tuple[float, float], seconds: float, end: Event) -> None:
-        """For so long, and no longer: on a machine that starts processes slowly, clients shall get through too."""
+        """For so long, and no longer: on a machine that starts processes slowly, clients get through too."""
         over = time.monotonic() + seconds
         while not end.wait(dice.uniform(*pause)) and time.monotonic() < over:
-            if victims := self._alive():  # whoever has only just begun may go on, or nothing ever would
+            if victims := self._alive():  # a process that has only just begun goes on, or nothing ever would
                 victim = dice.choice(victims)
                 self.kills[victim] += 1
                 self._kill_and_restart(victim)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from redis import Redis
 
-from tests.support.http.sse import told
+from tests.support.http.sse import events_of
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server, is_ready
@@ -97,7 +97,7 @@ def becomes(front: Server, job_id: str, status: str) -> None:
 def events(front: Server, job_id: str) -> Iterator[tuple[str, Any]]:
     """The events of a job, as they come, until the stream ends."""
     with front.client.stream("GET", f"/jobs/{job_id}/events") as answer:
-        yield from told(answer)
+        yield from events_of(answer)
 
 
 def dead_letters(front: Server) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def kept(proxy: Server, body: object) -> dict[str, str]:
 
 @contextmanager
 def killed(stack: Stack, name: str) -> Iterator[None]:
-    """Nobody listens; afterwards a new process does."""
+    """Nothing listens; afterwards a new process does."""
     stack.servers[name].process.kill()
     stack.servers[name].process.wait()
     try:

@@ -1,0 +1,56 @@
+"""Plain words: what code, metrics, settings and READMEs never say here, since the field has a word of its own."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.processes import ROOT
+
+PROSE = ["whoever", "whomever", "anew", "thereof", "shall", "nobody", "somebody", "told", "tells", "hear", "hears"]
+PROSE += ["heard", "verdict", "judge", "judges", "deaths", "sweep", "sweeps", "at all events", "take up again"]
+"""Words that readers who are not native speakers stumble over, or that stand for a term of the field."""
+
+IDENTIFIERS = ["Account", "Envelope", "Era", "add_companion", "add_endpoint", "EndpointRoute", "Operation"]
+IDENTIFIERS += ["ClientLeft", "CLIENT_LEFT", "while_client_waits", "client_left", "Refusal", "blames_request"]
+IDENTIFIERS += ["seconds_to_give", "FAIR_SECONDS", "abandoned", "BROKEN", "AWAY", "forget_silent", "forget_dead"]
+IDENTIFIERS += ["forget_old", "NO_BATCH", "LONGEST_TURN_SECONDS", "mind_deadline", "be_late", "dealt_with"]
+IDENTIFIERS += ["as_they_are", "take_up", "carry_over", "to_carry_over", "left_out", "attempted_with", "OtherBody"]
+IDENTIFIERS += ["revive", "join_line", "leave_line", "JobIntake", "RunForm", "ScheduleForm", "RetryForm"]
+IDENTIFIERS += ["DOUBT_UP_TO", "doubt_up_to", "QUALITY_STEP", "READER_STEP", "SPECIALIST_STEP", "TICK_SECONDS"]
+IDENTIFIERS += ["STOP_SECONDS", "MAX_RUNNING", "MAX_DEATHS"]
+"""Names that were this repository's own before the field's names took their place."""
+
+SUFFIXES = {".py", ".md", ".lua", ".js", ".html", ".css", ".yaml", ".yml", ".toml", ".svg"}
+NAMES = {"Makefile", "Procfile", "Procfile.replicas", "Dockerfile"}
+THIS = Path(__file__)
+
+
+def files() -> list[Path]:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in tracked.splitlines()]
+    return [path for path in paths if path != THIS and (path.suffix in SUFFIXES or path.name in NAMES)]
+
+
+def places(pattern: str, flags: int = 0) -> list[str]:
+    """Where the pattern stands, as FILE:LINE: TEXT."""
+    found = re.compile(pattern, flags)
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}"
+        for path in files()
+        if path.exists()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if found.search(line)
+    ]
+
+
+def test_no_word_stands_where_the_field_has_a_plainer_one() -> None:
+    assert places(rf"\b({'|'.join(PROSE)})\b", re.IGNORECASE) == []
+
+
+def test_no_private_name_is_left() -> None:
+    assert places(rf"\b({'|'.join(IDENTIFIERS)})\b") == []
+
+
+def test_no_function_is_named_after_a_state() -> None:
+    """A function is a verb; a participle is a value."""
+    assert places(r"^\s*(async )?def (told|heard|looked|gathered|checked|parsed|answered|agreed|signed|once)\b") == []
