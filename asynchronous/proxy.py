@@ -30,7 +30,7 @@ from common.service.request_body import read_body
 from common.service.request_context import media_type, request_context
 from common.service.responses import problems, request_body
 from common.service.service import Service
-from common.service.tracing import current_trace
+from common.telemetry.tracing import current_trace
 
 LATER = {"Retry-After": "1"}
 

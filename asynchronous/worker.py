@@ -17,7 +17,7 @@ from asynchronous.queue import JobQueue
 from asynchronous.settings import PredictorSettings
 from common.jobs.heartbeat import renewing_leases
 from common.jobs.job_predictor import JobPredictor
-from common.service.tracing import span_of
+from common.telemetry.tracing import span_of
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from benchmarks.questions import PICTURE
 from benchmarks.stopwatch import MANY, Piece, in_loop
 from common.domain.digits import FEATURES
 from common.inference.batcher import Batcher
-from common.service.access_log import AccessLog, RequestRecord
-from common.service.metrics import ServiceMetrics
-from common.service.tracing import begin_span
+from common.telemetry.access_log import AccessLog, RequestRecord
+from common.telemetry.metrics import ServiceMetrics
+from common.telemetry.tracing import begin_span
 from web_single import predictor
 
 SCOPE: Scope = {

@@ -27,8 +27,8 @@ from benchmarks.stopwatch import MANY, Piece, alone
 from common.domain import digits
 from common.inference.model import Model
 from common.prediction.input_decoder import from_json
-from common.service.metrics import ServiceMetrics
-from common.service.tracing import begin_span
+from common.telemetry.metrics import ServiceMetrics
+from common.telemetry.tracing import begin_span
 
 COLUMNS = ("piece", "requests at once", "µs/request")
 LONGEST_SECONDS = 60.0

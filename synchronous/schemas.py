@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import BaseModel, Field
 
 from common import domain
-from common.service.tracing import current_trace
+from common.telemetry.tracing import current_trace
 
 BINS: list[object] = [*domain.LABELS, "manual"]
 Bin = Annotated[str, Field(json_schema_extra={"enum": BINS})]

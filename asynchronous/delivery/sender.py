@@ -16,7 +16,7 @@ from asynchronous.delivery.results import ResultDatabase
 from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
 from asynchronous.schemas import Job, to_job
 from asynchronous.settings import DeliverySettings
-from common.service.tracing import span_of
+from common.telemetry.tracing import span_of
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from common.backends.errors import BackendError, Reason
 from common.open_inference.datatypes import DTYPES, datatype
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.service.deadline import Caller
-from common.service.server_timing import merge_timings
 from common.service.service import Service
-from common.service.tracing import current_trace
+from common.telemetry.server_timing import merge_timings
+from common.telemetry.tracing import current_trace
 
 SERVICE = "inference.GRPCInferenceService"
 OPTIONS = [

@@ -12,7 +12,7 @@ from common.backends.errors import BackendError, Reason
 from common.backends.http_client import HttpClient, HttpResponse
 from common.backends.infer_client import HEADER_LENGTH, read_response, write_request
 from common.service.deadline import Caller
-from common.service.server_timing import merge_timings
+from common.telemetry.server_timing import merge_timings
 
 REASONS: dict[int, Reason] = {408: "timeout", 424: "refused", 429: "refused", 503: "refused", 504: "timeout"}
 """By status; any other is an error. 424: a dependency of the backend is down, not the backend's own failure."""

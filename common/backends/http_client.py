@@ -13,7 +13,7 @@ from yarl import URL
 
 from common.backends.errors import BackendError
 from common.service.service import Service
-from common.service.tracing import current_trace
+from common.telemetry.tracing import current_trace
 
 MAX_RESPONSE_BYTES = 16 * 2**20
 """A longer response is an error."""

@@ -4,7 +4,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from common.service.metrics import SECONDS
+from common.telemetry.metrics import SECONDS
 
 
 class BackendMetrics:

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
-from common.service.metrics import SECONDS
+from common.telemetry.metrics import SECONDS
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -13,7 +13,7 @@ from common.inference.model import Model
 from common.inference.model_file import ModelError
 from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import ANY, Tensors
-from common.service.metrics import ServiceMetrics
+from common.telemetry.metrics import ServiceMetrics
 
 THREAD_HOP_SECONDS = 38e-6
 """What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""

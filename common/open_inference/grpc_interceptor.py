@@ -17,11 +17,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from starlette.requests import ClientDisconnect
 
-from common.service.access_log import RequestRecord
 from common.service.problems import CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, Problem
-from common.service.server_timing import server_timing
 from common.service.service import Service
-from common.service.tracing import begin_span
+from common.telemetry.access_log import RequestRecord
+from common.telemetry.server_timing import server_timing
+from common.telemetry.tracing import begin_span
 
 logger = logging.getLogger(__name__)
 

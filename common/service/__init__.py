@@ -1,1 +1,1 @@
-"""What makes a FastAPI app a service: middleware, routing, problems, metrics, log, shutdown. Imports no other room."""
+"""What makes a FastAPI app a service: middleware, routing, problems, settings, shutdown. Imports `telemetry`."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.service.access_log import RequestRecord
 from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
 from common.service.request_context import RequestContext
 from common.service.route_templates import RouteTemplates
-from common.service.server_timing import server_timing
 from common.service.shutdown import ProcessState
-from common.service.tracing import Trace, begin_span
+from common.telemetry.access_log import RequestRecord
+from common.telemetry.server_timing import server_timing
+from common.telemetry.tracing import Trace, begin_span
 
 if TYPE_CHECKING:
     from common.service.service import Service

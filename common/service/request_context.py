@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from common.service.server_timing import Timings
+from common.telemetry.server_timing import Timings
 
 T = TypeVar("T")
 

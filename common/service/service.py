@@ -14,16 +14,16 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
-from common.service.access_log import AccessLog
 from common.service.lean_route import LeanRouting
-from common.service.log_format import configure_logging
-from common.service.metrics import ServiceMetrics
 from common.service.middleware import RequestMiddleware
 from common.service.offline_docs import add_docs
 from common.service.problems import PROBLEM_HANDLERS, ProblemRenderer
 from common.service.responses import move_definitions
 from common.service.settings import ServiceSettings
 from common.service.shutdown import ProcessState, drain_on_sigterm
+from common.telemetry.access_log import AccessLog
+from common.telemetry.log_format import configure_logging
+from common.telemetry.metrics import ServiceMetrics
 
 Check = Callable[[], Awaitable[bool]]
 """Whether something works that the service needs."""

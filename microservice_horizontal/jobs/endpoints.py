@@ -17,8 +17,8 @@ from common.service.problems import Problem
 from common.service.request_context import request_context
 from common.service.responses import problems, request_body
 from common.service.service import Service
-from common.service.tracing import current_trace
 from common.store.image_store import StoredImage
+from common.telemetry.tracing import current_trace
 from microservice_horizontal.jobs.schemas import Accepted, Job, to_job
 from microservice_horizontal.jobs.stream import EVENTS, JobStream
 from microservice_horizontal.settings import ProxySettings

@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from common.jobs.heartbeat import renewing_leases
 from common.jobs.job_predictor import JobPredictor
 from common.service.problems import Problem
-from common.service.tracing import span_of
+from common.telemetry.tracing import span_of
 from microservice_horizontal.jobs.stream import ClaimedJob, JobStream
 from microservice_horizontal.settings import PredictorSettings
 

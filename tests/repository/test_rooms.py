@@ -12,10 +12,11 @@ from common import domain
 from tests.support.processes import PATTERNS, ROOT
 
 ROOMS: dict[str, set[str]] = {
-    "service": set(),
-    "inference": {"service"},
-    "open_inference": {"service", "inference"},
-    "backends": {"service", "open_inference"},
+    "telemetry": set(),
+    "service": {"telemetry"},
+    "inference": {"service", "telemetry"},
+    "open_inference": {"service", "telemetry", "inference"},
+    "backends": {"service", "telemetry", "open_inference"},
     "domain": set(),
     "prediction": {"service", "inference", "domain"},
     "jobs": {"service", "prediction"},

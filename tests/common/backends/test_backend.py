@@ -13,7 +13,7 @@ from common.backends.classifier_grpc import OUTCOMES
 from common.backends.errors import BackendError, Reason
 from common.backends.metrics import BackendMetrics
 from common.backends.settings import CallerSettings
-from common.service.metrics import ServiceMetrics
+from common.telemetry.metrics import ServiceMetrics
 
 FAR = 60.0
 HANG = "hang"

@@ -75,7 +75,7 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
             "web_single",
             "models",
             "playground",
-            *("service", "inference", "domain", "prediction", "open_inference", "generated"),
+            *("service", "telemetry", "inference", "domain", "prediction", "open_inference", "generated"),
             "diagram.svg",
             "requirements.txt",
             "mlp.onnx",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
-from common.service.tracing import Trace, current_trace
+from common.telemetry.tracing import Trace, current_trace
 
 Fields = dict[str, object]
 COLOURS = {"DEBUG": 2, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}

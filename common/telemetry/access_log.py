@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from common.service.log_format import COLOURS, paint, printable, text_end, text_start, use_colour
-from common.service.metrics import ServiceMetrics
-from common.service.tracing import Trace
+from common.telemetry.log_format import COLOURS, paint, printable, text_end, text_start, use_colour
+from common.telemetry.metrics import ServiceMetrics
+from common.telemetry.tracing import Trace
 
 PROBES = ("/health/", "/v2/health/", "/metrics")
 
