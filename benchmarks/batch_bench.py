@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from benchmarks import machine
-from benchmarks.report import show_table
-from benchmarks.signals import exit_on_sigterm
+from benchmarks.support import machine
+from benchmarks.support.report import show_table
+from benchmarks.support.signals import exit_on_sigterm
 from tests.support.batch.parquet_data import kill, members, memory_mb, pictures
 
 ROOT = Path(__file__).parent.parent
@@ -105,7 +105,7 @@ def measured(name: str, source: Path, output: Path, rows: int) -> Run:
         engine = name.removeprefix("ours_")
         command = ["-m", "batch.job", "run", f"--input={source}", f"--output={output}", f"--engine={engine}"]
     else:
-        command = ["-m", "benchmarks.batch_contestants", name, str(source), str(output)]
+        command = ["-m", "benchmarks.support.batch_contestants", name, str(source), str(output)]
     environment = os.environ | {"WORKERS": "2", "SPARK_MASTER": "local[2]", "OMP_NUM_THREADS": "1"}
     with (output / "_log").open("w+") as log:
         started, peak = time.perf_counter(), 0.0

@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.contestants import MODELS, NAMES
-from benchmarks.load import LoadError
-from benchmarks.machine import Cpus, description, doubts, obstacle, part_cpus
-from benchmarks.report import Report, show
-from benchmarks.rounds import Plan, measure_model
-from benchmarks.servers import ServerError
-from benchmarks.signals import exit_on_sigterm
+from benchmarks.support.contestants import MODELS, NAMES
+from benchmarks.support.load import LoadError
+from benchmarks.support.machine import Cpus, description, doubts, obstacle, part_cpus
+from benchmarks.support.report import Report, show
+from benchmarks.support.rounds import Plan, measure_model
+from benchmarks.support.servers import ServerError
+from benchmarks.support.signals import exit_on_sigterm
 
 
 def main() -> None:

@@ -18,12 +18,12 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 from rich.console import Console
 
-from benchmarks.loop_pieces import loop_pieces
-from benchmarks.machine import part_cpus
-from benchmarks.questions import PICTURE
-from benchmarks.report import show_table
-from benchmarks.rounds import SMALL_MODEL
-from benchmarks.stopwatch import MANY, Piece, alone
+from benchmarks.support.loop_pieces import loop_pieces
+from benchmarks.support.machine import part_cpus
+from benchmarks.support.questions import PICTURE
+from benchmarks.support.report import show_table
+from benchmarks.support.rounds import SMALL_MODEL
+from benchmarks.support.stopwatch import MANY, Piece, alone
 from common.domain import digits
 from common.inference.model import Model
 from common.prediction.input_decoder import from_json

@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from redis import Redis
 from rich.console import Console
 
-from benchmarks import machine
-from benchmarks.report import show_table
+from benchmarks.support import machine
+from benchmarks.support.report import show_table
 from tests.support.processes import free_port, running, wait_until
 
 ROOT = Path(__file__).parent.parent

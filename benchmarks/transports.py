@@ -21,9 +21,9 @@ from fastapi import Request
 from httpx_aiohttp import AiohttpTransport
 from rich.console import Console
 
-from benchmarks.machine import on_cpus, part_cpus
-from benchmarks.questions import PIXELS
-from benchmarks.report import show_table
+from benchmarks.support.machine import on_cpus, part_cpus
+from benchmarks.support.questions import PIXELS
+from benchmarks.support.report import show_table
 from common import domain
 from common.backends.backend import Backend
 from common.backends.classifier import Classifier

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.signals import exit_on_sigterm
+from benchmarks.support.signals import exit_on_sigterm
 
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "onnxruntime", "numpy", "grpcio")
 BUSY = 0.3

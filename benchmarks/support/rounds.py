@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contestants import CONTESTANTS, Contestant
-from benchmarks.large_model import write_large_model
-from benchmarks.load import load
-from benchmarks.machine import Cpus
-from benchmarks.report import Footprint, Measurement, Report
-from benchmarks.servers import Server, running
+from benchmarks.support.contestants import CONTESTANTS, Contestant
+from benchmarks.support.large_model import write_large_model
+from benchmarks.support.load import load
+from benchmarks.support.machine import Cpus
+from benchmarks.support.report import Footprint, Measurement, Report
+from benchmarks.support.servers import Server, running
 
-SMALL_MODEL = Path(__file__).parent.parent / "common" / "models" / "mlp.onnx"
+SMALL_MODEL = Path(__file__).parents[2] / "common" / "models" / "mlp.onnx"
 WARM_UP_SECONDS = 1
 START_SECONDS = 2
 """What a start takes, roughly: for the estimate of the whole."""

@@ -1,4 +1,4 @@
-"""Other ways to predict a Parquet data set, each a program of its own: `python -m benchmarks.batch_contestants NAME …`
+"""Other ways to predict a Parquet data set, each a program: `python -m benchmarks.support.batch_contestants NAME …`
 
 All read and write the same columns as the batch job. None of them can be killed and go on, reports progress, or sets
 a row aside.
@@ -183,6 +183,6 @@ CONTESTANTS: dict[str, Callable[[Path, Path], None]] = {
 }
 
 if __name__ == "__main__":
-    from benchmarks import batch_contestants as these  # whose functions a worker finds by name, and keeps
+    from benchmarks.support import batch_contestants as these  # whose functions a worker finds by name, and keeps
 
     these.CONTESTANTS[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from benchmarks.questions import PREDICT, Question
+from benchmarks.support.questions import PREDICT, Question
 
 SCRIPT = Path(__file__).parent / "predict.lua"
 
@@ -55,5 +55,5 @@ def wrk_command(url: str, connections: int, seconds: int, question: Question) ->
 
 def grpc_command(url: str, connections: int, seconds: int, question: Question) -> tuple[str, ...]:
     """The load over gRPC."""
-    module = (sys.executable, "-m", "benchmarks.grpc_load")
+    module = (sys.executable, "-m", "benchmarks.support.grpc_load")
     return (*module, url, str(connections), str(seconds), question.body.hex())

@@ -15,13 +15,13 @@ from typing import BinaryIO
 
 import httpx
 
-from benchmarks.contestants import OURS_APP, Contestant
-from benchmarks.machine import Cpus, on_cpus
-from benchmarks.questions import MODEL_NAME, PICTURE
-from benchmarks.signals import signals_held
+from benchmarks.support.contestants import OURS_APP, Contestant
+from benchmarks.support.machine import Cpus, on_cpus
+from benchmarks.support.questions import MODEL_NAME, PICTURE
+from benchmarks.support.signals import signals_held
 from tests.support.processes import free_port
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 30.0
 PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -10,8 +10,8 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Scope
 
 from benchmarks.apps import constant, minimal
-from benchmarks.questions import PICTURE
-from benchmarks.stopwatch import MANY, Piece, in_loop
+from benchmarks.support.questions import PICTURE
+from benchmarks.support.stopwatch import MANY, Piece, in_loop
 from common.domain.digits import FEATURES
 from common.inference.batcher import Batcher
 from common.telemetry.access_log import AccessLog, RequestRecord
