@@ -20,6 +20,7 @@ from common.service.responses import problems
 from common.service.service import Service
 
 CANCELLED = "cancelled by the client"
+GONE = "it has expired, or the queue came back without its data"
 
 
 def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySettings) -> APIRouter:
@@ -35,7 +36,7 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
 
     async def fetch(job_id: str) -> Job:
         if not (fields := await queue.get(job_id)):
-            raise Problem(404, f"job_id: there is no job {job_id}, or no more")
+            raise Problem(404, f"job_id: there is no job {job_id}, or no more: {GONE}")
         return to_job(job_id, fields)
 
     @router.get("/jobs/{job_id}")
@@ -56,14 +57,20 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
 
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
     async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
-        """The job's states, each as an event of that name with the job as its data, from now until it has ended."""
+        """The job's states, each as an event of that name with the job as its data, from now until it has ended.
+
+        `gone` is the last event of a job that exists no more.
+        """
         yield ServerSentEvent(event=job.status, data=job)
         if job.ended:
             return
-        async for newer in subscription.states(job.job_id, fetch, has_ended, inf):
-            if newer.status != job.status:
-                yield ServerSentEvent(event=newer.status, data=newer)
-            job = newer
+        try:
+            async for newer in subscription.states(job.job_id, fetch, has_ended, inf):
+                if newer.status != job.status:
+                    yield ServerSentEvent(event=newer.status, data=newer)
+                job = newer
+        except Problem as problem:
+            yield ServerSentEvent(event="gone", data={"detail": problem.detail})
 
     @router.delete("/jobs/{job_id}", responses=problems(409))
     async def cancel_job(job: Annotated[Job, Depends(find)], request: Request) -> Job:

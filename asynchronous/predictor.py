@@ -5,14 +5,15 @@ It may end at any moment: when its leases have expired, another predictor claims
 
 from fastapi import FastAPI
 
-from asynchronous.queue import JobQueue
+from asynchronous.queue import EVENTS, JobQueue
 from asynchronous.settings import PredictorSettings
 from asynchronous.triggers.cache import CacheTrigger
 from asynchronous.triggers.pubsub import PubSubTrigger
 from asynchronous.worker import Worker
 from common.inference.predictor import Predictor, load_model
 from common.jobs.job_predictor import JobPredictor
-from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
+from common.jobs.redis_check import RedisCheck
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
 from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
@@ -36,7 +37,7 @@ def create_app(
     add_open_inference(app, predictor)
 
     redis = connect(app, settings.redis_url)
-    app.add_check(lambda: ping(redis))
+    RedisCheck(app, redis, "asynchronous", EVENTS)
     ttls = settings.job_ttl_seconds, settings.result_ttl_seconds
     jobs = job_predictor(predictor)
     if settings.trigger == "queue":

@@ -14,14 +14,15 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from asynchronous.delivery.webhook_sender import WebhookSender
 from asynchronous.job_endpoints import job_router
 from asynchronous.jobs import IdempotencyConflict, NewJob, QueueFull
-from asynchronous.queue import JobQueue
+from asynchronous.queue import EVENTS, JobQueue
 from asynchronous.schemas import Accepted, IdempotencyKey, SubmitQuery
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers.cache import CacheTrigger
 from asynchronous.triggers.pubsub import PubSubTrigger
 from asynchronous.triggers.unqueued_jobs import Trigger
 from common import domain
-from common.jobs.redis_connection import connect, ping, redis_deadline
+from common.jobs.redis_check import RedisCheck
+from common.jobs.redis_connection import connect, redis_deadline
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
@@ -49,7 +50,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     }
     app.include_router(submit_router(queue, triggers[settings.trigger], settings))
     app.include_router(job_router(app, redis, queue, settings))
-    app.add_check(lambda: ping(redis))
+    RedisCheck(app, redis, "asynchronous", EVENTS)
     add_playground(app, Path(__file__).parent, "/jobs")
     return app
 

@@ -17,12 +17,13 @@ import numpy as np
 from fastapi import FastAPI
 from pydantic_core import to_json
 
-from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
+from common.jobs.redis_check import RedisCheck
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.service.background import add_background_loop
 from common.service.service import Service
 from microservice_horizontal.jobs.next_action import NextAction, begin_next_action
 from microservice_horizontal.jobs.schemas import Answers, Early, to_answers, to_missing, to_time
-from microservice_horizontal.jobs.stream import JobStream
+from microservice_horizontal.jobs.stream import EVENTS, JobStream
 from microservice_horizontal.schemas import aggregate_digits
 from microservice_horizontal.settings import PostProcessorSettings
 from microservice_horizontal.voting import has_quorum
@@ -47,7 +48,7 @@ def create_app(
     app = Service("microservice_horizontal-postprocessor", settings)
     redis = connect(app, settings.redis_url)
     post_processor = PostProcessor(JobStream(redis, settings.job_ttl_seconds), next_action, settings)
-    app.add_check(lambda: ping(redis))
+    RedisCheck(app, redis, "microservice_horizontal", EVENTS)
     add_background_loop(app, post_processor.tick, "answers", unavailable=REDIS_UNAVAILABLE)
     return app
 

@@ -12,8 +12,10 @@ from asynchronous.delivery.outbox import Outbox
 from asynchronous.delivery.results import ResultDatabase
 from asynchronous.delivery.sender import ResultSender, WebhookDelivery
 from asynchronous.delivery.webhook_sender import WebhookSender
+from asynchronous.queue import EVENTS
 from asynchronous.settings import DeliverySettings
-from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, ping
+from common.jobs.redis_check import RedisCheck
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.service.background import add_background_loop
 from common.service.service import Service
 
@@ -25,7 +27,7 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
     settings = settings or DeliverySettings.from_environment()
     app = Service("asynchronous-delivery", settings)
     redis = connect(app, settings.redis_url)
-    app.add_check(lambda: ping(redis))
+    RedisCheck(app, redis, "asynchronous", EVENTS)
     outbox, registry = Outbox(redis, settings.result_ttl_seconds), app.metrics.registry
 
     results = ResultSender(outbox, ResultDatabase(settings.results_database), registry)

@@ -95,6 +95,8 @@ class JobSubscription:
 
     async def _receive(self, channel: PubSub) -> None:
         """Handle the next message; if there is none, send a PING, since a dead connection is silent too."""
+        if channel.connection and channel.connection.should_reconnect():
+            raise RedisConnectionError("the server is no longer the primary")
         message = await channel.get_message(timeout=LISTEN_SECONDS)
         if message is None:
             await channel.ping()

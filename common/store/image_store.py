@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from common.jobs.redis_connection import connect, ping, redis_deadline
+from common.jobs.redis_check import can_write
+from common.jobs.redis_connection import connect, redis_deadline
 from common.prediction.payload import ROW_BYTES, Rows, to_payload, to_rows
 from common.service.deadline import Caller
 from common.service.problems import Problem
@@ -70,8 +71,8 @@ class ImageStore:
         return to_rows(content)
 
     async def is_ready(self) -> bool:
-        """Whether the store answers."""
-        return await ping(self._redis)
+        """Whether the store can take a picture."""
+        return await can_write(self._redis, f"{self._pattern}:check")
 
     def _key(self, image_id: UUID) -> str:
         return f"{self._pattern}:image:{image_id}"

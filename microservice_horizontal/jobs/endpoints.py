@@ -24,6 +24,7 @@ from microservice_horizontal.jobs.stream import EVENTS, JobStream
 from microservice_horizontal.settings import ProxySettings
 
 MAX_WAIT_SECONDS = 20.0
+GONE = "it has expired, or the stream came back without its data"
 WAIT = f"seconds to wait until the job is closed, at most {MAX_WAIT_SECONDS:g}"
 
 
@@ -47,7 +48,7 @@ def job_router(
 
     async def fetch(job_id: str) -> Job:
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
-            raise Problem(404, f"job_id: no job {job_id}, or it has expired")
+            raise Problem(404, f"job_id: no job {job_id}, or no more: {GONE}")
         return to_job(job_id, fields, members)
 
     @router.post(
@@ -86,19 +87,22 @@ def job_router(
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404, 422, 503))
     async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
         """Each model's answer as soon as it is there (`prediction`), the next action (`early`), and the end of the job
-        (`aggregate`, or `failed`).
+        (`aggregate`, or `failed`; `gone` if it exists no more).
         """
         sent: set[str] = set()
-        async for newer in subscription.states(job.job_id, fetch, is_closed, inf):
-            for name, digit in newer.predictions.items():
-                if name not in sent:
-                    yield ServerSentEvent(event="prediction", data=digit)
-            if newer.early and "early" not in sent:
-                yield ServerSentEvent(event="early", data=newer.early)
-                sent.add("early")
-            sent.update(newer.predictions)
-            if newer.status != "running":
-                yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)
+        try:
+            async for newer in subscription.states(job.job_id, fetch, is_closed, inf):
+                for name, digit in newer.predictions.items():
+                    if name not in sent:
+                        yield ServerSentEvent(event="prediction", data=digit)
+                if newer.early and "early" not in sent:
+                    yield ServerSentEvent(event="early", data=newer.early)
+                    sent.add("early")
+                sent.update(newer.predictions)
+                if newer.status != "running":
+                    yield ServerSentEvent(event="aggregate" if newer.status == "done" else "failed", data=newer)
+        except Problem as problem:
+            yield ServerSentEvent(event="gone", data={"detail": problem.detail})
 
     return router
 
