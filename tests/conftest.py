@@ -71,12 +71,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("full")]
     items.sort(key=lambda item: "repository" not in item.path.parts)  # the longest first, so that none is left alone
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(str(_together(item.path))))
+        item.add_marker(pytest.mark.xdist_group(_together(item)))
 
 
-def _together(file: Path) -> Path:
-    """What one process runs, in order: a file, or a folder whose conftest.py starts what its files share."""
-    return file.parent if (file.parent / "conftest.py").exists() else file
+def _together(item: pytest.Item) -> str:
+    """What one process runs, in order: a file, or a folder whose conftest.py starts what its files share.
+
+    So it does with all that runs in Docker: an engine has networks for a few projects at a time.
+    """
+    if item.get_closest_marker("docker"):
+        return "docker"
+    folder = item.path.parent
+    return str(folder if (folder / "conftest.py").exists() else item.path)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,6 @@
 """Digits: an item is a picture of one, a prediction what is read in it. How ink becomes a row is in `ink.py`."""
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Annotated, Any
 
 import numpy as np
@@ -82,8 +81,7 @@ class Digit(BaseModel):
 
 def to_rows(items: Sequence[Picture]) -> Rows:
     """Features of shape (n, 64), float32, 0 to 16."""
-    cells = chain.from_iterable([item.pixels for item in items])
-    return {INPUT: np.fromiter(cells, np.float32, FEATURES * len(items)).reshape(-1, FEATURES)}
+    return {INPUT: np.array([item.pixels for item in items], np.float32)}
 
 
 def to_items(rows: Rows) -> list[Picture]:

@@ -22,13 +22,14 @@ class DomainModel:
 
     def __init__(self, model: Model) -> None:
         self.ref = domain.ModelRef(name=model.name, version=model.version)
-        self._inputs, self._outputs = _input_names(model), _output_names(model)
-        self._dtypes = {spec.name: spec.dtype for spec in model.inputs}
+        dtypes = {spec.name: spec.dtype for spec in model.inputs}
+        self._inputs = [(name, own, dtypes[own]) for name, own in _input_names(model).items()]
+        self._outputs = _output_names(model)
         self.misfit = self._find_misfit(model)
 
     def to_inputs(self, rows: Tensors) -> Tensors:
         """What the model takes, under its own names and in its own dtypes."""
-        return {own: rows[name].astype(self._dtypes[own], copy=False) for name, own in self._inputs.items()}
+        return {own: rows[name].astype(dtype, copy=False) for name, own, dtype in self._inputs}
 
     def to_tensors(self, outputs: Tensors) -> Tensors:
         """The model's outputs under the domain's names."""

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from pydantic_core import to_json
 
@@ -63,16 +64,24 @@ class TextFormatter(logging.Formatter):
 
 def text_start(time: float, service: str, level: str, colour: bool) -> str:
     """The start of a line for people, with the local time."""
-    clock = f"{datetime.fromtimestamp(time):%H:%M:%S}.{int(time * 1e3) % 1000:03d}"
-    return f"{clock} {service} {paint(level, COLOURS.get(level, DIM), colour)}"
+    clock, level = _clock(int(time)), _painted(level, colour)
+    return f"{clock}.{int(time * 1e3) % 1000:03d} {service} {level}"
+
+
+@lru_cache(maxsize=2)
+def _clock(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds):%H:%M:%S}"
+
+
+@lru_cache(maxsize=16)
+def _painted(level: str, colour: bool) -> str:
+    return paint(level, COLOURS.get(level, DIM), colour)
 
 
 def text_end(fields: Mapping[str, object], trace: Trace | None, colour: bool) -> str:
     """The end of a line for people: further fields, and by which trace other services' lines are found."""
-    parts = [f"{name}={printable(str(value))}" for name, value in fields.items()]
-    if trace:
-        parts.append(paint(f"trace={trace.trace_id[:8]}", DIM, colour))
-    return "".join(f" {part}" for part in parts)
+    end = "".join([f" {name}={printable(str(value))}" for name, value in fields.items()]) if fields else ""
+    return f"{end} {paint(f'trace={trace.trace_id[:8]}', DIM, colour)}" if trace else end
 
 
 def printable(text: str) -> str:

@@ -33,7 +33,7 @@ current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=No
 def begin_span(traceparent: bytes | None = None) -> Trace:
     """Our span in the caller's trace; a new trace where there is none or it is malformed, as the standard asks."""
     trace = _parse(traceparent) if traceparent else None
-    ids = f"{_random.getrandbits(192) | 1 << 64 | 1:048x}"  # an id must not be all zeros
+    ids = _random.randbytes(24).hex()  # all zeros, which the standard forbids, come once in 2^64 spans
     trace = Trace(trace.trace_id, ids[32:], trace.flags) if trace else Trace(ids[:32], ids[32:])
     current_trace.set(trace)
     return trace

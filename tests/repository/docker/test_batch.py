@@ -36,7 +36,7 @@ def scans(project: Composed) -> Iterator[None]:
     sample = ("batch.sample", "/data/scans", f"--days={DAYS}", f"--rows={ROWS // DAYS}")
     project.compose("exec", "--no-TTY", "batch", "python", "-m", *sample)
     yield
-    project.compose("stop", "--timeout=0", "batch-dask", "batch-spark")
+    project.compose("stop", "--timeout=0")
     project.compose("up", "--detach", "--wait", "batch")
 
 
@@ -77,7 +77,7 @@ def test_the_command_of_the_cronjob_reads_yesterday_and_then_has_nothing_to_do(p
 @pytest.mark.parametrize("engine", ["dask", "spark"])
 def test_a_cluster_gives_the_same_rows(project: Composed, local: Any, engine: str) -> None:
     """One manager at a time has the port and the volumes."""
-    project.compose("stop", "batch", "batch-dask", "batch-spark")
+    project.compose("stop", "--timeout=0")
     project.compose("up", "--build", "--wait", f"batch-{engine}")
     found = answers(project, f"batch-{engine}", engine)
     assert [row[:2] for row in found] == [row[:2] for row in local]
