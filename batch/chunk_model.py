@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 
 from common import domain
@@ -9,7 +10,7 @@ from common.inference.model import Model
 from common.inference.model_file import ModelError, ModelFile
 from common.inference.tensor_spec import Tensors
 from common.prediction.domain_model import DomainModel
-from common.prediction.payload import EXAMPLE_ROWS
+from common.prediction.payload import EXAMPLE_ROWS, count
 
 
 class ChunkModel:
@@ -25,7 +26,12 @@ class ChunkModel:
 
     def predict(self, rows: Tensors) -> Tensors:
         """The domain's columns for these rows."""
-        outputs = self._model.run(self._domain_model.to_inputs(rows))
+        inputs = self._domain_model.to_inputs(rows)
+        if self._model.is_batched or count(rows) <= 1:
+            outputs = self._model.run(inputs)
+        else:  # a row's result must not depend on its chunk
+            every = [self._model.run({name: v[i : i + 1] for name, v in inputs.items()}) for i in range(count(rows))]
+            outputs = {name: np.concatenate([one[name] for one in every]) for name in every[0]}
         return domain.to_columns(self._domain_model.to_tensors(outputs))
 
 

@@ -44,7 +44,7 @@ async def loop_pieces() -> list[Piece]:
     """Time them all."""
     access_log = AccessLog(ServiceMetrics(), "INFO")
     request = RequestRecord(time.time(), 1e-3, begin_span(), "POST", "/predict", "/predict", 200)
-    batcher = Batcher(lambda inputs: inputs, max_batch_rows=MANY, max_queue_rows=MANY, inline=True)
+    batcher = Batcher(lambda inputs: inputs, max_batch_rows=MANY, max_queue_rows=MANY, inline_elements=np.inf)
     row = {"features": np.ones((1, FEATURES), np.float32)}
 
     async def note() -> None:

@@ -1,8 +1,8 @@
 """Batching without a timer: requests that arrive while a batch runs become the next batch.
 
-A slow model runs in a worker thread. Requests that arrive in the meantime queue; all of them, up to a limit, are the
-next batch. A model that is quicker than a thread hop runs inline, one batch for each iteration of the event loop.
-Idle latency stays the same either way, and load makes the batches.
+A batch runs in a worker thread, unless it is so small that it runs inline, one for each iteration of the event loop.
+Requests that arrive in the meantime queue; all of them, up to a limit, are the next batch. Idle latency stays the same
+either way, and load makes the batches. A request with more rows than a batch is split.
 
 A request that does not fit into the queue is rejected immediately. A request whose deadline has passed, or whose client
 has disconnected, is dropped before it costs an inference. An entry that makes a batch fail fails alone.
@@ -16,17 +16,20 @@ from time import monotonic
 
 from starlette.requests import ClientDisconnect
 
-from common.inference.entries import Entry, Prediction, run_batch
+from common.inference.batch_proof import Run
+from common.inference.entries import Entry, Prediction, join, run_batch
 from common.inference.tensor_spec import Tensors
-from common.inference.warm_up import Run
 from common.service.problems import Problem
+
+NEVER_INLINE = -1
 
 
 class Batcher:
     """Shares the runs of one model among concurrent callers, in order of arrival.
 
-    `run` takes and returns arrays whose first axis counts rows; it runs inline, or in one worker thread. No batch has
-    more than `max_batch_rows` rows, and at most `max_queue_rows` rows wait. `on_batch` gets the rows of each batch, the
+    `run` takes and returns arrays whose first axis counts rows; it runs inline if its inputs have at most
+    `inline_elements` elements, else in one worker thread (`NEVER_INLINE`: always there). No batch has more than
+    `max_batch_rows` rows, and at most `max_queue_rows` rows wait. `on_batch` gets the rows of each batch, the
     seconds that its first entry waited, and the seconds that it ran.
     """
 
@@ -36,7 +39,7 @@ class Batcher:
         *,
         max_batch_rows: int,
         max_queue_rows: int,
-        inline: bool,
+        inline_elements: float,
         on_batch: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
     ) -> None:
         self.queued_rows = 0
@@ -46,7 +49,9 @@ class Batcher:
         self._on_batch = on_batch
         self._queue: OrderedDict[Entry, None] = OrderedDict()
         self._busy = False
-        self._worker = None if inline else ThreadPoolExecutor(1, "inference")
+        self._inline_elements = inline_elements
+        self._threaded = inline_elements == NEVER_INLINE  # whether entries that arrive now may wait for a thread
+        self._worker = ThreadPoolExecutor(1, "inference")
 
     def submit(
         self,
@@ -59,37 +64,72 @@ class Batcher:
         """Queue `rows` rows; the future resolves to their outputs.
 
         `deadline` is a `time.monotonic()`. Only entries with an equal `key` share a batch. Raises `Problem` 413 (more
-        rows than a batch may have) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
+        rows than may ever wait) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
         `ClientDisconnect`, or what the model raised for these rows.
         """
-        if rows > self._max_batch_rows:
-            raise Problem(413, f"expected at most {self._max_batch_rows} rows in one request, got {rows}: send several")
         if self.queued_rows + rows > self._max_queue_rows:
-            raise Problem(503, f"{self.queued_rows} rows are waiting already: try again", {"Retry-After": "1"})
+            raise self._refusal(rows)
+        if rows > self._max_batch_rows:
+            return self._submit_parts(inputs, rows, deadline, key, client_disconnected)
         loop = asyncio.get_running_loop()
         now = monotonic()
         entry = Entry(inputs, rows, deadline, key, client_disconnected, loop.create_future(), now)
         self._queue[entry] = None
         self.queued_rows += rows
-        if self._worker:  # inline, the queue is emptied in every iteration of the loop, so no timer is needed
-            entry.timer = loop.call_later(deadline - now, entry.expire)
-            entry.future.add_done_callback(lambda _: self._on_future_done(entry))
+        if self._threaded:
+            self._watch(entry)
         if not self._busy:
             self._busy = True
             loop.call_soon(self._run_next)
         return entry.future
 
+    def _submit_parts(
+        self, inputs: Tensors, rows: int, deadline: float, key: Hashable, client_disconnected: Callable[[], bool]
+    ) -> asyncio.Future[Prediction]:
+        """Queue the rows as several entries; the future resolves to the outputs of all, or to the first failure."""
+        size = self._max_batch_rows
+        parts = [
+            self.submit(
+                {name: value[start : start + size] for name, value in inputs.items()},
+                min(size, rows - start),
+                deadline,
+                key,
+                client_disconnected,
+            )
+            for start in range(0, rows, size)
+        ]
+
+        joined: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+
+        def finish(gathered: "asyncio.Future[list[Prediction]]") -> None:
+            if joined.done():
+                return
+            if gathered.cancelled():
+                joined.cancel()
+            elif error := gathered.exception():
+                joined.set_exception(error)
+            else:
+                joined.set_result(join(gathered.result()))
+
+        asyncio.gather(*parts).add_done_callback(finish)
+        joined.add_done_callback(lambda _: [part.cancel() for part in parts])
+        return joined
+
     def _run_next(self) -> None:
         batch = self._next_batch()
         self._busy = bool(batch)
+        elements = sum([value.size for entry in batch for value in entry.inputs.values()])
+        self._threaded = elements > self._inline_elements
         if not batch:
             return
         started = monotonic()
-        if self._worker is None:
+        if not self._threaded:
             self._resolve_batch(batch, run_batch(self._run, batch), started)
-        else:
-            work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
-            work.add_done_callback(lambda done: self._resolve_batch(batch, done.result(), started))
+            return
+        for entry in (*batch, *self._queue):
+            self._watch(entry)
+        work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
+        work.add_done_callback(lambda done: self._resolve_batch(batch, done.result(), started))
 
     def _next_batch(self) -> list[Entry]:
         """As many entries from the head as may share a run; entries that no client waits for are dropped."""
@@ -120,9 +160,22 @@ class Batcher:
         """Whether a client still waits for this entry; if not, its future is resolved or was cancelled."""
         if entry.deadline <= now:
             entry.expire()
-        elif self._worker and entry.client_disconnected():
+        elif self._threaded and entry.client_disconnected():
             entry.resolve(ClientDisconnect())
         return not entry.future.done()
+
+    def _watch(self, entry: Entry) -> None:
+        """Let the entry fail at its deadline; inline, the queue is emptied in every iteration of the loop without."""
+        if entry.timer is None:
+            loop = entry.future.get_loop()
+            entry.timer = loop.call_later(entry.deadline - monotonic(), entry.expire)
+            entry.future.add_done_callback(lambda _: self._on_future_done(entry))
+
+    def _refusal(self, rows: int) -> Problem:
+        if rows > self._max_queue_rows:
+            limit = f"at most {self._max_queue_rows} rows in one request (MAX_QUEUE_ROWS)"
+            return Problem(413, f"expected {limit}, got {rows}: send several")
+        return Problem(503, f"{self.queued_rows} rows are waiting already: try again", {"Retry-After": "1"})
 
     def _on_future_done(self, entry: Entry) -> None:
         if entry.timer:

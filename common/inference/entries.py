@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.inference.batch_proof import Run
 from common.inference.tensor_spec import Tensors
-from common.inference.warm_up import Run
 from common.service.problems import Problem
 
 
@@ -48,6 +48,12 @@ class Entry:
         self.resolve(Problem(504, "the deadline passed before the inference was done"))
 
 
+def join(parts: list[Prediction]) -> Prediction:
+    """The rows of several entries as one prediction."""
+    outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
+    return Prediction(outputs, parts[0].waited, sum(part.ran for part in parts))
+
+
 def run_batch(run: Run, batch: list[Entry]) -> list[Tensors | Exception]:
     """Each entry's outputs, or its own error: a batch that fails is run again one entry at a time."""
     try:
@@ -56,7 +62,9 @@ def run_batch(run: Run, batch: list[Entry]) -> list[Tensors | Exception]:
         outputs = run({name: np.concatenate([e.inputs[name] for e in batch]) for name in batch[0].inputs})
     except Exception as error:
         return [error] if len(batch) == 1 else [run_batch(run, [entry])[0] for entry in batch]
-    ends = accumulate(entry.rows for entry in batch)
+    ends = [*accumulate([entry.rows for entry in batch])]
+    if any(value.ndim == 0 or len(value) != ends[-1] for value in outputs.values()):  # never a shortened answer
+        return [run_batch(run, [entry])[0] for entry in batch]
     return [
         {name: value[end - entry.rows : end] for name, value in outputs.items()}
         for entry, end in zip(batch, ends, strict=True)

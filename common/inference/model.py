@@ -1,40 +1,66 @@
 """The model inside a predictor's box: any ONNX file, loaded, warmed up, described, run on batches.
 
-An invalid model raises `ModelError` at start: a file that is missing, broken, of another hash, or that cannot make one
-prediction. Its one line says what to do.
+A file that is missing, broken, of another hash, or that onnxruntime cannot load raises `ModelError` at start. Its one
+line says what to do. A model that cannot be warmed up is served all the same, request by request.
 """
 
+import logging
+from pathlib import Path
 from typing import Self
 
+from common.inference.batch_proof import NotProved
 from common.inference.cpu_quota import cpu_quota
-from common.inference.model_file import ModelError, ModelFile, read_model_file
+from common.inference.given_inputs import read_inputs
+from common.inference.model_file import ModelFile, has_dynamic_quantization, read_model_file
 from common.inference.session import INPUT_ERRORS, Session, first_line
 from common.inference.tensor_spec import Tensors
-from common.inference.warm_up import run_in_batches, warm_up
+from common.inference.warm_up import WarmUp, run_in_batches, warm_up
 from common.service.problems import Problem
+
+logger = logging.getLogger(__name__)
+
+QUANTIZED = "its dynamic quantization scales all rows by the largest value among them"
 
 
 class Model:
-    """A loaded and warmed-up model, and what is known about it.
+    """A loaded model, warmed up where inputs for that were found, and what is known about it.
 
     `is_batched`: requests can share a run. `fixed_batch_size`: the rows of each run, if the graph fixes them (fewer are
-    padded, more are split). `seconds_per_row`: what one row alone took once the model was warm.
+    padded, more are split). `seconds_per_row`: what one row alone took once the model was warm; infinite if unknown.
+    `elements_per_row`: how many input elements that row had. `batching`: how requests share runs (`WarmUp`).
     """
 
-    def __init__(self, file: ModelFile, name: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        name: str | None = None,
+        threads: int | None = None,
+        *,
+        batching: str = "auto",
+        warm_up_file: Path | None = None,
+        warm_up_seconds: float = 10.0,
+    ) -> None:
         self.name = name or file.name
         self.version = file.sha256[:12]
         self.threads = threads or cpu_quota()
         self._session = Session(file, self.threads)
-        try:
-            warm = warm_up(self._session.run, self._session.inputs)
-        except Exception as error:  # onnxruntime's exceptions share no base class
-            raise ModelError(f"the model {self.name} cannot predict ({first_line(error)}): export it again") from None
+        self.inputs = self._session.inputs
+        warm = warm_up(
+            self._session.run,
+            self.inputs,
+            batching=batching,
+            given=read_inputs(warm_up_file, self.inputs) if warm_up_file else None,
+            seconds=warm_up_seconds,
+            mixes_rows=QUANTIZED if batching == "auto" and has_dynamic_quantization(file) else "",
+        )
+        self.batching = warm.batching
         self.is_batched = warm.is_batched
+        self.is_warmed_up = warm.inputs is not None
         self.fixed_batch_size = warm.fixed_batch_size
         self.seconds_per_row = warm.seconds_per_row
-        self.inputs = self._session.inputs
+        self.elements_per_row = sum(value.size for value in (warm.inputs or {}).values())
         self.outputs = self._session.output_specs(warm.inputs, warm.outputs, warm.is_batched)
+        self._log(warm)
 
     @classmethod
     def load(
@@ -44,9 +70,14 @@ class Model:
         name: str | None = None,
         threads: int | None = None,
         timeout_seconds: float = 30.0,
+        *,
+        batching: str = "auto",
+        warm_up_file: Path | None = None,
+        warm_up_seconds: float = 10.0,
     ) -> Self:
         """Read, check and warm up the model at a path or an http(s) URL; raises `ModelError`."""
-        return cls(read_model_file(uri, sha256, timeout_seconds), name, threads)
+        file = read_model_file(uri, sha256, timeout_seconds)
+        return cls(file, name, threads, batching=batching, warm_up_file=warm_up_file, warm_up_seconds=warm_up_seconds)
 
     def run(self, inputs: Tensors) -> Tensors:
         """Predict: `inputs` by name, n rows each; returns every output by name, n rows each.
@@ -55,5 +86,14 @@ class Model:
         """
         try:
             return run_in_batches(self._session.run, inputs, self.fixed_batch_size)
-        except INPUT_ERRORS as error:
+        except (*INPUT_ERRORS, NotProved) as error:
             raise Problem(422, f"the model {self.name} cannot process this input: {first_line(error)}") from None
+
+    def _log(self, warm: WarmUp) -> None:
+        """One line if requests do not share runs, since that costs throughput, or if there was no warm-up."""
+        reason = " ".join(warm.reason.split())[:300]
+        if not self.is_batched:
+            state = "" if self.is_warmed_up else "is not warmed up and "
+            logger.warning("the model %s %sruns request by request: %s", self.name, state, reason)
+        elif not self.is_warmed_up:
+            logger.warning("the model %s is not warmed up: %s", self.name, reason)

@@ -6,8 +6,12 @@ model is the one that was released.
 
 import hashlib
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
+
+DYNAMIC_QUANTIZATION = b"DynamicQuantize"
+"""How the names of such operators begin; an ONNX file holds them as they are."""
 
 
 class ModelError(Exception):
@@ -37,6 +41,14 @@ def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float 
         got = f"has sha256 {file.sha256}, but MODEL_SHA256 is {sha256}"
         raise ModelError(f"the model at {uri} {got}: correct one of them")
     return file
+
+
+def has_dynamic_quantization(file: ModelFile) -> bool:
+    """Whether the graph has an operator such as DynamicQuantizeLinear, which takes its scale from all rows of a run."""
+    if isinstance(file.source, bytes):
+        return DYNAMIC_QUANTIZATION in file.source
+    with Path(file.source).open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(DYNAMIC_QUANTIZATION) >= 0
 
 
 def _sha256(path: Path) -> str:

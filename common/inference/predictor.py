@@ -7,7 +7,7 @@ cannot be served ends the process at start.
 from collections.abc import Hashable
 from typing import Protocol
 
-from common.inference.batcher import Batcher
+from common.inference.batcher import NEVER_INLINE, Batcher
 from common.inference.metrics import PredictorMetrics
 from common.inference.model import Model
 from common.inference.model_file import ModelError
@@ -30,6 +30,9 @@ def load_model(settings: ModelSettings) -> Model:
             settings.model_name,
             settings.model_threads,
             settings.model_download_timeout_seconds,
+            batching=settings.batching,
+            warm_up_file=settings.warm_up,
+            warm_up_seconds=settings.warm_up_seconds,
         )
     except ModelError as error:
         raise SystemExit(f"cannot start: {error}") from None
@@ -51,16 +54,12 @@ class Predictor:
 
     def __init__(self, model: Model, settings: ModelSettings, metrics: ServiceMetrics) -> None:
         self.model = model
-        self.inline = (
-            model.seconds_per_row < THREAD_HOP_SECONDS
-            and model.seconds_per_row * settings.max_batch_rows < MAX_LOOP_BLOCK_SECONDS
-        )
         model_metrics = PredictorMetrics(metrics.registry, model.name, model.version)
         self._batcher = Batcher(
             model.run,
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
-            inline=self.inline,
+            inline_elements=inline_elements(model),
             on_batch=model_metrics.record_batch,
         )
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
@@ -69,13 +68,23 @@ class Predictor:
     async def predict(self, inputs: Tensors, rows: int, context: Context) -> Tensors:
         """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
         prediction = await self._batcher.submit(
-            inputs, rows, context.deadline, self._batch_key(inputs), context.client_disconnected
+            inputs, rows, context.deadline, self._batch_key(inputs, rows), context.client_disconnected
         )
         context.timings["queue"], context.timings["predict"] = prediction.waited, prediction.ran
         return prediction.outputs
 
-    def _batch_key(self, inputs: Tensors) -> Hashable:
-        """Rows of different shapes cannot share a batch, nor can requests to a model without a batch axis."""
-        if not self.model.is_batched:
+    def _batch_key(self, inputs: Tensors, rows: int) -> Hashable:
+        """Rows of different shapes cannot share a batch; requests to a model that is not batched run alone."""
+        if not rows or not self.model.is_batched:
             return object()
         return tuple([value.shape[1:] for value in inputs.values()]) if self._has_free_axes else None
+
+
+def inline_elements(model: Model) -> float:
+    """The most input elements of a batch that may run inline: none if one row takes longer than a hop to a thread.
+
+    More elements never take longer for each of them than in the warm-up, unless a graph is worse than linear.
+    """
+    if model.seconds_per_row >= THREAD_HOP_SECONDS:
+        return NEVER_INLINE
+    return MAX_LOOP_BLOCK_SECONDS / model.seconds_per_row * model.elements_per_row

@@ -1,16 +1,21 @@
 """An ONNX Runtime session that fits into a container: its threads, its memory, its inputs and outputs, its errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 
 from common.inference.model_file import ModelError, ModelFile
 from common.inference.tensor_spec import ANY, Tensors, TensorSpec
 
 INPUT_ERRORS = (InvalidArgument, Fail, RuntimeException)
-"""What onnxruntime raises for values that do not fit; the graph itself did run during the warm-up."""
+"""What onnxruntime raises for values that do not fit; the graph itself could be loaded."""
+
+
+ZIPMAP = "seq(map("
 
 
 class Session:
@@ -19,26 +24,35 @@ class Session:
     def __init__(self, file: ModelFile, threads: int) -> None:
         self._session = _open(file, threads)
         self._output_names = [node.name for node in self._session.get_outputs()]
-        self._zipmaps = [node.name for node in self._session.get_outputs() if node.type.startswith("seq(map(")]
-        self.inputs = tuple(_input_spec(node) for node in self._session.get_inputs())
+        self._zipmaps = [node.name for node in self._session.get_outputs() if node.type.startswith(ZIPMAP)]
+        self.inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
+        self._declared = [
+            TensorSpec(node.name, np.dtype(np.float64), (ANY, ANY))
+            if node.name in self._zipmaps
+            else _spec(node, "output")
+            for node in self._session.get_outputs()
+        ]
 
     def run(self, inputs: Tensors) -> Tensors:
         """Every output by name; an output of maps (ZipMap) as a table. Raises what onnxruntime raises."""
         outputs = dict(zip(self._output_names, self._session.run(self._output_names, inputs), strict=True))
         for name in self._zipmaps:
-            outputs[name] = np.array([list(row.values()) for row in outputs[name]])
+            rows = [list(row.values()) for row in outputs[name]]
+            outputs[name] = np.array(rows).reshape(len(rows), -1)
         return outputs
 
-    def output_specs(self, inputs: Tensors, outputs: Tensors, is_batched: bool) -> tuple[TensorSpec, ...]:
-        """What the graph says about its outputs, completed from a sample: these inputs gave these outputs."""
-        return tuple(self._output_spec(node, inputs, outputs, is_batched) for node in self._session.get_outputs())
+    def output_specs(self, inputs: Tensors | None, outputs: Tensors | None, is_batched: bool) -> tuple[TensorSpec, ...]:
+        """What the graph says about its outputs, completed from a sample, if any: these inputs gave these outputs."""
+        if inputs is None or outputs is None:
+            return tuple(self._declared)
+        return tuple(self._completed(spec, inputs, outputs[spec.name], is_batched) for spec in self._declared)
 
-    def _output_spec(self, node: ort.NodeArg, inputs: Tensors, outputs: Tensors, is_batched: bool) -> TensorSpec:
-        value, is_zipmap = outputs[node.name], node.name in self._zipmaps
-        declared = () if is_zipmap else _shape(node.shape)
-        shape = declared if len(declared) == value.ndim else value.shape
-        labels = tuple(self._session.run([node.name], inputs)[0][0]) if is_zipmap else ()
-        return TensorSpec(node.name, value.dtype, (ANY, *shape[1:]) if is_batched else shape, labels)
+    def _completed(self, spec: TensorSpec, inputs: Tensors, value: NDArray[Any], is_batched: bool) -> TensorSpec:
+        is_zipmap = spec.name in self._zipmaps
+        shape = spec.shape if len(spec.shape) == value.ndim and not is_zipmap else value.shape
+        shape = tuple(length if length == got else ANY for length, got in zip(shape, value.shape, strict=True))
+        labels = tuple(self._session.run([spec.name], inputs)[0][0]) if is_zipmap and len(value) else ()
+        return TensorSpec(spec.name, value.dtype, (ANY, *shape[1:]) if is_batched or is_zipmap else shape, labels)
 
 
 def first_line(error: Exception) -> str:
@@ -61,14 +75,14 @@ def _open(file: ModelFile, threads: int) -> ort.InferenceSession:
         raise ModelError(f"{file.name} is no ONNX model that can be run ({cause}): export it again") from None
 
 
-def _input_spec(node: ort.NodeArg) -> TensorSpec:
+def _spec(node: ort.NodeArg, kind: str) -> TensorSpec:
     element = node.type.removeprefix("tensor(").removesuffix(")")
     names = {"float": "float32", "double": "float64", "string": "object"}
     try:
         return TensorSpec(node.name, np.dtype(names.get(element, element)), _shape(node.shape))
     except TypeError:  # a sequence, a map, or an element type that numpy lacks, such as bfloat16
-        expected = "export it with inputs that numpy can hold"
-        raise ModelError(f"the model's input {node.name} is a {node.type}: {expected}") from None
+        expected = f"export it with {kind}s that numpy can hold, tensors of numbers or strings"
+        raise ModelError(f"the model's {kind} {node.name} is a {node.type}: {expected}") from None
 
 
 def _shape(declared: Sequence[int | str | None]) -> tuple[int, ...]:

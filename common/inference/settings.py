@@ -20,5 +20,10 @@ class ModelSettings(ServiceSettings):
     model_name: str | None = Field(None, min_length=1, description="default: the file's name without .onnx")
     model_download_timeout_seconds: float = Field(30.0, gt=0)
     model_threads: int | None = Field(None, gt=0, description="threads of one inference; default: the CPU quota")
-    max_batch_rows: int = Field(64, gt=0, description="rows of one inference, and so of one request")
-    max_queue_rows: int = Field(1_024, gt=0, description="rows that may wait; one more is a 503")
+    max_batch_rows: int = Field(64, gt=0, description="rows of one inference; a request with more is split")
+    max_queue_rows: int = Field(1_024, gt=0, description="rows that may wait, and so rows of one request")
+    batching: str = Field("auto", pattern="^(auto|on|off)$", description="auto: proved at start by running the model")
+    warm_up: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+        None, description="JSON or .npz of inputs for the warm-up, in place of guessed ones"
+    )
+    warm_up_seconds: float = Field(10.0, gt=0, description="how long the warm-up and the proof may take")

@@ -89,7 +89,11 @@ class OpenInferenceGrpc:
     async def _model_metadata(self, request: pb.ModelMetadataRequest, call: GrpcCall) -> pb.ModelMetadataResponse:
         self._check_model(request.name, request.version)
         fields: dict[str, Any] = model_metadata(self._predictor)
-        return pb.ModelMetadataResponse(**fields)
+        batching, warmed_up = fields.pop("parameters").values()
+        response = pb.ModelMetadataResponse(**fields)
+        response.parameters["batching"].string_param = batching
+        response.parameters["warmed_up"].bool_param = warmed_up
+        return response
 
     def _check_model(self, name: str, version: str) -> None:
         if name != self._model.name or version not in ("", self._model.version):

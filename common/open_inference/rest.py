@@ -90,7 +90,7 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
 
     @router.get("/ready", response_model=ModelReady, responses=json_errors(Error, 503))
     async def model_ready(request: Request) -> Response:
-        """Can the model predict? One that cannot ends the process at start, so it is ready when the service is."""
+        """Can the model predict? One that cannot be loaded ends the process, so it is ready when the service is."""
         ready = await app.is_ready()
         return _json({"name": model.name, "ready": ready}, 200 if ready else 503)
 
@@ -138,6 +138,7 @@ def model_metadata(predictor: Predictor) -> dict[str, Any]:
         "platform": PLATFORM,
         "inputs": metadata(model.inputs, model.is_batched),
         "outputs": metadata(model.outputs, model.is_batched),
+        "parameters": {"batching": model.batching, "warmed_up": model.is_warmed_up},
     }
 
 

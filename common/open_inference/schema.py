@@ -1,6 +1,6 @@
 """The JSON of the Open Inference Protocol over REST, as pydantic models: validated, and described in OpenAPI."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
@@ -67,7 +67,7 @@ class InferRequest(Part):
 
     id: str | None = None
     parameters: RequestParameters | None = None
-    inputs: Annotated[list[InputTensor], FailFast()] = Field(min_length=1)
+    inputs: Annotated[list[InputTensor], FailFast()]
     outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
 
 
@@ -119,6 +119,16 @@ class TensorMetadata(BaseModel):
     shape: list[int]
 
 
+class ModelParameters(BaseModel):
+    """How a model is run."""
+
+    batching: Literal["exact", "rounding", "trusted", "off"] = Field(
+        description="requests that share a run get what they get alone: bit for bit, up to rounding, trusted "
+        "(BATCHING=on); off: each request runs alone"
+    )
+    warmed_up: bool = Field(description="whether inputs were found with which the model ran at start")
+
+
 class ModelMetadata(BaseModel):
     """What a model takes and gives."""
 
@@ -127,6 +137,7 @@ class ModelMetadata(BaseModel):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    parameters: ModelParameters
 
 
 class ModelReady(BaseModel):

@@ -24,18 +24,20 @@ class TensorCheck:
         # In a batch the rows of several requests run together, so the first axis is free whatever the graph says.
         self._shapes = {s.name: (ANY, *s.shape[1:]) if model.is_batched else s.shape for s in model.inputs}
         self._counts_rows = model.is_batched
+        self._needs_rows = model.fixed_batch_size is not None
 
     def input(self, name: str, type_: str, shape: Sequence[int], known: Container[str]) -> TensorSpec:
         """The spec of an input that is about to be decoded; `known` are the names of the inputs before it."""
         spec = self._inputs.get(name)
         if spec is None:
-            raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got {shown(name)}")
+            expected = " and ".join(self._inputs) or "none"
+            raise Problem(400, f"inputs: expected {expected}, got {shown(name)}")
         if name in known:
             raise Problem(400, f"input {name}: expected once, got twice")
         if type_ != self._datatypes[name]:
             raise Problem(400, f"input {name}: expected the datatype {self._datatypes[name]}, got {shown(type_)}")
         if not self._fits(shape, self._shapes[name]):
-            expected = f"expected the shape {list(self._shapes[name])} (-1: any length from 1 up)"
+            expected = f"expected the shape {list(self._shapes[name])} (-1: any length)"
             raise Problem(400, f"input {name}: {expected}, got {shown(list(shape))}")
         return spec
 
@@ -50,6 +52,8 @@ class TensorCheck:
         if len(rows) > 1:
             lengths = ", ".join(f"{name} {len(value)}" for name, value in inputs.items())
             raise Problem(400, f"inputs: expected the same number of rows in each, got {lengths}")
+        if self._needs_rows and 0 in rows:
+            raise Problem(400, "inputs: expected one row or more, since the model fixes the number of rows, got none")
         return {name: inputs[name] for name in self._inputs}, rows.pop()
 
     def outputs(self, requested: Iterable[str]) -> list[str]:
@@ -66,7 +70,7 @@ class TensorCheck:
     def _fits(shape: Sequence[int], expected: tuple[int, ...]) -> bool:
         if len(shape) != len(expected):
             return False
-        return all(got == length or (length == ANY and got > 0) for got, length in zip(shape, expected, strict=True))
+        return all(got == length or (length == ANY and got >= 0) for got, length in zip(shape, expected, strict=True))
 
 
 def check_count(name: str, got: int, shape: Sequence[int]) -> None:

@@ -26,6 +26,8 @@ def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDAr
     try:
         # Without a dtype numpy reports what it found; with one it would convert silently.
         found = np.array(data, object if kind == "O" else None)
+        if not found.size:  # of an empty list numpy finds floats
+            found = found.astype(spec.dtype)
         if kind == "u" and found.dtype.kind == "f":
             found = _to_uint64(data)
         if found.dtype.kind not in FITTING[kind] or (kind == "O" and not all(type(v) is str for v in found.flat)):

@@ -4,10 +4,13 @@ The one input of a model may have any name, and so may the one output that has t
 a model's tensors over the network ask by the domain's names: `require_domain(model, names=True)`.
 """
 
+import numpy as np
+
 from common import domain
 from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
 from common.prediction.payload import EXAMPLE_ROWS
+from common.service.problems import Problem
 
 Names = dict[str, str]
 """The model's name for an input or output, by the domain's."""
@@ -40,17 +43,30 @@ class DomainModel:
         return domain.to_outputs(self.to_tensors(outputs), self.ref)
 
     def _find_misfit(self, model: Model) -> str | None:
-        """The domain's own check, then the names, then a prediction for the example."""
-        if reason := domain.check(model):
-            return reason
+        """The domain's own check, then the names, then predictions for one example and for two."""
         name = f"the model {model.name}"
-        if not self._inputs or not self._outputs or not model.is_batched:
-            return f"{name} does not turn rows of {', '.join(EXAMPLE_ROWS)} into {', '.join(domain.OUTPUTS)}"
+        other = f"{name} does not turn rows of {', '.join(EXAMPLE_ROWS)} into {', '.join(domain.OUTPUTS)}"
+        if not model.inputs:
+            return other
         try:
-            self.to_outputs(model.run(self.to_inputs(EXAMPLE_ROWS)))
+            if reason := domain.check(model):
+                return reason
+            if not self._inputs or not self._outputs or not self._gives_rows(model):
+                return other
         except Exception as error:  # whatever a model that does not fit makes of it
             return f"{name} cannot predict the domain's example: {type(error).__name__}: {error}"
         return None
+
+    def _gives_rows(self, model: Model) -> bool:
+        """Whether n rows give n predictions; a model that fixes one row for each request is asked for no more."""
+        one = self.to_inputs(EXAMPLE_ROWS)
+        two = {name: np.concatenate([value, value]) for name, value in one.items()}
+        if len(self.to_outputs(model.run(one))) != 1:
+            return False
+        try:
+            return len(self.to_outputs(model.run(two))) == 2
+        except Problem:
+            return True
 
 
 def require_domain(model: Model, *, names: bool = False) -> DomainModel:

@@ -20,7 +20,7 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
     """`POST /predict` for this model; if it does not fit the domain, each request is a 409."""
     router = APIRouter(route_class=LeanRoute)
     model = DomainModel(predictor.model)
-    inputs = InputDecoder(settings, settings.max_batch_rows)
+    inputs = InputDecoder(settings, settings.max_queue_rows)
 
     @router.post(
         "/predict",

@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
-from common.inference.batcher import Batcher
+from common.inference.batcher import NEVER_INLINE, Batcher
 from common.inference.entries import Prediction
 from common.inference.tensor_spec import Tensors
 
@@ -49,7 +50,15 @@ def batcher(*, inline: bool = False, open: bool = False) -> Iterator[tuple[Batch
     if open or inline:
         model.open()
     try:
-        yield Batcher(model.run, max_batch_rows=MAX_BATCH, max_queue_rows=MAX_QUEUE, inline=inline), model
+        yield (
+            Batcher(
+                model.run,
+                max_batch_rows=MAX_BATCH,
+                max_queue_rows=MAX_QUEUE,
+                inline_elements=inf if inline else NEVER_INLINE,
+            ),
+            model,
+        )
     finally:
         model.open()
 

@@ -1,10 +1,11 @@
 """Batching: which requests share a batch, how many may wait, and what `on_batch` reports."""
 
 import asyncio
+from math import inf
 
 import pytest
 
-from common.inference.batcher import Batcher
+from common.inference.batcher import NEVER_INLINE, Batcher
 from common.service.problems import Problem
 from tests.support.gated_batcher import MAX_BATCH, MAX_QUEUE, Gated, batcher, both, doubled, run, submit, until
 
@@ -93,7 +94,7 @@ def test_each_batch_is_reported_with_its_rows(inline: bool) -> None:
             model.run,
             max_batch_rows=MAX_BATCH,
             max_queue_rows=MAX_QUEUE,
-            inline=inline,
+            inline_elements=inf if inline else NEVER_INLINE,
             on_batch=lambda count, *_: rows.append(count),
         )
         await asyncio.gather(*(submit(queue, number, number) for number in range(MAX_QUEUE // 2)))

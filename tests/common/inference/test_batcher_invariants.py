@@ -33,6 +33,14 @@ class Reference:
     def rows(self) -> int:
         return sum(len(numbers) for numbers, _ in self.waiting)
 
+    def submit(self, numbers: list[int], key: str) -> None:
+        """An entry with more numbers than a batch is split."""
+        parts = [numbers[start : start + MAX_BATCH] for start in range(0, len(numbers), MAX_BATCH)]
+        self.waiting += [(part, key) for part in parts]
+
+    def give_up(self, numbers: list[int]) -> None:
+        self.waiting = [entry for entry in self.waiting if entry[0][0] not in numbers]
+
     def next(self) -> None:
         self.running = self.waiting[:1]
         for entry in self.waiting[1:]:
@@ -45,7 +53,7 @@ class Reference:
             self.batches.append([number for numbers, _ in self.running for number in numbers])
 
 
-SUBMIT = st.tuples(st.just("submit"), st.integers(1, MAX_BATCH + 1), st.sampled_from("ab"))
+SUBMIT = st.tuples(st.just("submit"), st.integers(1, MAX_QUEUE + 1), st.sampled_from("ab"))
 END_BATCH = st.tuples(st.just("end batch"), st.just(0), st.just(""))
 GIVE_UP = st.tuples(st.just("give up"), st.integers(0, MAX_QUEUE), st.just(""))
 
@@ -58,21 +66,23 @@ def test_threaded_batches_match_the_reference_and_every_caller_gets_its_own_rows
     async def scenario() -> None:
         reference, accepted, count = Reference(), list[tuple[list[int], Future]](), 0
         with batcher() as (queue, model):
-            for kind, number, key in [*steps, *[("end batch", 0, "")] * len(steps)]:
+            for kind, number, key in [*steps, *[("end batch", 0, "")] * (3 * len(steps))]:
                 if kind == "submit":
                     numbers = list(range(count, count := count + number))
-                    if number > MAX_BATCH or reference.rows + number > MAX_QUEUE:
+                    if reference.rows + number > MAX_QUEUE:
                         with pytest.raises(Problem) as refused:
                             submit(queue, *numbers, key=key)
-                        assert refused.value.status_code == (413 if number > MAX_BATCH else 503)
+                        assert refused.value.status_code == (413 if number > MAX_QUEUE else 503)
                         continue
                     accepted.append((numbers, submit(queue, *numbers, key=key)))
-                    reference.waiting.append((numbers, key))
+                    reference.submit(numbers, key)
                     if not reference.running:
                         reference.next()
                 elif kind == "give up" and number < len(reference.waiting):
-                    numbers, _ = reference.waiting.pop(number)
-                    next(future for entry, future in accepted if entry == numbers).cancel()
+                    first = reference.waiting[number][0][0]
+                    numbers, future = next(one for one in accepted if first in one[0])
+                    future.cancel()
+                    reference.give_up(numbers)
                 elif kind == "end batch" and reference.running:
                     model.gate.release()
                     reference.next()

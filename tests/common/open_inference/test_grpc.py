@@ -46,6 +46,11 @@ def all_types(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GrpcCl
 def test_metadata_and_health_are_those_of_rest(client: GrpcClient) -> None:
     metadata = client.server.get("/v2/models/mlp").json()
     version = metadata["versions"][0]
+    batching, warmed_up = (metadata["parameters"][name] for name in ("batching", "warmed_up"))
+    metadata["parameters"] = {
+        "batching": pb.InferParameter(string_param=batching),
+        "warmed_up": pb.InferParameter(bool_param=warmed_up),
+    }
     for request in (pb.ModelMetadataRequest(name="mlp"), pb.ModelMetadataRequest(name="mlp", version=version)):
         assert client.stub.ModelMetadata(request) == pb.ModelMetadataResponse(**metadata)
     assert client.stub.ModelReady(pb.ModelReadyRequest(name="mlp", version=version)).ready

@@ -18,7 +18,7 @@ Code = grpc.StatusCode
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[GrpcClient]:
-    with grpc_client(max_body_bytes=100_000) as client:
+    with grpc_client(max_body_bytes=100_000, max_queue_rows=30) as client:
         yield client
 
 
@@ -30,8 +30,8 @@ def test_wrong_requests(client: GrpcClient) -> None:
         ({"features": features.astype(np.float64)}, "FP32"),
         ({"features": features[:, :63]}, "[-1, 64]"),
         ({"features": features[0]}, "[-1, 64]"),
-        ({"features": features[:0]}, "[-1, 64]"),
-        ({"features": np.zeros((65, 64), np.float32)}, "64 rows"),
+        ({"features": features[:0]}, "cannot process this input"),
+        ({"features": np.zeros((31, 64), np.float32)}, "30 rows"),
         ({"features": features, "more": features}, "more"),
     ]
     for raw in (True, False):

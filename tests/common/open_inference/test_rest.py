@@ -61,6 +61,7 @@ def test_metadata_comes_from_the_graph(server: Server, all_types: tuple[Server, 
             {"name": "label", "datatype": "INT64", "shape": [-1]},
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]},
         ],
+        "parameters": {"batching": "exact", "warmed_up": True},
     }
     assert server.get(f"/v2/models/mlp/versions/{version}").json() == metadata
     typed = all_types[0].get("/v2/models/every_type").json()

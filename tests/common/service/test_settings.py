@@ -28,7 +28,7 @@ def test_settings_take_effect() -> None:
     with serving(max_body_bytes=500, max_batch_rows=2, model_name="post") as server:
         picture = {"pixels": [int(value) for value in SEVEN_PIXELS]}
         assert server.read(picture).json()["model"]["name"] == "post"
-        assert server.read([picture] * 3).status_code == 413  # more than 500 bytes
+        assert server.read([picture] * 4).status_code == 413  # more than 500 bytes
 
 
 @pytest.mark.full

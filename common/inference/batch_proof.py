@@ -1,0 +1,77 @@
+"""The proof that requests may share a run: rows that run together give what each of them gives alone.
+
+It is made by running the model, not read off the graph. A graph may take its first axis for time, or scale all rows by
+the largest of them, and nothing in its shapes says so.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.inference.tensor_spec import Tensors
+
+Run = Callable[[Tensors], Tensors]
+
+ROWS = 8
+"""Distinct rows in a proof: together in runs of 2, 3 and 8, and of 8 in the opposite order."""
+ROUNDING = 1e-5
+"""How far values may be apart, relative to the largest of the output: the sums of a matrix product are added up in
+another order for one row than for many, in float32 with 24 bits. Bit for bit, no large matrix product would pass. A
+dynamic quantization rounds to 8 bits: it is off by 1e-3 and more, and so is what a row takes over from another."""
+HALF_ROUNDING = 4 * float(np.finfo(np.float16).eps)
+
+
+class NotProved(Exception):
+    """Requests must not share a run; the message is the end of a sentence that says why."""
+
+
+def prove(run: Run, rows: Tensors, alone: list[int], together: list[int], deadline: float) -> tuple[bool, bool]:
+    """Whether the answers were the same bit for bit, and whether they differed from row to row at all.
+
+    `alone`: the rows that run alone; `together`: how many of the first run together. Raises `NotProved`.
+    """
+    count = len(next(iter(rows.values())))
+    exact = True
+    singles = {row: _in_time(run, take(rows, [row]), deadline) for row in alone}
+    orders = [list(range(size)) for size in together] + [list(range(count))[::-1]]
+    for order in orders:
+        outputs = _in_time(run, take(rows, order), deadline)
+        for name, values in outputs.items():
+            if values.ndim == 0 or len(values) != len(order):
+                raise NotProved(f"{name} has the shape {list(values.shape)} for {len(order)} rows")
+            for place, row in enumerate(order):
+                if row in singles:
+                    exact &= _same(name, singles[row][name], values[place : place + 1], values)
+    return exact, len({b"".join(_bits(value) for value in single.values()) for single in singles.values()}) > 1
+
+
+def take(rows: Tensors, index: list[int]) -> Tensors:
+    """These rows of every input."""
+    return {name: value[index] for name, value in rows.items()}
+
+
+def _in_time(run: Run, inputs: Tensors, deadline: float) -> Tensors:
+    if monotonic() > deadline:
+        raise NotProved("WARM_UP_SECONDS passed before the proof was done")
+    return run(inputs)
+
+
+def _same(name: str, alone: NDArray[np.generic], shared: NDArray[np.generic], all_: NDArray[np.generic]) -> bool:
+    """Whether two answers are the same bit for bit; raises `NotProved` if they differ by more than rounding."""
+    if alone.shape != shared.shape or alone.dtype != shared.dtype:
+        raise NotProved(f"{name} has the shape {list(alone.shape)} for a row alone, {list(shared.shape)} among others")
+    if _bits(alone) == _bits(shared):
+        return True
+    if alone.dtype.kind != "f":
+        raise NotProved(f"{name} of a row depends on the rows beside it")
+    largest = np.max(np.abs(np.where(np.isfinite(all_), all_, 0)), initial=0.0)
+    allowed = float(largest) * (HALF_ROUNDING if alone.dtype == np.float16 else ROUNDING)
+    if not np.allclose(alone.astype(np.float64), shared.astype(np.float64), rtol=0.0, atol=allowed, equal_nan=True):
+        raise NotProved(f"{name} of a row depends on the rows beside it")
+    return False
+
+
+def _bits(values: NDArray[np.generic]) -> bytes:
+    return repr(values.tolist()).encode() if values.dtype == object else values.tobytes()

@@ -1,0 +1,169 @@
+"""Which models share runs: proved at start by running them; the rest runs request by request, and says so."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pytest
+
+from common.inference.model import Model
+from common.inference.model_file import ModelError
+from common.inference.predictor import Predictor
+from common.inference.settings import ModelSettings
+from common.inference.tensor_spec import Tensors
+from common.jobs.job_predictor import JobContext
+from common.telemetry.metrics import ServiceMetrics
+from tests.support import foreign_models as kinds
+from tests.support.open_inference.tensors import by_onnxruntime
+from tests.support.samples import MLP
+
+
+def predict_all(model: Model, requests: list[Tensors], rows: int) -> list[Tensors]:
+    """The answers to requests that arrive together."""
+
+    async def scenario() -> list[Tensors]:
+        predictor = Predictor(model, ModelSettings(), ServiceMetrics())
+        context = JobContext(monotonic() + 60)
+        return await asyncio.gather(*(predictor.predict(request, rows, context) for request in requests))
+
+    return asyncio.run(scenario())
+
+
+def same(got: Tensors, expected: Tensors) -> None:
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert got[name].shape == value.shape
+        assert got[name].dtype == value.dtype
+        np.testing.assert_array_equal(got[name], value)
+
+
+MIXING = [kinds.time_major_lstm, kinds.dynamically_quantized, kinds.centred]
+
+
+@pytest.mark.parametrize("build", MIXING)
+def test_requests_to_a_model_that_mixes_rows_never_share_a_run(
+    tmp_path: Path, build: Callable[[Path], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = build(tmp_path / "model.onnx")
+    with caplog.at_level(logging.WARNING):
+        model = Model.load(uri)
+    assert model.batching == "off"
+    assert len(caplog.messages) == 1
+    assert "runs request by request: " in caplog.messages[0]
+    random = np.random.default_rng(0)
+    shape = [2 if length == -1 else length for length in model.inputs[0].shape]
+    requests = [{"x": (n * random.normal(size=shape)).astype(np.float32)} for n in range(1, 9)]
+    for got, request in zip(predict_all(model, requests, 2), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
+
+
+def test_rows_that_do_not_depend_on_each_other_share_runs(tmp_path: Path) -> None:
+    assert Model.load(kinds.independent(tmp_path / "model.onnx")).is_batched
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "quality", "specialist", "svm"])
+def test_the_models_of_this_repository_share_runs(name: str) -> None:
+    model = Model.load(str(MLP.with_name(f"{name}.onnx")))
+    assert model.batching in ("exact", "rounding")
+
+
+UNUSUAL: dict[Callable[[Path], str], Tensors] = {
+    kinds.shortened: {"x": kinds.weights(3, 8, 8)},
+    kinds.text_recogniser: {"x": kinds.weights(1, 3, 8, 40)},
+    kinds.padded_speech: {"x": kinds.weights(2, 1000)},
+    kinds.detector: {"x": kinds.weights(1, 1, 64, 96)},
+    kinds.scalar_output: {"x": kinds.weights(5)},
+    kinds.expanded: {"x": kinds.weights(1, 3), "shape": np.array([4, 3])},
+    kinds.without_inputs: {},
+}
+
+
+@pytest.mark.parametrize("build", UNUSUAL)
+def test_every_output_comes_back_as_onnxruntime_gives_it(tmp_path: Path, build: Callable[[Path], str]) -> None:
+    uri, inputs = build(tmp_path / "model.onnx"), UNUSUAL[build]
+    model = Model.load(uri)
+    assert model.is_warmed_up
+    for got in predict_all(model, [inputs] * 3, 1):
+        same(got, by_onnxruntime(uri, inputs))
+
+
+def test_a_model_with_a_minimum_length_is_batched_once_a_length_ran(tmp_path: Path) -> None:
+    assert Model.load(kinds.padded_speech(tmp_path / "model.onnx")).is_batched
+    assert Model.load(kinds.detector(tmp_path / "model.onnx")).is_batched
+
+
+def test_a_model_for_which_no_guess_runs_is_served_request_by_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = kinds.never_guessed(tmp_path / "model.onnx")
+    model = Model.load(uri)
+    assert (model.is_warmed_up, model.is_batched) == (False, False)
+    assert len(caplog.messages) == 1
+    assert "is not warmed up" in caplog.messages[0]
+    same(model.run({"i": np.array([1_001])}), by_onnxruntime(uri, {"i": np.array([1_001])}))
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_warm_up_replaces_the_guess(tmp_path: Path, suffix: str) -> None:
+    file, rows = tmp_path / f"inputs.{suffix}", [1_000, 1_001, 1_002]
+    if suffix == "json":
+        file.write_text(f'{{"i": {rows}}}')
+    else:
+        np.savez(file, i=np.array(rows))
+    model = Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=file)
+    assert (model.is_warmed_up, model.batching) == (True, "exact")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"i": ["a"]}', '{"i": [[1]]}'])
+def test_a_warm_up_file_without_the_inputs_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "inputs.json").write_text(text)
+    with pytest.raises(ModelError, match="WARM_UP="):
+        Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=tmp_path / "inputs.json")
+
+
+def test_batching_overrides_the_proof_either_way(tmp_path: Path) -> None:
+    assert Model.load(str(MLP), batching="off").batching == "off"
+    assert Model.load(kinds.centred(tmp_path / "model.onnx"), batching="on").batching == "trusted"
+    assert Model.load(kinds.scalar_output(tmp_path / "scalar.onnx"), batching="on").batching == "trusted"
+
+
+def test_trusted_rows_are_never_shortened(tmp_path: Path) -> None:
+    uri = kinds.scalar_output(tmp_path / "model.onnx")
+    requests = [{"x": kinds.weights(3) * n} for n in range(8)]
+    for got, request in zip(predict_all(Model.load(uri, batching="on"), requests, 3), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
+
+
+def test_what_is_not_proved_in_time_is_not_batched() -> None:
+    model = Model.load(str(MLP), warm_up_seconds=1e-9)
+    assert (model.batching, model.is_warmed_up) == ("off", True)
+
+
+def test_a_large_request_to_a_quick_model_leaves_the_event_loop_free(tmp_path: Path) -> None:
+    model = Model.load(kinds.many_lengths(tmp_path / "model.onnx"), threads=1)
+
+    async def scenario() -> float:
+        predictor, context = Predictor(model, ModelSettings(), ServiceMetrics()), JobContext(monotonic() + 60)
+        await predictor.predict({"x": kinds.weights(1, 1, 64)}, 1, context)
+        large = asyncio.create_task(predictor.predict({"x": kinds.weights(1, 60_000, 64)}, 1, context))
+        longest = 0.0
+        while not large.done():
+            before = monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, monotonic() - before)
+        assert large.result()["y"].shape == (1, 60_000, 64)
+        return longest / context.timings["predict"]
+
+    assert min(asyncio.run(scenario()) for _ in range(3)) < 0.5
+
+
+def test_more_rows_than_a_batch_are_split() -> None:
+    model = Model.load(str(MLP))
+    rows = np.random.default_rng(0).integers(0, 16, (150, 64)).astype(np.float32)
+    (got,) = predict_all(model, [{"features": rows}], 150)
+    expected = model.run({"features": rows})
+    assert got["label"].tolist() == expected["label"].tolist()
+    np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-6)

@@ -1,0 +1,114 @@
+"""Small graphs of the kinds that people serve: each takes its shapes, rows and lengths in its own way."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from tests.support.onnx_models import save, tensor
+
+NODE = helper.make_node
+
+
+def weights(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
+
+
+def time_major_lstm(path: Path) -> str:
+    """As PyTorch exports an LSTM by default: [seq, 1, 4] -> [seq, 1, 8]."""
+    nodes = [
+        NODE("LSTM", ["x", "w", "r"], ["all"], hidden_size=8),
+        NODE("Squeeze", ["all", "one"], ["y"]),
+    ]
+    constants = {"w": weights(1, 32, 4), "r": weights(1, 32, 8), "one": np.array([1])}
+    return save(path, nodes, [tensor("x", ["seq", 1, 4])], [tensor("y", ["seq", 1, 8])], **constants)
+
+
+def dynamically_quantized(path: Path) -> str:
+    """[n, 16] -> [n, 4]; the scale of the 8 bits is that of all rows."""
+    nodes = [
+        NODE("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        NODE("DequantizeLinear", ["q", "scale", "zero"], ["back"]),
+        NODE("MatMul", ["back", "w"], ["y"]),
+    ]
+    return save(path, nodes, [tensor("x", ["n", 16])], [tensor("y", ["n", 4])], w=weights(16, 4))
+
+
+def centred(path: Path) -> str:
+    """[n, 4] -> [n, 4]: less the mean of all rows."""
+    nodes = [NODE("ReduceMean", ["x", "zero"], ["mean"], keepdims=1), NODE("Sub", ["x", "mean"], ["y"])]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], zero=np.array([0]))
+
+
+def shortened(path: Path) -> str:
+    """[3, 8, 8] -> [10]: the first axis of the input is colours, that of the output scores."""
+    nodes = [NODE("Reshape", ["x", "row"], ["flat"]), NODE("MatMul", ["flat", "w"], ["y"])]
+    constants = {"row": np.array([192]), "w": weights(192, 10)}
+    return save(path, nodes, [tensor("x", [3, 8, 8])], [tensor("y", [10])], **constants)
+
+
+def text_recogniser(path: Path) -> str:
+    """[1, 3, 8, 40] -> (20, 1, 12): time first."""
+    nodes = [
+        NODE("Reshape", ["x", "steps"], ["flat"]),
+        NODE("MatMul", ["flat", "w"], ["y"]),
+    ]
+    constants = {"steps": np.array([20, 1, 48]), "w": weights(48, 12)}
+    return save(path, nodes, [tensor("x", [1, 3, 8, 40])], [tensor("y", [20, 1, 12])], **constants)
+
+
+def padded_speech(path: Path) -> str:
+    """[n, samples] -> [n, samples + 600]: a reflecting pad of 300 needs at least 301 samples."""
+    nodes = [NODE("Pad", ["x", "pads"], ["y"], mode="reflect")]
+    pads = np.array([0, 300, 0, 300])
+    return save(path, nodes, [tensor("x", ["n", "samples"])], [tensor("y", ["n", "padded"])], pads=pads)
+
+
+def detector(path: Path) -> str:
+    """[n, 1, h, w] -> [n, 1, h, w]: a pyramid whose levels fit only where h and w are multiples of 32."""
+    nodes = [
+        NODE("AveragePool", ["x"], ["small"], kernel_shape=[32, 32], strides=[32, 32]),
+        NODE("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
+        NODE("Concat", ["x", "large"], ["y"], axis=1),
+    ]
+    scales = np.array([1, 1, 32, 32], np.float32)
+    shape: list[int | str | None] = ["n", 1, "h", "w"]
+    return save(path, nodes, [tensor("x", shape)], [tensor("y", ["n", 2, "h", "w"])], scales=scales)
+
+
+def scalar_output(path: Path) -> str:
+    """[n] -> the sum, a scalar."""
+    return save(path, [NODE("ReduceSum", ["x"], ["y"], keepdims=0)], [tensor("x", ["n"])], [tensor("y", [])])
+
+
+def expanded(path: Path) -> str:
+    """A row, and the shape to which it is expanded."""
+    inputs = [tensor("x", [1, 3]), tensor("shape", [2], TensorProto.INT64)]
+    return save(path, [NODE("Expand", ["x", "shape"], ["y"])], inputs, [tensor("y", [None, None])])
+
+
+def without_inputs(path: Path) -> str:
+    """Nothing -> a constant."""
+    return save(path, [NODE("Identity", ["w"], ["y"])], [], [tensor("y", [2, 3])], w=weights(2, 3))
+
+
+def never_guessed(path: Path) -> str:
+    """[n, 4], an index into a table of 3 rows, each of which must be 7 less than its place: no guess runs."""
+    nodes = [NODE("Sub", ["i", "seven"], ["j"]), NODE("Gather", ["table", "j"], ["y"])]
+    constants = {"seven": np.array(1_000), "table": weights(3, 2)}
+    return save(path, nodes, [tensor("i", ["n"], TensorProto.INT64)], [tensor("y", ["n", 2])], **constants)
+
+
+def independent(path: Path) -> str:
+    """[n, 6] -> [n, 3] and [n]: a layer, and its likeliest class."""
+    nodes = [NODE("MatMul", ["x", "w"], ["y"]), NODE("ArgMax", ["y"], ["label"], axis=1, keepdims=0)]
+    outputs = [tensor("y", ["n", 3]), tensor("label", ["n"], TensorProto.INT64)]
+    return save(path, nodes, [tensor("x", ["n", 6])], outputs, w=weights(6, 3))
+
+
+def many_lengths(path: Path) -> str:
+    """[n, length, 64] -> [n, length, 64]: quick for a short row, slow for a long one."""
+    nodes = [NODE("Erf", ["x"], ["y"])]
+    shape: list[int | str | None] = ["n", "length", 64]
+    return save(path, nodes, [tensor("x", shape)], [tensor("y", shape)])
