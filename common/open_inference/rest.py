@@ -28,13 +28,14 @@ from common.open_inference.tensor_check import TensorCheck
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
-from common.service.request_context import request_context
+from common.service.request_context import header, request_context
 from common.service.responses import BINARY, json_errors, request_body
 from common.service.service import Service
 
 PLATFORM = "onnx_onnxv1"
 EXTENSIONS = ["binary_tensor_data"]
 OCTETS = "application/octet-stream"
+LENGTH = HEADER_LENGTH.lower().encode()
 
 
 def add_open_inference(app: Service, predictor: Predictor) -> None:
@@ -110,10 +111,10 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
         """
         context = request_context(request)
         body = await read_body(request)
-        if encoding := request.headers.get("content-encoding"):
+        if encoding := header(request, b"content-encoding"):
             body = await asyncio.to_thread(inflate, body, encoding.lower(), context.max_body_bytes)
         started = monotonic()
-        wanted, binary = read_request(body, request.headers.get(HEADER_LENGTH))
+        wanted, binary = read_request(body, header(request, LENGTH))
         inputs, rows = check.complete(read_inputs(wanted, binary, check))
         names = check.outputs(output.name for output in wanted.outputs)
         if wanted.parameters and wanted.parameters.timeout:
@@ -122,7 +123,7 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
         values = await predictor.predict(inputs, rows, context)
         outputs = {name: values[name] for name in names}
         response = write_response(model, outputs, wanted_as_bytes(wanted, len(outputs)), wanted.id)
-        if accepted := request.headers.get("accept-encoding"):
+        if accepted := header(request, b"accept-encoding"):
             await _compress(response, accepted)
         return response
 

@@ -21,6 +21,7 @@ from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
 from common.open_inference.tensors_json import from_json_data, to_json_data
 from common.service.problems import Problem
+from common.service.responses import JSONBytes
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -84,7 +85,7 @@ def write_response(model: Model, outputs: Tensors, as_bytes: Sequence[bool], req
         document["id"] = request_id
     json = to_json(document | {"outputs": heads}, inf_nan_mode="constants")
     if not tail:
-        return Response(json, media_type="application/json")
+        return JSONBytes(json)
     headers = {HEADER_LENGTH: str(len(json))}
     return Response(b"".join((json, *tail)), 200, headers, "application/octet-stream")
 

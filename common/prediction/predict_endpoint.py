@@ -13,7 +13,7 @@ from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import request_context
-from common.service.responses import problems, request_body
+from common.service.responses import JSONBytes, problems, request_body
 
 
 def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter:
@@ -36,6 +36,6 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         rows, many = await inputs.decode(request, await read_body(request))
         outputs = await predictor.predict(model.to_inputs(rows), count(rows), request_context(request))
         predictions = model.to_outputs(outputs)
-        return Response(to_json(predictions if many else predictions[0]), media_type="application/json")
+        return JSONBytes(to_json(predictions if many else predictions[0]))
 
     return router

@@ -5,9 +5,9 @@ route class and behind any middleware.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -73,10 +73,15 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case, without its parameters; empty where there is none."""
-    for name, value in request.scope["headers"]:  # `request.headers` would decode them all
-        if name == b"content-type":
-            return str(value.partition(b";")[0], "latin-1").strip().lower()
-    return ""
+    return (header(request, b"content-type") or "").partition(";")[0].strip().lower()
+
+
+def header(request: Request, name: bytes) -> str | None:
+    """A header by its name in lower case; several times as quick as `request.headers`, which does more."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -89,10 +94,11 @@ def poll(receive: Receive) -> Message | None:
 
     Only the server's own `receive` may be driven by hand: one of a middleware may own a task group.
     """
-    waiting = cast(Coroutine[Any, Any, Message], receive())
+    waiting: Any = receive()  # a coroutine, which a type checker knows as an awaitable only
     try:
         waiting.send(None)
     except StopIteration as done:
-        return cast(Message, done.value)
+        message: Message = done.value
+        return message
     waiting.close()
     return None
