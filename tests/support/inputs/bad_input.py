@@ -89,5 +89,5 @@ CASES: dict[str, Case] = {
     "list with one bad picture": Case(b"[" + GOOD + b"," + pixels_document(*[1] * 63) + b"]", JSON, 422, "[1].pixels"),
     "list with one blank picture": Case(b"[" + GOOD + b"," + BLANK + b"]", JSON, 422, "[1].pixels"),
     "list of lists": Case(b"[[" + GOOD + b"]]", JSON, 422, "[0]"),
-    "65 pictures": Case(b"[" + b",".join([GOOD] * 65) + b"]", JSON, 413, "at most 64 pictures"),
+    "1,025 pictures": Case(b"[" + b",".join([GOOD] * 1_025) + b"]", JSON, 413, "at most 1024 pictures"),
 }
