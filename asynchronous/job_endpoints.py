@@ -15,18 +15,19 @@ from asynchronous.settings import ProxySettings
 from common.jobs.redis_connection import redis_deadline
 from common.jobs.subscription import JobSubscription
 from common.service.problems import Problem
-from common.service.request_context import RequestContext, request_context
+from common.service.request_context import RequestContext, cancel_on_disconnect, request_context
 from common.service.responses import problems
 from common.service.service import Service
 
 CANCELLED = "cancelled by the client"
+TOO_MANY = "too many clients are waiting: fetch the job later"
 GONE = "it has expired, or the queue came back without its data"
 
 
 def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySettings) -> APIRouter:
     """The endpoints under /jobs/{job_id} and /dead-letters."""
     router = APIRouter(responses=problems(404, 422, 503))
-    subscription = JobSubscription(app, redis, EVENTS)
+    subscription = JobSubscription(app, redis, EVENTS, settings.max_waiting_requests)
 
     async def find(job_id: UUID, request: Request) -> Job:
         context = request_context(request)
@@ -34,10 +35,20 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
         async with redis_deadline(context, "queue"):
             return await fetch(str(job_id))
 
+    async def find_to_follow(job: Annotated[Job, Depends(find)]) -> Job:
+        if subscription.is_full and not job.ended:
+            raise Problem(503, TOO_MANY, {"Retry-After": "1"})
+        return job
+
     async def fetch(job_id: str) -> Job:
         if not (fields := await queue.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more: {GONE}")
         return to_job(job_id, fields)
+
+    async def wait_for(job: Job, seconds: float) -> Job:
+        async for newer in subscription.states(job.job_id, fetch, has_ended, seconds):
+            job = newer
+        return job
 
     @router.get("/jobs/{job_id}")
     async def get_job(
@@ -46,17 +57,19 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
         response: Response,
         wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="seconds, until it has ended")] = 0,
     ) -> Job:
-        """The job's state; with `wait` once it has ended, or after so many seconds as it is."""
-        if wait and not job.ended:
-            async for newer in subscription.states(job.job_id, fetch, has_ended, min(wait, settings.max_wait_seconds)):
-                job = newer
+        """The job's state; with `wait` once it has ended, or after so many seconds as it is.
+
+        If MAX_WAITING_REQUESTS clients wait already, this one gets it at once.
+        """
+        if wait and not job.ended and not subscription.is_full:
+            job = await cancel_on_disconnect(request, wait_for(job, min(wait, settings.max_wait_seconds)))
         if not job.ended:
             response.headers["Retry-After"] = "1"
         _add_timings(job, request_context(request))
         return job
 
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
-    async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
+    async def get_events(job: Annotated[Job, Depends(find_to_follow)]) -> AsyncIterable[ServerSentEvent]:
         """The job's states, each as an event of that name with the job as its data, from now until it has ended.
 
         `gone` is the last event of a job that exists no more.

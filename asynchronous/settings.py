@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from common.jobs.settings import RedisUrl
+from common.jobs.settings import RedisUrl, WaitSettings
 from common.prediction.settings import InputSettings, PredictSettings
 from common.service.settings import ServiceSettings
 
@@ -51,7 +51,7 @@ class WebhookSettings(BaseSettings):
     webhook_allow_private: bool = Field(False, description="true: also send to addresses inside the network")
 
 
-class ProxySettings(InputSettings, QueueSettings, WebhookSettings):
+class ProxySettings(InputSettings, QueueSettings, WaitSettings, WebhookSettings):
     """The proxy."""
 
     max_queued_jobs: int = Field(10_000, gt=0, description="maximum number of open jobs; one more is a 429")

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode
 
 from common.backends.settings import CallerSettings
-from common.jobs.settings import RedisUrl
+from common.jobs.settings import RedisUrl, WaitSettings
 from common.prediction.settings import InputSettings, PredictSettings
 from common.service.settings import ServiceSettings
 from common.store import settings as store
@@ -83,7 +83,7 @@ class VoteSettings(BaseSettings):
         return quorum
 
 
-class ProxySettings(CallerSettings, InputSettings, StoreSettings, VoteSettings):
+class ProxySettings(CallerSettings, InputSettings, StoreSettings, VoteSettings, WaitSettings):
     """The proxy, which calls all members at the same time."""
 
     policy: Policy = Field("deadline", description="which members are waited for")

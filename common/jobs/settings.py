@@ -1,8 +1,9 @@
-"""Where Redis is: the type of the environment variable REDIS_URL."""
+"""Where Redis is, and how many clients may wait for jobs: environment variables of patterns with a queue."""
 
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings
 
 
 def _check_scheme(url: SecretStr) -> SecretStr:
@@ -13,3 +14,11 @@ def _check_scheme(url: SecretStr) -> SecretStr:
 
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_scheme)]
 """The address of a Redis or Valkey server; it may hold a password."""
+
+
+class WaitSettings(BaseSettings):
+    """A proxy whose clients wait for jobs."""
+
+    max_waiting_requests: int = Field(
+        512, gt=0, description="clients that wait for a job or its events; at most half of MAX_CONCURRENT_REQUESTS"
+    )

@@ -29,21 +29,31 @@ LISTEN_SECONDS = 2.0
 
 
 class JobSubscription:
-    """Listens on a channel while the app runs; a message is lines, each a job's id, a space and what has changed."""
+    """Listens on a channel while the app runs; a message is lines, each a job's id, a space and what has changed.
 
-    def __init__(self, app: Service, redis: Redis, channel: str) -> None:
+    At most `max_waiting` requests should wait, and half of all requests: those that submit a job need places too.
+    """
+
+    def __init__(self, app: Service, redis: Redis, channel: str, max_waiting: int) -> None:
         self._redis = redis
         self._process = app.process
         self._channel = channel
+        self._free_places = min(max_waiting, max(1, app.settings.max_concurrent_requests // 2))
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
         app.add_lifespan(self._subscribed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request should wait."""
+        return self._free_places <= 0
 
     async def states(
         self, job_id: str, fetch: Callable[[str], Awaitable[Job]], has_ended: Callable[[Job], bool], seconds: float
     ) -> AsyncIterator[Job]:
         """The job from `fetch`, now and after each change, until it has ended or so many seconds have passed.
 
-        Also stops when the service shuts down. While Redis does not answer, nothing is yielded and `fetch` is repeated.
+        Close it when the client has left. It also stops when the service shuts down. While Redis does not answer,
+        nothing is yielded and `fetch` is repeated.
         """
         end = monotonic() + seconds
         with self._changes_of(job_id) as changed:
@@ -62,9 +72,11 @@ class JobSubscription:
         """An event that is set when this job changes."""
         key, changed = job_id.encode(), asyncio.Event()
         self._waiting[key].add(changed)
+        self._free_places -= 1
         try:
             yield changed
         finally:
+            self._free_places += 1
             self._waiting[key].discard(changed)
             if not self._waiting[key]:
                 del self._waiting[key]

@@ -14,7 +14,7 @@ from common.jobs.redis_connection import redis_deadline
 from common.jobs.subscription import JobSubscription
 from common.prediction.payload import to_payload
 from common.service.problems import Problem
-from common.service.request_context import request_context
+from common.service.request_context import cancel_on_disconnect, request_context
 from common.service.responses import problems, request_body
 from common.service.service import Service
 from common.store.image_store import StoredImage
@@ -24,6 +24,7 @@ from microservice_horizontal.jobs.stream import EVENTS, JobStream
 from microservice_horizontal.settings import ProxySettings
 
 MAX_WAIT_SECONDS = 20.0
+TOO_MANY = "too many clients are waiting: fetch the job later"
 GONE = "it has expired, or the stream came back without its data"
 WAIT = f"seconds to wait until the job is closed, at most {MAX_WAIT_SECONDS:g}"
 
@@ -37,7 +38,7 @@ def job_router(
 ) -> APIRouter:
     """`POST /jobs`, `GET /jobs/{job_id}` and `GET /jobs/{job_id}/events`."""
     router = APIRouter()
-    subscription = JobSubscription(app, redis, EVENTS)
+    subscription = JobSubscription(app, redis, EVENTS, settings.max_waiting_requests)
     members = settings.names
 
     async def find(job_id: UUID, request: Request) -> Job:
@@ -50,6 +51,16 @@ def job_router(
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
             raise Problem(404, f"job_id: no job {job_id}, or no more: {GONE}")
         return to_job(job_id, fields, members)
+
+    async def find_to_follow(job: Annotated[Job, Depends(find)]) -> Job:
+        if subscription.is_full and not is_closed(job):
+            raise Problem(503, TOO_MANY, {"Retry-After": "1"})
+        return job
+
+    async def wait_for(job: Job, seconds: float) -> Job:
+        async for newer in subscription.states(job.job_id, fetch, is_closed, seconds):
+            job = newer
+        return job
 
     @router.post(
         "/jobs",
@@ -73,19 +84,22 @@ def job_router(
     @router.get("/jobs/{job_id}", responses=problems(404, 422, 503))
     async def get_job(
         job: Annotated[Job, Depends(find)],
+        request: Request,
         response: Response,
         wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description=WAIT)] = 0,
     ) -> Job:
-        """The answers so far. With `wait`, the response comes when the job is closed, or after so many seconds."""
-        if wait and not is_closed(job):
-            async for newer in subscription.states(job.job_id, fetch, is_closed, min(wait, MAX_WAIT_SECONDS)):
-                job = newer
+        """The answers so far. With `wait`, the response comes when the job is closed, or after so many seconds.
+
+        If MAX_WAITING_REQUESTS clients wait already, this one gets it at once.
+        """
+        if wait and not is_closed(job) and not subscription.is_full:
+            job = await cancel_on_disconnect(request, wait_for(job, min(wait, MAX_WAIT_SECONDS)))
         if job.status == "running":
             response.headers["Retry-After"] = "1"
         return job
 
     @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse, responses=problems(404, 422, 503))
-    async def get_events(job: Annotated[Job, Depends(find)]) -> AsyncIterable[ServerSentEvent]:
+    async def get_events(job: Annotated[Job, Depends(find_to_follow)]) -> AsyncIterable[ServerSentEvent]:
         """Each model's answer as soon as it is there (`prediction`), the next action (`early`), and the end of the job
         (`aggregate`, or `failed`; `gone` if it exists no more).
         """

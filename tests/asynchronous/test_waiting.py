@@ -23,9 +23,10 @@ from tests.support.queue.jobs import (
     hung,
     look,
     looks,
+    open_waits,
 )
 from tests.support.samples import SEVEN_JSON
-from tests.support.service_process import is_ready
+from tests.support.service_process import Server, is_ready
 
 SLACK_SECONDS = 1.0
 full = pytest.mark.full
@@ -99,3 +100,35 @@ def test_a_proxy_releases_waiting_clients_after_sigterm(deployment: Deployment) 
         assert listening.result(10) == ["queued"]
         other.process.wait(10)
     becomes(deployment.front, job_id, "done")
+
+
+@full
+@pytest.mark.parametrize("path", ["?wait=20", "/events"])
+def test_waiting_clients_leave_room_for_jobs_and_free_their_places_when_they_leave(
+    deployment: Deployment, path: str
+) -> None:
+    proxy = another_proxy(deployment.stack, max_concurrent_requests=20)
+    wait_until(lambda: is_ready(proxy))
+    with hung(deployment.predictor):
+        job_id = hand_in(proxy)
+        waiting = open_waits(proxy.port, job_id, 10, path)
+        while waits_for(proxy, job_id, 0.1):
+            waiting += open_waits(proxy.port, job_id, 1, path)
+        other = hand_in(proxy)
+        began = monotonic()
+        assert proxy.get(f"/jobs/{other}?wait=5").json()["status"] == "queued"
+        assert proxy.get(f"/jobs/{other}/events").status_code == 503
+        assert monotonic() - began < SLACK_SECONDS
+        for client in waiting:
+            client.close()
+        wait_until(lambda: waits_for(proxy, other, 0.3), 2)
+    done(proxy, job_id, other)
+    proxy.process.terminate()
+    proxy.process.wait(10)
+
+
+def waits_for(proxy: Server, job_id: str, seconds: float) -> bool:
+    """Whether there is a place: the proxy answers when the time is over, not at once."""
+    began = monotonic()
+    assert proxy.get(f"/jobs/{job_id}?wait={seconds}").status_code == 200
+    return monotonic() - began >= seconds

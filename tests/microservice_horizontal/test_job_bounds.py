@@ -22,7 +22,9 @@ from tests.support.horizontal.deployment import (
 )
 from tests.support.horizontal.jobs import all_answered, look, submit
 from tests.support.processes import wait_until
+from tests.support.queue.jobs import open_waits
 from tests.support.samples import SEVEN_JSON
+from tests.support.service_process import Server
 from tests.support.stack import MEMBERS
 
 pytestmark = pytest.mark.full
@@ -141,3 +143,26 @@ def reads_alone(store: Redis, stream: str, group: str) -> bool:
 
 def test_no_service_has_logged_an_error_in_this_module(deployment: LinkedDeployment) -> None:
     no_error_is_logged(deployment)
+
+
+def test_waiting_clients_leave_room_for_jobs_and_free_their_places_when_they_leave(
+    deployment: LinkedDeployment,
+) -> None:
+    deployment.stack.stop("postprocessor")
+    with deployment.another_proxy(max_concurrent_requests=20) as proxy:
+        job = submit(proxy).rpartition("/")[2]
+        waiting = open_waits(proxy.port, job, 10)
+        while waits_for(proxy, job, 0.1):
+            waiting += open_waits(proxy.port, job, 1)
+        submit(proxy)
+        for client in waiting:
+            client.close()
+        wait_until(lambda: waits_for(proxy, job, 0.3), 2)
+    deployment.start("postprocessor")
+
+
+def waits_for(proxy: Server, job: str, seconds: float) -> bool:
+    """Whether there is a place: the proxy answers when the time is over, not at once."""
+    began = time.monotonic()
+    assert proxy.get(f"/jobs/{job}?wait={seconds}").status_code == 200
+    return time.monotonic() - began >= seconds

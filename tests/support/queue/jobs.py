@@ -1,6 +1,7 @@
 """The asynchronous pattern for a test; jobs as its clients have them: handed in, looked at, fetched."""
 
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -157,3 +158,13 @@ def predictors(stack: Stack, count: int = 1, *, app: str = "", **settings: objec
             server.process.terminate()
         for server in servers:
             server.process.wait(20)
+
+
+def open_waits(port: int, job_id: str, count: int, path: str = "?wait=20") -> list[socket.socket]:
+    """So many clients that wait for a job; closing a socket makes its client leave."""
+    sockets = []
+    for _ in range(count):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(f"GET /jobs/{job_id}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        sockets.append(client)
+    return sockets
