@@ -76,6 +76,7 @@ def test_reading_of_low_confidence_is_replaced_by_the_specialists(stack: Stack) 
     assert differ > len(answers) // 4
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("escalate_below", "specialists"), [(0, 0), (1, 1)], ids=["never", "always"])
 def test_a_setting_says_below_which_confidence_the_specialist_is_asked(
     stack: Stack, escalate_below: int, specialists: int

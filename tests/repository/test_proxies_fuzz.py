@@ -24,7 +24,7 @@ from tests.support.stack import Stack, asynchronous_stack, horizontal_stack, syn
 
 MEANT = (502, 503, 504)
 STREAMED = {"Accept": "text/event-stream", "Content-Type": "application/json"}
-full = [pytest.mark.full, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(600)]
 SYSTEMS: dict[str, Callable[[], AbstractContextManager[Stack]]] = {
     "synchronous": synchronous_stack,
     "asynchronous": asynchronous_stack,
@@ -33,15 +33,15 @@ SYSTEMS: dict[str, Callable[[], AbstractContextManager[Stack]]] = {
 }
 ENDPOINTS = [
     ("synchronous", "/letters"),
-    pytest.param(("asynchronous", "/jobs"), marks=full),
-    pytest.param(("microservice_vertical", "/images"), marks=full),
-    pytest.param(("microservice_vertical", "/predict"), marks=full),
-    pytest.param(("microservice_horizontal", "/predict"), marks=full),
-    pytest.param(("microservice_horizontal", "/jobs"), marks=full),
+    ("asynchronous", "/jobs"),
+    ("microservice_vertical", "/images"),
+    ("microservice_vertical", "/predict"),
+    ("microservice_horizontal", "/predict"),
+    ("microservice_horizontal", "/jobs"),
 ]
-MOST = {"asynchronous": 200, "microservice_horizontal": 100}
+MOST = {"microservice_horizontal": 100}
 """Cases, where what is between the request and the pattern is the same as elsewhere."""
-cases = pytest.mark.parametrize("cases", [pytest.param(50, id="quick"), pytest.param(200, id="full", marks=full)])
+CASES = 200
 
 
 class Endpoint(NamedTuple):
@@ -69,9 +69,9 @@ class Endpoint(NamedTuple):
             assert str(status) in self.operation.definition.raw["responses"]
             self.operation.validate_response(response)
 
-    def run(self, check: Callable[[], None], cases: int) -> None:
-        """So many cases, or as many as this endpoint gets."""
-        run_property(check, min(cases, self.most))
+    def run(self, check: Callable[[], None]) -> None:
+        """As many cases as this endpoint gets."""
+        run_property(check, self.most)
 
     def still_right(self) -> None:
         """A seven goes where it should."""
@@ -117,7 +117,7 @@ def endpoint(systems: Systems, request: pytest.FixtureRequest) -> Iterator[Endpo
     document = schemathesis.openapi.from_url(f"{front.url}/openapi.json")
     # Ink is beyond a schema, and so is which ids are kept.
     document.config.checks.update(excluded_check_names=["positive_data_acceptance"])
-    endpoint = Endpoint(front, path, document[path]["POST"], MOST.get(name, 1_000))
+    endpoint = Endpoint(front, path, document[path]["POST"], MOST.get(name, CASES))
     yield endpoint
     endpoint.still_right()
 
@@ -131,52 +131,45 @@ def documents(systems: Systems) -> st.SearchStrategy[Any]:
     return st.one_of(DOCUMENTS, named, st.lists(named | PICTURE, max_size=3))
 
 
-@cases
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 def test_answers_to_what_the_document_allows_and_forbids_are_as_it_says(
-    endpoint: Endpoint, mode: GenerationMode, cases: int
+    endpoint: Endpoint, mode: GenerationMode
 ) -> None:
     @given(case=endpoint.operation.as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(base_url=endpoint.front.url)
 
-    endpoint.run(check, cases)
+    endpoint.run(check)
 
 
-@cases
-def test_any_json_is_answered(endpoint: Endpoint, documents: st.SearchStrategy[Any], cases: int) -> None:
+def test_any_json_is_answered(endpoint: Endpoint, documents: st.SearchStrategy[Any]) -> None:
     @given(document=documents)
     def check(document: Any) -> None:
         endpoint.post(json.dumps(document).encode(), AS_JSON)
 
-    endpoint.run(check, cases)
+    endpoint.run(check)
 
 
-@cases
-def test_any_bytes_under_any_headers_are_answered(
-    endpoint: Endpoint, documents: st.SearchStrategy[Any], cases: int
-) -> None:
+def test_any_bytes_under_any_headers_are_answered(endpoint: Endpoint, documents: st.SearchStrategy[Any]) -> None:
     encoded = documents.map(lambda document: json.dumps(document).encode())
 
     @given(body=st.binary(max_size=300) | damaged() | encoded, headers=HEADERS | st.just(STREAMED))
     def check(body: bytes, headers: dict[str, str]) -> None:
         endpoint.post(body, headers)
 
-    endpoint.run(check, cases)
+    endpoint.run(check)
 
 
-@cases
 @pytest.mark.parametrize("content_type", ["image/png", "image/jpeg"])
-def test_any_damaged_picture_is_answered(endpoint: Endpoint, content_type: str, cases: int) -> None:
+def test_any_damaged_picture_is_answered(endpoint: Endpoint, content_type: str) -> None:
     @given(body=damaged())
     def check(body: bytes) -> None:
         endpoint.post(body, {"Content-Type": content_type})
 
-    endpoint.run(check, cases)
+    endpoint.run(check)
 
 
-@cases
-def test_any_other_method_is_refused(endpoint: Endpoint, cases: int) -> None:
+def test_any_other_method_is_refused(endpoint: Endpoint) -> None:
     methods = st.sampled_from(["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
 
     @given(method=methods, headers=HEADERS, body=st.binary(max_size=20))
@@ -185,7 +178,7 @@ def test_any_other_method_is_refused(endpoint: Endpoint, cases: int) -> None:
         assert status in (400, 405)
         assert content_type == "application/problem+json" or content_type.startswith("text/plain")
 
-    endpoint.run(check, cases)
+    endpoint.run(check)
 
 
 def test_an_answer_unlike_the_document_would_be_noticed(endpoint: Endpoint) -> None:

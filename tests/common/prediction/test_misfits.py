@@ -1,5 +1,6 @@
 """A service that needs the domain ends at start where its model does not fit, with one line that says why."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.support.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.service_process import starting
 
+full = partial(pytest.param, marks=pytest.mark.full)
 QUALITY = ROOT / "common" / "models" / "quality.onnx"
 
 
@@ -25,7 +27,7 @@ def renamed_reader(path: Path) -> str:
     )
 
 
-@pytest.mark.parametrize("pattern", ["synchronous", "asynchronous", "microservice_horizontal"])
+@pytest.mark.parametrize("pattern", ["synchronous", *map(full, ["asynchronous", "microservice_horizontal"])])
 def test_a_model_of_another_domain_ends_the_process_with_one_line(pattern: str) -> None:
     with starting(f"{pattern}.predictor:create_app", model_uri=QUALITY) as server:
         assert server.process.wait(30) == 1
@@ -33,7 +35,7 @@ def test_a_model_of_another_domain_ends_the_process_with_one_line(pattern: str) 
         assert line == "cannot start: the model quality reads no digits: expected one output of 10 probabilities a row"
 
 
-@pytest.mark.parametrize("pattern", ["synchronous", "microservice_vertical", "microservice_horizontal"])
+@pytest.mark.parametrize("pattern", ["synchronous", *map(full, ["microservice_vertical", "microservice_horizontal"])])
 def test_a_model_that_no_other_service_could_ask_by_name_ends_the_process(pattern: str, tmp_path: Path) -> None:
     model = renamed_reader(tmp_path / "renamed.onnx")
     with starting(f"{pattern}.predictor:create_app", model_uri=model) as server:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.redis_servers import RedisServer
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import Server, serving, starting
 
+full = partial(pytest.param, marks=pytest.mark.full)
 WITH_MIDDLEWARE = "tests.support.fastapi_apps:with_http_middleware"
 DIGIT = {"pixels": SEVEN_PIXELS}
 LONG = {"X-Request-Timeout-Ms": "20000"}
@@ -67,9 +69,9 @@ def test_the_model_does_not_run_for_a_client_that_left(path: str, tmp_path_facto
     ("pattern", "path", "urls"),
     [
         ("synchronous", "/letters", {"predictor_url": "http://127.0.0.1:{}/v2/models/mlp"}),
-        ("microservice_vertical", "/predict", {"quality_url": "http://127.0.0.1:{}/v2/models/quality"}),
-        ("microservice_horizontal", "/predict", {"members": "http://127.0.0.1:{}/v2/models/mlp", "quorum": 1}),
-        ("microservice_horizontal", "/predict/mlp", {"members": "http://127.0.0.1:{}/v2/models/mlp", "quorum": 1}),
+        full("microservice_vertical", "/predict", {"quality_url": "http://127.0.0.1:{}/v2/models/quality"}),
+        full("microservice_horizontal", "/predict", {"members": "http://127.0.0.1:{}/v2/models/mlp", "quorum": 1}),
+        full("microservice_horizontal", "/predict/mlp", {"members": "http://127.0.0.1:{}/v2/models/mlp", "quorum": 1}),
     ],
 )
 def test_a_proxys_call_ends_when_its_client_leaves(pattern: str, path: str, urls: dict[str, object]) -> None:
