@@ -25,7 +25,7 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     except zlib.error as error:
         raise Problem(400, f"the body is not {encoding} ({error})") from None
     if len(content) > max_bytes:
-        raise Problem(413, f"expected a body of at most {max_bytes} bytes, got more once it was inflated")
+        raise Problem(413, f"expected a body of at most {max_bytes} bytes (MAX_BODY_BYTES), got more inflated")
     if not inflator.eof or inflator.unused_data:
         raise Problem(400, f"the body is not {encoding} ({'goes on after its end' if inflator.eof else 'cut short'})")
     return content

@@ -32,7 +32,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
-    413: grpc.StatusCode.INVALID_ARGUMENT,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     422: grpc.StatusCode.INVALID_ARGUMENT,
     CLIENT_CLOSED_REQUEST: grpc.StatusCode.CANCELLED,
     503: grpc.StatusCode.UNAVAILABLE,  # clients and load balancers may retry elsewhere
@@ -143,10 +143,14 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self._app.process.requests_in_flight += change
 
 
-def method_handler(method: Callable[[Any, GrpcCall], Awaitable[Message]], request_type: type[Message]) -> Handler:
-    """A handler for `method(request, call)`; a request that cannot be parsed raises `Problem` 400."""
+def method_handler(
+    method: Callable[[Any, GrpcCall], Awaitable[Message]], request_type: type[Message], max_bytes: int
+) -> Handler:
+    """A handler for `method(request, call)`; raises `Problem` 400 (no such message) or 413 (more than `max_bytes`)."""
 
     def parse(data: bytes) -> Message | Problem:
+        if len(data) > max_bytes:
+            return Problem(413, f"expected a message of at most {max_bytes} bytes (MAX_BODY_BYTES), got {len(data)}")
         try:
             return request_type.FromString(data)
         except DecodeError:  # raised here, gRPC would answer UNKNOWN

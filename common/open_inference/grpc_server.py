@@ -63,7 +63,8 @@ def _create_server(settings: GrpcSettings, interceptors: Sequence[grpc.aio.Serve
     return grpc.aio.server(
         interceptors=interceptors,
         options=[
-            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            # gRPC's own refusal does not name the setting, so it comes later than ours; it bounds the memory of a call.
+            ("grpc.max_receive_message_length", 2 * settings.max_body_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.http2.min_ping_interval_without_data_ms", 1_000),  # clients may send keepalive pings
             ("grpc.keepalive_permit_without_calls", 1),

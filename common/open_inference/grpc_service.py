@@ -56,7 +56,10 @@ class OpenInferenceGrpc:
             "ModelMetadata": self._model_metadata,
             "ModelInfer": self._infer,
         }
-        handlers = {name: method_handler(method, getattr(pb, f"{name}Request")) for name, method in methods.items()}
+        limit = self._app.settings.max_body_bytes
+        handlers = {
+            name: method_handler(method, getattr(pb, f"{name}Request"), limit) for name, method in methods.items()
+        }
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
     async def _infer(self, request: pb.ModelInferRequest, call: GrpcCall) -> pb.ModelInferResponse:

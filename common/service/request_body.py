@@ -10,7 +10,7 @@ from starlette.types import Message
 from common.service.problems import Problem
 from common.service.request_context import RequestContext, poll, request_context
 
-DISCARD_BYTES = 16 * 2**20
+DISCARD_BYTES = 32 * 2**20
 """How much of a body that is too long is read all the same: a client that is still sending misses an early answer."""
 
 
@@ -29,7 +29,9 @@ async def read_body(request: Request) -> bytes:
     if len(body) > context.max_body_bytes:
         # Without closing, the server would go on reading a body without end behind the answer.
         close = {"Connection": "close"}
-        raise Problem(413, f"expected a body of at most {context.max_body_bytes} bytes: send a smaller one", close)
+        raise Problem(
+            413, f"expected a body of at most {context.max_body_bytes} bytes (MAX_BODY_BYTES): send less", close
+        )
     return body
 
 

@@ -31,13 +31,13 @@ def test_wrong_requests(client: GrpcClient) -> None:
         ({"features": features[:, :63]}, "[-1, 64]"),
         ({"features": features[0]}, "[-1, 64]"),
         ({"features": features[:0]}, "cannot process this input"),
-        ({"features": np.zeros((31, 64), np.float32)}, "30 rows"),
         ({"features": features, "more": features}, "more"),
     ]
     for raw in (True, False):
         for inputs, word in wrong:
             refused(Code.INVALID_ARGUMENT, lambda i=inputs, r=raw: client.infer(i, r), word)  # type: ignore[misc]
     infer = client.infer
+    refused(Code.RESOURCE_EXHAUSTED, lambda: infer({"features": np.zeros((31, 64), np.float32)}), "30 rows")
     refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN_TENSOR, outputs=[{"name": "nope"}]), "label", "nope")
     refused(Code.INVALID_ARGUMENT, lambda: infer(SEVEN_TENSOR, outputs=[{"name": "label"}] * 2), "twice")
     for name, version in (("nope", ""), ("mlp", "1"), ("", "")):
@@ -77,7 +77,8 @@ def test_wrong_contents(client: GrpcClient) -> None:
     raw_call_to: Any = client.channel.unary_unary
     raw_call = raw_call_to(INFER)
     refused(Code.INVALID_ARGUMENT, lambda: raw_call(b"\xff\xff\xff"), "ModelInferRequest")
-    refused(Code.RESOURCE_EXHAUSTED, lambda: raw_call(bytes(100_001)))
+    refused(Code.RESOURCE_EXHAUSTED, lambda: raw_call(bytes(100_001)), "100000 bytes (MAX_BODY_BYTES)")
+    refused(Code.RESOURCE_EXHAUSTED, lambda: raw_call(bytes(200_001)))
     refused(Code.RESOURCE_EXHAUSTED, lambda: raw_call(bytes(10**8), compression=grpc.Compression.Gzip))
     refused(Code.UNIMPLEMENTED, lambda: raw_call_to("/inference.GRPCInferenceService/Nope")(b""))
     assert client.server.memory_mb("VmHWM") < 400

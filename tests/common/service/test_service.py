@@ -70,7 +70,7 @@ def test_probes_answer(server: Server, path: str, answer: dict[str, bool]) -> No
         ("POST", "/health/live", {}, b"", 405, []),
         ("GET", "/predict", {}, b"", 405, ["POST", "GET"]),
         ("PUT", "/predict", {}, b"", 405, ["POST", "PUT"]),
-        ("POST", "/predict", JSON, b" " * 5_000_000, 413, ["4194304"]),
+        ("POST", "/predict", JSON, b" " * 17_000_000, 413, ["16777216", "MAX_BODY_BYTES"]),
         (
             "POST",
             "/predict",
@@ -139,14 +139,14 @@ def test_a_body_that_does_not_arrive_by_the_deadline_is_408(server: Server) -> N
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_12_mb_is_413_for_a_plain_client(server: Server, chunked: bool) -> None:
-    body = b"[" + b"0," * 6_000_000 + b"0]"
+def test_a_body_of_20_mb_is_413_for_a_plain_client(server: Server, chunked: bool) -> None:
+    body = b"[" + b"0," * 10_000_000 + b"0]"
     response = server.client.post("/predict", headers=JSON, content=iter([body]) if chunked else body)
-    is_problem(response, 413, "4194304")
+    is_problem(response, 413, "16777216")
 
 
-def test_a_body_of_12_mb_is_413_for_curl(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "body").write_bytes(b"[" + b"0," * 6_000_000 + b"0]")
+def test_a_body_of_20_mb_is_413_for_curl(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"[" + b"0," * 10_000_000 + b"0]")
     options = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--data-binary"]
     assert output_of("curl", *options, f"@{tmp_path / 'body'}", f"{server.url}/predict") == "413"
 
