@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from common.open_inference.generated import open_inference_pb2 as pb
 from common.open_inference.tensors_grpc import CONTENTS
 from tests.support.load.grpc_and_rest import inference_stub
-from tests.support.open_inference.tensors import KINDS, Arrays, described, in_binary
+from tests.support.open_inference.tensors import KINDS, Arrays, described, elements_in, in_binary
 from tests.support.processes import free_port
 from tests.support.service_process import APP, Server, serving
 
@@ -59,12 +59,11 @@ def message(inputs: Arrays, raw: bool = True, model: str = "mlp", **request: Any
 def outputs_of(answer: pb.ModelInferResponse) -> Arrays:
     outputs: Arrays = {}
     for number, tensor in enumerate(answer.outputs):
-        dtype = KINDS[tensor.datatype][1]
         elements: Any
-        if dtype != "O" and answer.raw_output_contents:
-            elements = np.frombuffer(answer.raw_output_contents[number], dtype)
+        if answer.raw_output_contents:
+            elements = elements_in(answer.raw_output_contents[number], tensor.datatype)
         else:
-            elements = np.array(list(getattr(tensor.contents, CONTENTS[tensor.datatype])), dtype)
+            elements = np.array(list(getattr(tensor.contents, CONTENTS[tensor.datatype])), KINDS[tensor.datatype][1])
         outputs[tensor.name] = elements.reshape(list(tensor.shape))
     return outputs
 

@@ -105,3 +105,15 @@ def same(got: Arrays, expected: Arrays) -> None:
     for name, array in expected.items():
         assert got[name].dtype == array.dtype, name
         np.testing.assert_array_equal(got[name], array, name)
+
+
+def elements_in(part: bytes, datatype: str) -> NDArray[Any]:
+    """The elements of a tensor in the protocol's binary form, flat."""
+    if datatype != "BYTES":
+        return np.frombuffer(part, KINDS[datatype][1])
+    texts: list[str] = []
+    while part:
+        end = 4 + int.from_bytes(part[:4], "little")
+        texts.append(part[4:end].decode())
+        part = part[end:]
+    return np.array(texts, object)
