@@ -13,7 +13,8 @@
 --   delayed          zset     failed jobs ("ID ORDERING_KEY"), by the time of their next attempt
 --   dead-letters     stream   jobs that were given up: {job_id, attempts, error, payload}
 --   finished         stream   jobs that have ended, for the delivery: {job_id}
---   webhooks         zset     ended jobs with a callback URL, by due time (see delivery/outbox.lua)
+--   webhooks:HOST    zset     ended jobs with a callback URL at this host, by due time (see delivery/outbox.lua)
+--   receivers        zset     the hosts of webhooks, by the due time of the first
 --   events           channel  lines "ID STATUS"
 --
 -- It uses what Redis 7.0, Redis 8 and Valkey 9 have in common. Redis Cluster is out: the scripts compute key names.
@@ -182,8 +183,13 @@ local function end_job(id, status, ttl, ...)
   release_next_in_order(id, ordering_key)
   if idempotency_key ~= '' then redis.call('EXPIRE', key('idempotency', idempotency_key), ttl) end
   if callback_url ~= '' then
-    redis.call('ZREMRANGEBYSCORE', key('webhooks'), '-inf', now - ttl) -- expired, if no delivery runs
-    redis.call('ZADD', key('webhooks'), now, id)
+    local host = string.match(callback_url, '^%a+://([^/?#]+)')
+    local webhooks = key('webhooks', host)
+    redis.call('ZREMRANGEBYSCORE', webhooks, '-inf', now - ttl) -- expired, if no delivery runs
+    redis.call('ZADD', webhooks, now, id)
+    redis.call('EXPIRE', webhooks, ttl)
+    redis.call('ZADD', key('receivers'), 'LT', now, host)
+    redis.call('EXPIRE', key('receivers'), ttl)
   end
   redis.call('XADD', key('finished'), 'MINID', '~', first_stream_id(now - ttl), '*', 'job_id', id)
 end

@@ -1,42 +1,61 @@
--- The webhooks' transactions, on the key that the queue's transactions fill (see ../queue.lua):
---   asynchronous:webhooks   zset   ended jobs with a callback URL, by the time at which the next attempt is due
--- While a delivery process makes an attempt, the due time is the end of its lease.
+-- The webhooks' transactions, on the keys that the queue's transactions fill (see ../queue.lua):
+--   asynchronous:webhooks:HOST   zset   ended jobs with a callback URL at this host, by the due time of the next attempt
+--   asynchronous:receivers       zset   the hosts, by the due time of the first of their webhooks
+-- Each host has a list of its own, so one that hangs delays no other. While a delivery process makes an attempt, the due
+-- time is the end of its lease.
 
-local webhooks = 'asynchronous:webhooks'
+local receivers = 'asynchronous:receivers'
 
-local function now()
-  local time = redis.call('TIME')
-  return time[1] + time[2] / 1e6
+local function webhooks_of(host)
+  return 'asynchronous:webhooks:' .. host
 end
 
--- Claim: {count, lease, result_ttl}. Returns up to `count` due jobs as {job id, attempt, end of the lease, now}.
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+
+local function reschedule_host(host)
+  local first = redis.call('ZRANGE', webhooks_of(host), 0, 0, 'WITHSCORES')
+  if first[1] then redis.call('ZADD', receivers, first[2], host) else redis.call('ZREM', receivers, host) end
+end
+
+-- Claim: {places, busy: {host: places}, places_per_host, lease, result_ttl}. Returns due jobs, at most `places`, and of
+-- each host at most as many as it has free places, as {job id, attempt, end of the lease, now, host}.
 local function claim_due_webhooks(args)
   local call, claimed = cjson.decode(args[1]), {}
-  local lease = string.format('%.6f', now() + call.lease)
-  redis.call('ZREMRANGEBYSCORE', webhooks, '-inf', now() - call.result_ttl)
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', webhooks, '-inf', now(), 'LIMIT', 0, call.count)) do
-    local job = 'asynchronous:job:' .. id
-    local status = redis.call('HGET', job, 'status')
-    if status == 'done' or status == 'failed' then
-      redis.call('ZADD', webhooks, lease, id)
-      local attempt = redis.call('HINCRBY', job, 'delivery_attempts', 1)
-      claimed[#claimed + 1] = { id, attempt, lease, string.format('%.6f', now()) }
-    else -- expired, or a dead letter that is retried: its end makes it due again
-      redis.call('ZREM', webhooks, id)
+  local lease = string.format('%.6f', now + call.lease)
+  for _, host in ipairs(redis.call('ZRANGEBYSCORE', receivers, '-inf', now, 'LIMIT', 0, 10000)) do
+    local webhooks, free = webhooks_of(host), call.places_per_host - (call.busy[host] or 0)
+    free = math.min(free, call.places - #claimed)
+    if free > 0 then
+      redis.call('ZREMRANGEBYSCORE', webhooks, '-inf', now - call.result_ttl)
+      for _, id in ipairs(redis.call('ZRANGEBYSCORE', webhooks, '-inf', now, 'LIMIT', 0, free)) do
+        local job = 'asynchronous:job:' .. id
+        local status = redis.call('HGET', job, 'status')
+        if status == 'done' or status == 'failed' then
+          redis.call('ZADD', webhooks, lease, id)
+          local attempt = redis.call('HINCRBY', job, 'delivery_attempts', 1)
+          claimed[#claimed + 1] = { id, attempt, lease, string.format('%.6f', now), host }
+        else -- expired, or a dead letter that is retried: its end makes it due again
+          redis.call('ZREM', webhooks, id)
+        end
+      end
+      reschedule_host(host)
     end
   end
   return claimed
 end
 
--- Record an attempt: {job_id, lease, retry_in}; without `retry_in` it was the last. Does nothing if the webhook was
--- rescheduled in the meantime.
+-- Record an attempt: {job_id, host, lease, retry_in}; without `retry_in` it was the last. Does nothing if the webhook
+-- was rescheduled in the meantime.
 local function record_attempt(args)
   local call = cjson.decode(args[1])
+  local webhooks = webhooks_of(call.host)
   local due = redis.call('ZSCORE', webhooks, call.job_id)
   if not due or tonumber(due) ~= tonumber(call.lease) then return end
   if call.retry_in then
-    redis.call('ZADD', webhooks, now() + call.retry_in, call.job_id)
+    redis.call('ZADD', webhooks, now + call.retry_in, call.job_id)
   else
     redis.call('ZREM', webhooks, call.job_id)
   end
+  reschedule_host(call.host)
 end

@@ -1,10 +1,10 @@
-"""What has ended and is to be delivered: a stream for the result database, and a list of webhooks by due time.
+"""What has ended and is to be delivered: a stream for the result database, and each host's webhooks by due time.
 
 Both are written in the step that ends a job, so no result is missed. If a delivery process is killed, another one does
 its work again. All times are Redis's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ class DueWebhook(NamedTuple):
     attempt: int
     lease: str
     claimed_at: float
+    host: str
 
 
 class Outbox:
@@ -67,16 +68,22 @@ class Outbox:
         """The fields of a job; empty if it does not exist or has expired."""
         return await self._redis.hgetall(f"asynchronous:job:{job_id}")  # type: ignore[return-value]
 
-    async def claim_due_webhooks(self, count: int, lease_seconds: float) -> list[DueWebhook]:
-        """Up to `count` jobs whose webhook is due; for so many seconds no other process claims them."""
-        call = {"count": count, "lease": lease_seconds, "result_ttl": self._ttl}
+    async def claim_due_webhooks(
+        self, places: int, places_per_host: int, busy: Mapping[str, int], lease_seconds: float
+    ) -> list[DueWebhook]:
+        """Up to `places` jobs whose webhook is due; of each host up to `places_per_host` less those that are `busy`.
+
+        For `lease_seconds` no other process claims them.
+        """
+        limits = {"places": places, "places_per_host": places_per_host, "busy": busy}
+        call = limits | {"lease": lease_seconds, "result_ttl": self._ttl}
         claimed: list[Any] = await self._claim_due_webhooks(args=[to_json(call)])
         return [
-            DueWebhook(str(job_id, "ascii"), int(attempt), str(lease, "ascii"), float(now))
-            for job_id, attempt, lease, now in claimed
+            DueWebhook(str(job_id, "ascii"), int(attempt), str(lease, "ascii"), float(now), str(host, "utf-8"))
+            for job_id, attempt, lease, now, host in claimed
         ]
 
     async def record_attempt(self, due: DueWebhook, retry_in: float | None = None) -> None:
         """Schedule the next attempt in so many seconds; without `retry_in` there is none."""
-        call = {"job_id": due.job_id, "lease": due.lease} | ({} if retry_in is None else {"retry_in": retry_in})
-        await self._record_attempt(args=[to_json(call)])
+        call = {"job_id": due.job_id, "host": due.host, "lease": due.lease}
+        await self._record_attempt(args=[to_json(call if retry_in is None else call | {"retry_in": retry_in})])

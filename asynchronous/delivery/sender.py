@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import Counter as Counting
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from uuid import uuid4
@@ -16,6 +17,7 @@ from asynchronous.delivery.results import ResultDatabase
 from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
 from asynchronous.schemas import Job, to_job
 from asynchronous.settings import DeliverySettings
+from common.jobs.redis_connection import REDIS_UNAVAILABLE
 from common.telemetry.tracing import span_of
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,9 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 100
 WAIT_MS = 500
 PAUSE_SECONDS = 0.25
-"""Between two polls for due webhooks."""
+"""The longest time between two polls for due webhooks."""
+PLACES, PLACES_PER_HOST = 512, 8
+"""Webhooks that are sent at the same time: by this process, and to one host. So a host that hangs delays no other."""
 
 
 class ResultSender:
@@ -61,22 +65,39 @@ class WebhookDelivery:
         self._outbox = outbox
         self._sender = sender
         self._settings = settings
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False)  # `_post` has a timeout
+        no_limits = httpx.Limits(max_connections=None)  # PLACES is the limit, and `_post` has a timeout
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=no_limits)
+        self._in_progress: dict[asyncio.Task[None], str] = {}  # the host of each attempt
         self._attempts = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
 
     async def tick(self) -> None:
-        """Make one attempt at each webhook that is due."""
+        """Begin an attempt at each webhook that is due and whose host has a free place."""
         lease_seconds = 3 * self._settings.delivery_timeout_seconds
-        due = await self._outbox.claim_due_webhooks(BATCH_SIZE, lease_seconds)
-        await asyncio.gather(*map(self._deliver, due))
-        if not due:
-            await asyncio.sleep(PAUSE_SECONDS)
+        free, busy = PLACES - len(self._in_progress), Counting(self._in_progress.values())
+        due = await self._outbox.claim_due_webhooks(free, PLACES_PER_HOST, busy, lease_seconds)
+        for one in due:
+            self._in_progress[asyncio.create_task(self._attempt(one))] = one.host
+        pause = asyncio.create_task(asyncio.sleep(PAUSE_SECONDS))
+        ended, _ = await asyncio.wait([pause, *self._in_progress], return_when=asyncio.FIRST_COMPLETED)
+        pause.cancel()
+        for task in ended:
+            self._in_progress.pop(task, None)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Close the connections at shutdown."""
+        """Complete what has begun and close the connections at shutdown."""
         async with self._client:
             yield
+            await asyncio.gather(*self._in_progress)
+
+    async def _attempt(self, due: DueWebhook) -> None:
+        """An attempt whose outcome Redis does not take is made again when its lease has ended."""
+        try:
+            await self._deliver(due)
+        except REDIS_UNAVAILABLE as error:
+            logger.warning("webhook of job %s: unavailable: %s", due.job_id, error)
+        except Exception:
+            logger.exception("webhook of job %s: attempt %d failed", due.job_id, due.attempt)
 
     async def _deliver(self, due: DueWebhook) -> None:
         """One attempt; the next is due after 1, 2, 4, … seconds."""

@@ -153,7 +153,7 @@ def test_a_webhook_is_retried_with_the_same_id_and_then_dropped_when_its_receive
         for wait, (before, after) in zip((1, 2), pairwise(same), strict=False):
             assert after.at - before.at > wait - 0.1
     redis = deployment.stack.store()
-    wait_until(lambda: redis.zcard("asynchronous:webhooks") == 0, 3)  # nothing more is due
+    wait_until(lambda: redis.zcard("asynchronous:receivers") == 0, 3)  # nothing more is due
 
 
 @full
@@ -181,7 +181,7 @@ def test_the_status_is_enough_when_the_response_of_a_receiver_never_ends(
     first = receiver.next()
     assert first.job["job_id"] == job_id
     redis = deployment.stack.store()
-    wait_until(lambda: redis.zscore("asynchronous:webhooks", job_id) is None, 5)
+    wait_until(lambda: redis.zscore(f"asynchronous:webhooks:{urlsplit(receiver.url).netloc}", job_id) is None, 5)
     assert receiver.got.empty()
     lines = deployment.stack.servers["delivery"].log_lines()
     assert [line for line in lines if line["level"] == "ERROR"] == []
@@ -264,3 +264,19 @@ def test_the_delivery_sends_nothing_to_addresses_inside_the_network(
     finally:
         deployment.stack.stop("delivery")
         deployment.start_delivery()
+
+
+@full
+def test_a_host_that_hangs_delays_no_other(deployment: DeliveryDeployment, receiver: Receiver) -> None:
+    with Receiver().listening() as hanging:
+        url = hanging.expecting("/hangs", *[0] * 200)
+        for _ in range(100):
+            hand_in(deployment.front, callback_url=url)
+        wait_until(lambda: not hanging.got.empty())
+        for _ in range(10):
+            job_id = hand_in(deployment.front, callback_url=receiver.expecting("/fine"))
+            done(deployment.front, job_id)
+            assert receiver.next(0.45).job["job_id"] == job_id
+        hanging.over.set()
+        redis = deployment.stack.store()
+        wait_until(lambda: redis.zcard("asynchronous:receivers") == 0)

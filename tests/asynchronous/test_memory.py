@@ -140,8 +140,9 @@ def test_the_list_of_webhooks_is_bounded_when_no_delivery_runs(valkey: RedisServ
                 await submit_plain(queue, callback_url="http://receiver/hook")
                 (job,) = await queue.claim("predictor", 10, 1)
                 await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
+                assert await redis.zcard("asynchronous:webhooks:receiver") == 1
                 await asyncio.sleep(TTL + 0.1)
-            assert await redis.zcard("asynchronous:webhooks") == 1
+            assert not await redis.exists("asynchronous:webhooks:receiver", "asynchronous:receivers")
 
     asyncio.run(check())
 
