@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from common import domain
 from common.inference.model import Model
-from common.inference.model_file import ModelError, ModelFile
+from common.inference.model_file import ModelError, ModelFile, read_model_file
 from common.inference.tensor_spec import Tensors
 from common.prediction.domain_model import DomainModel
 from common.prediction.payload import EXAMPLE_ROWS, count
@@ -42,5 +42,10 @@ def check_model(file: ModelFile) -> None:
 
 @cache
 def load_chunk_model(uri: str, sha256: str, threads: int) -> ChunkModel:
-    """Loaded once in a process."""
-    return ChunkModel(Model.load(uri, sha256, threads=threads))
+    """Loaded once in a process. Raises `ModelError` if the file is not the one that the run began with."""
+    file = read_model_file(uri)
+    model = ChunkModel(Model(file, threads=threads))
+    after = file if isinstance(file.source, bytes) else read_model_file(uri)  # it may have changed while it was loaded
+    if {file.sha256, after.sha256} != {sha256}:
+        raise ModelError(f"the model at {uri} has changed since the run began: retry the run with `all`")
+    return model

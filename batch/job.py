@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from batch.chunk_model import check_model
 from batch.command_line import JobOptions, parse_arguments
-from batch.dataset.dataset import Chunk, DataError, DataSet, plan
+from batch.dataset.dataset import Chunk, DataSet, plan
+from batch.dataset.files import DataError
 from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
 from batch.run import CANCELLED, DONE, FAILED, IN_USE, JobRun
@@ -80,7 +81,9 @@ def refresh_chunks(chunks: list[Chunk], chunk_rows: int) -> list[Chunk]:
         current = plan([chunks[0].file], chunk_rows).chunks
     except DataError:
         return chunks  # the file is gone: only these chunks fail again
-    is_unchanged = {chunk.fingerprint for chunk in current} == {chunk.fingerprint for chunk in chunks}
+    is_unchanged = {(each.fingerprint, each.version) for each in current} == {
+        (each.fingerprint, each.version) for each in chunks
+    }
     return chunks if is_unchanged else current
 
 

@@ -14,8 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from batch.chunk_model import ChunkModel, load_chunk_model
+from batch.dataset.changes import FileChanged, open_planned
 from batch.dataset.columns import ITEMS, Rows, input_columns, read_rows
-from batch.dataset.dataset import REJECTED, Chunk, open_file, part_file
+from batch.dataset.dataset import REJECTED, Chunk, part_file
+from batch.output.durable import make_folder, publish
+from common.inference.model_file import ModelError
 from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
@@ -62,14 +65,13 @@ def process_chunk(task: Task) -> Result:
     try:
         _predict(task, result, temporary)
         if not task.trial:
-            _fsync(temporary)
-            temporary.rename(task.file)
+            publish(temporary, task.file)
     except Problem as problem:
         result.error = f"{task.chunk.file}: {problem.detail}"
-    except (OSError, ValueError, pa.ArrowException) as error:
-        result.error = f"{task.chunk.file}: {error}"
+    except (OSError, ValueError, pa.ArrowException, FileChanged, ModelError) as error:
+        result.error = f"{task.chunk.file}: {' '.join(str(error).split())}"
     except Exception as error:
-        result.error = f"{task.chunk.file}: {type(error).__name__}: {error}"
+        result.error = f"{task.chunk.file}: {type(error).__name__}: {' '.join(str(error).split())}"
     finally:
         temporary.unlink(missing_ok=True)
     result.seconds = time.monotonic() - started
@@ -78,7 +80,7 @@ def process_chunk(task: Task) -> Result:
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
     model = load_chunk_model(task.model_uri, task.model_sha256, task.threads)
-    with open_file(task.chunk.file) as source:
+    with open_planned(task.chunk) as source:
         schema = source.schema_arrow
         columns = input_columns(schema)
         id_field, version = pa.field("id", schema.field("id").type), pa.field("model_version", pa.string())
@@ -116,15 +118,9 @@ def _predict_rows(model: ChunkModel, rows: Rows, schema: pa.Schema, result: Resu
 def _write_rejected(task: Task, rejected: list[tuple[pa.Array, list[str]]]) -> None:
     """Write `id` and `reason` of the rejected rows beside the results."""
     folder = Path(task.output) / REJECTED
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     ids = pa.concat_arrays([some_ids for some_ids, _ in rejected])
     table = pa.table({"id": ids, "reason": [reason for _, reasons in rejected for reason in reasons]})
     temporary = folder / f".{task.file.name}.{os.getpid()}"
     pq.write_table(table, temporary)
-    temporary.rename(folder / task.file.name)
-
-
-def _fsync(file: Path) -> None:
-    """The content must be on disk before the rename is."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
+    publish(temporary, folder / task.file.name)

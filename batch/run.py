@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from batch.command_line import JobOptions
-from batch.dataset.dataset import Chunk, DataSet
+from batch.dataset.changes import ADDED, CHANGED, find_added_files, find_changed_files
+from batch.dataset.dataset import Chunk, DataSet, split
 from batch.engines.engine import process_chunks
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
@@ -45,18 +46,15 @@ class JobRun:
         allowed = options.deadline_seconds
         if allowed and options.on_deadline == "stop":
             stop.set_deadline(allowed)
-        missing = folder.find_missing(data.chunks)
         self.progress = Progress(
             engine=options.engine,
-            rows=data.rows - sum(chunk.rows for chunk in missing),
             rows_total=data.rows,
-            rejected=folder.count_rejected_rows(),
-            chunks=len(data.chunks) - len(missing),
             chunks_total=len(data.chunks),
             model=model,
             data_checksum=data.checksum,
             deadline=datetime.now(UTC) + timedelta(seconds=allowed) if allowed else None,
         )
+        self._count_parts()
 
     def process(self, chunks: list[Chunk]) -> int:
         """Process these chunks and finish the run; returns the exit code."""
@@ -67,6 +65,14 @@ class JobRun:
         if self._stop.is_cancelled:
             return self._end("cancelled", CANCELLED, "start it again to go on")
         return self._finish()
+
+    def _count_parts(self) -> None:
+        """What is done, by the parts that exist."""
+        progress, chunks = self.progress, self._data.chunks
+        missing = self._folder.find_missing(chunks)
+        progress.rows, progress.rows_total = self._data.rows - sum(chunk.rows for chunk in missing), self._data.rows
+        progress.chunks, progress.chunks_total = len(chunks) - len(missing), len(chunks)
+        progress.rejected = self._folder.count_rejected_rows()
 
     def _task(self, chunk: Chunk) -> Task:
         sha256 = self.progress.model.sha256 if self.progress.model else ""
@@ -96,11 +102,25 @@ class JobRun:
         if result.error:
             self._failed.append(result.name)
             progress.failed_chunks += 1
-            progress.errors = [*progress.errors, result.error][:MAX_ERRORS]
+            self._add_error(result.error)
         else:
             progress.chunks += 1
             progress.rows += result.rows + result.rejected
             progress.rejected += result.rejected
+
+    def _add_error(self, error: str) -> None:
+        """Each once: all chunks of a file may have the same."""
+        self.progress.errors = [*dict.fromkeys([*self.progress.errors, error])][:MAX_ERRORS]
+
+    def _take_back_changed_files(self) -> None:
+        """Remove what was read of files that are not as planned; files that were added are missing."""
+        options, changed = self._options, find_changed_files(self._data)
+        added = find_added_files(self._data, options.input, options.first, options.last)
+        self._folder.remove_parts(chunk for chunk in self._data.chunks if chunk.file in changed)
+        self._data.chunks += [chunk for file in added for chunk in split(file, self._settings.chunk_rows)]
+        for file, error in [*((file, CHANGED) for file in sorted(changed)), *((file, ADDED) for file in added)]:
+            self._add_error(f"{file}: {error}")
+        self._count_parts()
 
     def _estimate(self, rows_per_second: float) -> None:
         """When the run will be done, and whether that is before the deadline."""
@@ -113,6 +133,7 @@ class JobRun:
 
     def _finish(self) -> int:
         """Publish the output if it can be used; else say what is missing."""
+        self._take_back_changed_files()
         missing, limit = self._folder.find_missing(self._data.chunks), self._settings.max_rejected_rows
         if self.progress.rejected > limit:
             return self._end("failed", FAILED, f"over {limit} rows are not pictures (MAX_REJECTED_ROWS)")

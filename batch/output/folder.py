@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from batch.command_line import JobOptions
 from batch.dataset.dataset import REJECTED, Chunk, DataSet, part_file
+from batch.output.durable import flush, make_folder, publish
 from batch.output.lock import acquire, is_held
 from batch.output.progress import ModelId, Progress
 
@@ -55,7 +56,7 @@ class OutputFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock: no other job writes here. Raises `OutputInUse`."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with (self.path / LOCK).open("a+") as lock:
             if not acquire(lock):
                 lock.seek(0)
@@ -148,13 +149,23 @@ class OutputFolder:
             return []
 
     def finish(self, progress: Progress) -> None:
-        """Write `_SUCCESS`: the output is complete."""
+        """Write `_SUCCESS`: the output is complete, and on the disk."""
+        for folder in (self.path, self.path / REJECTED):
+            if folder.is_dir():
+                flush(folder)
         self._write(SUCCESS, progress.model_dump_json())
 
     def write_trial(self, progress: Progress) -> None:
         """Write the report of a trial."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         self._write(TRIAL, progress.model_dump_json())
+
+    def remove_parts(self, chunks: Iterable[Chunk]) -> None:
+        """Take back the results of these chunks."""
+        for chunk in chunks:
+            part = part_file(self.path, chunk)
+            for file in (part, self.path / REJECTED / part.name):
+                file.unlink(missing_ok=True)
 
     def remove_temporary_files(self) -> None:
         """Remove the temporary files of killed processes."""
@@ -175,8 +186,6 @@ class OutputFolder:
         try:
             with temporary.open("w") as file:
                 file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(self.path / name)
+            publish(temporary, self.path / name)
         finally:
             temporary.unlink(missing_ok=True)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from batch.command_line import JobOptions
-from batch.dataset.dataset import DataError, plan
+from batch.dataset.dataset import plan
+from batch.dataset.files import DataError
 from batch.engines.engine import process_chunks, worker_count
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from batch.dataset.dataset import DataError, plan
+from batch.dataset.dataset import plan
+from batch.dataset.files import DataError
 from tests.support.batch.parquet_data import pictures, ran, rows_of, write
 
 
