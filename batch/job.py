@@ -81,10 +81,9 @@ def refresh_chunks(chunks: list[Chunk], chunk_rows: int) -> list[Chunk]:
         current = plan([chunks[0].file], chunk_rows).chunks
     except DataError:
         return chunks  # the file is gone: only these chunks fail again
-    is_unchanged = {(each.fingerprint, each.version) for each in current} == {
-        (each.fingerprint, each.version) for each in chunks
-    }
-    return chunks if is_unchanged else current
+    if {chunk.fingerprint for chunk in current} != {chunk.fingerprint for chunk in chunks}:
+        return current
+    return [chunk.model_copy(update={"version": current[0].version}) for chunk in chunks]
 
 
 def report_failure(options: JobOptions, message: str) -> int:

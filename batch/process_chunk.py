@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from batch.chunk_model import ChunkModel, load_chunk_model
 from batch.dataset.changes import FileChanged, open_planned
-from batch.dataset.columns import ITEMS, Rows, input_columns, read_rows
+from batch.dataset.column_types import id_type, input_columns
+from batch.dataset.columns import ITEMS, Rows, read_batches
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.durable import make_folder, publish
 from common.inference.model_file import ModelError
@@ -34,6 +35,8 @@ class Task:
     model_uri: str
     model_sha256: str
     max_rejected: int
+    columns: dict[str, str] = field(default_factory=dict)
+    """The columns that have another name in the file."""
     threads: int = 1
     trial: bool = False
     """Nothing is published; the result carries the sums for the drift report."""
@@ -82,14 +85,12 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
     model = load_chunk_model(task.model_uri, task.model_sha256, task.threads)
     with open_planned(task.chunk) as source:
         schema = source.schema_arrow
-        columns = input_columns(schema)
-        id_field, version = pa.field("id", schema.field("id").type), pa.field("model_version", pa.string())
+        columns = input_columns(schema, task.columns)
+        id_field, version = pa.field("id", id_type(schema, columns)), pa.field("model_version", pa.string())
         output_schema = pa.schema([id_field, *model.fields, version])
         rejected: list[tuple[pa.Array, list[str]]] = []
-        groups = list(task.chunk.row_groups)
         with pq.ParquetWriter(temporary, output_schema) as writer:
-            for batch in source.iter_batches(BATCH_ROWS, groups, columns=["id", *columns], use_threads=False):
-                rows = read_rows(batch, columns)
+            for rows in read_batches(source, task.chunk.row_groups, columns, BATCH_ROWS):
                 if rows.reasons:
                     result.rejected += len(rows.reasons)
                     rejected.append((rows.rejected_ids, rows.reasons))

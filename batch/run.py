@@ -76,8 +76,9 @@ class JobRun:
 
     def _task(self, chunk: Chunk) -> Task:
         sha256 = self.progress.model.sha256 if self.progress.model else ""
-        limit = self._settings.max_rejected_rows
-        return Task(chunk, str(self._folder.path), self._settings.model_uri, sha256, limit)
+        settings = self._settings
+        limit, columns = settings.max_rejected_rows, settings.column_names
+        return Task(chunk, str(self._folder.path), settings.model_uri, sha256, limit, columns)
 
     def _collect(self, results: Iterator[Result | None], show: Callable[[], None]) -> None:
         """Record each result until all are there or the job is to stop. `None`: no result yet, time to check."""
@@ -119,7 +120,8 @@ class JobRun:
         self._folder.remove_parts(chunk for chunk in self._data.chunks if chunk.file in changed)
         self._data.chunks += [chunk for file in added for chunk in split(file, self._settings.chunk_rows)]
         for file, error in [*((file, CHANGED) for file in sorted(changed)), *((file, ADDED) for file in added)]:
-            self._add_error(f"{file}: {error}")
+            if not any(known.startswith(f"{file}: ") for known in self.progress.errors):
+                self._add_error(f"{file}: {error}")
         self._count_parts()
 
     def _estimate(self, rows_per_second: float) -> None:

@@ -1,15 +1,34 @@
 """The environment variables of the two programs: the manager and the job."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
+from common import domain
 from common.inference.settings import MODELS
 from common.service.settings import ProgramSettings, ServiceSettings
 
+COLUMNS = ("id", *domain.Input.model_fields, *(["image"] if domain.MEDIA_TYPES else []))
+"""What a file has columns of."""
 
-class JobSettings(ProgramSettings):
+if TYPE_CHECKING:
+
+    class ColumnSettings(ProgramSettings):
+        """COLUMN_ID, COLUMN_PIXELS, …: the name that a column has in the files, if it is another."""
+
+else:
+    ColumnSettings = create_model(
+        "ColumnSettings",
+        __base__=ProgramSettings,
+        **{
+            f"column_{name}": (str | None, Field(None, min_length=1, description=f"the name of the column {name}"))
+            for name in COLUMNS
+        },
+    )
+
+
+class JobSettings(ColumnSettings):
     """Settings of the job. The manager passes them on."""
 
     model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
@@ -19,6 +38,11 @@ class JobSettings(ProgramSettings):
     max_rejected_rows: int = Field(1_000, ge=0, description="rejected rows (not pictures) of a run; one more fails it")
     dask_scheduler: str | None = Field(None, description="address of a Dask scheduler; default: a local cluster")
     spark_master: str = Field("local[*,3]", description="URL of a Spark master")
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """The columns that have another name in the files."""
+        return {name: other for name in COLUMNS if (other := getattr(self, f"column_{name}"))}
 
 
 class ManagerSettings(ServiceSettings):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from batch.dataset.dataset import Chunk, DataSet
 from batch.dataset.files import DataError, FileVersion, list_files, open_file, read_fingerprint, read_version
 
-CHANGED = "the file has changed since the run was planned: retry the run, which reads it as it is now"
+CHANGED = "the file has changed, or is gone, since the run was planned: retry the run, which reads it as it is now"
 ADDED = "the file was added since the run was planned: retry the run, which reads it too"
 
 

@@ -4,24 +4,22 @@ The columns are named like the fields of the domain's `Input`: numbers, or lists
 domain reads images, a column `image` with their bytes is accepted too.
 """
 
+import base64
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from batch.dataset.column_types import IMAGE, LENGTHS, to_plain, to_plain_id
 from common import domain
 from common.inference.tensor_spec import Tensors
 from common.prediction.payload import EXAMPLE_ROWS
 
 ITEMS = f"{domain.Input.__name__.lower()}s"
-IMAGE = "image"
-LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
-"""The length of the lists by column; 0: the column holds numbers."""
-_COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
-_IMAGES = f", or id and {IMAGE} ({' or '.join(domain.MEDIA_TYPES)} bytes)" if domain.MEDIA_TYPES else ""
-EXPECTED = f"expected the columns id and {_COLUMNS}{_IMAGES}"
 
 
 class Rows(NamedTuple):
@@ -33,29 +31,15 @@ class Rows(NamedTuple):
     reasons: list[str]
 
 
-def input_columns(schema: pa.Schema) -> list[str]:
-    """The columns to read beside `id`. Raises ValueError if they are not as expected."""
-    names = {*schema.names}
-    if "id" in names and {*LENGTHS} <= names:
-        for name, size in LENGTHS.items():
-            kind = schema.field(name).type
-            if not _is_number(kind.value_type if size and _is_list(kind) else kind) or bool(size) != _is_list(kind):
-                raise ValueError(f"{EXPECTED}; got {name} as {kind}")
-        return [*LENGTHS]
-    if "id" in names and IMAGE in names and domain.MEDIA_TYPES:
-        kind = schema.field(IMAGE).type
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return [IMAGE]
-        raise ValueError(f"{EXPECTED}; got {IMAGE} as {kind}")
-    raise ValueError(f"{EXPECTED}; got {', '.join(schema.names) or 'none'}")
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+def read_batches(
+    source: pq.ParquetFile, row_groups: Sequence[int], columns: dict[str, str], batch_rows: int
+) -> Iterator[Rows]:
+    """The rows of these row groups, some at a time; `columns` are those of `input_columns`."""
+    names = [*columns.values()]
+    for batch in source.iter_batches(batch_rows, list(row_groups), columns=names, use_threads=False):
+        plain = [to_plain_id(batch.column(columns["id"]))]
+        plain += [to_plain(batch.column(name)) for column, name in columns.items() if column != "id"]
+        yield read_rows(pa.RecordBatch.from_arrays(plain, [*columns]), [name for name in columns if name != "id"])
 
 
 def read_rows(batch: pa.RecordBatch, columns: list[str]) -> Rows:
@@ -125,8 +109,18 @@ def from_images(values: Any) -> tuple[Tensors, list[str | None]]:
             reasons[place] = f"{IMAGE}: expected bytes, got null"
             continue
         try:
-            for name, row in decode(value.as_py(), settings).items():
+            found = value.as_py()
+            for name, row in decode(_from_text(found) if isinstance(found, str) else found, settings).items():
                 rows[name][place] = row[0]
         except ValueError as error:
             reasons[place] = f"{IMAGE}: {error}"
     return rows, reasons
+
+
+def _from_text(text: str) -> bytes:
+    """The bytes of base64, or of a data URI of it."""
+    data = text.partition(",")[2] if text[:5].lower() == "data:" else text
+    try:
+        return base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        raise ValueError(f"expected base64, or a data URI of it, got {text[:20]!r}") from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -15,6 +16,13 @@ from pydantic import BaseModel, ConfigDict
 READ_BYTES = 2**21
 """Read a column in pieces of this size; else a whole row group would be in memory, however large it is."""
 PARTITION = re.compile(r"(?:^|/)date=(\d{4}-\d{2}-\d{2})(?:/|$)")
+DATA_NAME = re.compile(r"\.(parquet|pq|parq)(\.(gz|gzip|zst|zstd|snappy|lz4|br|bz2))?$", re.IGNORECASE)
+TABLES = {
+    "Delta Lake": re.compile(r"(^|/)_delta_log/[^/]+\.json$"),
+    "Iceberg": re.compile(r"(^|/)metadata/[^/]+\.metadata\.json$"),
+}
+"""Formats whose folders also hold files of earlier versions, by the files of their metadata."""
+MAGIC = b"PAR1"
 TAIL_BYTES = 8
 """The end of a Parquet file: the length of its footer, and four letters."""
 
@@ -42,7 +50,13 @@ def list_files(inputs: Sequence[str], first: date | None, last: date | None) -> 
 def open_file(path: str) -> pq.ParquetFile:
     """A Parquet file at a path or URI."""
     filesystem, inner = _filesystem(path)
-    return pq.ParquetFile(filesystem.open_input_file(inner), pre_buffer=False, buffer_size=READ_BYTES)
+    file = filesystem.open_input_file(inner)
+    try:
+        return pq.ParquetFile(file, pre_buffer=False, buffer_size=READ_BYTES)
+    except pa.ArrowInvalid:
+        if inner.lower().endswith(".gz") or file.read_at(2, 0) == b"\x1f\x8b":
+            raise ValueError("expected a Parquet file, got one that is compressed as a whole: unpack it") from None
+        raise
 
 
 def read_version(path: str) -> FileVersion | None:
@@ -79,7 +93,11 @@ def _filesystem(path: str) -> tuple[Any, str]:
 def _normalize(source: str) -> str:
     """One name for each local file, so that none is read twice."""
     path = source.removeprefix("file://")
-    return path if "://" in path else str(Path(path).resolve())
+    if "://" in path:
+        return path
+    if path != source and not Path(path).exists():
+        path = unquote(path)  # as a URI is written
+    return str(Path(path).resolve())
 
 
 def _files(source: str) -> list[str]:
@@ -94,8 +112,27 @@ def _files(source: str) -> list[str]:
         found = [one.path for one in filesystem.get_file_info(pafs.FileSelector(inner, recursive=True)) if one.is_file]
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{source}: {error}") from None
+    names = [path.removeprefix(inner).lstrip("/") for path in found]
+    for table, metadata in TABLES.items():
+        if any(map(metadata.search, names)):
+            raise DataError(
+                f"{source}: this is a table of {table}, whose folder also holds files of earlier versions: "
+                "name its current files instead"
+            )
     prefix = source[: source.index(inner)] if "://" in source and inner in source else ""
-    return sorted(prefix + path for path in found if path.endswith(".parquet") and not _is_hidden(path, inner))
+    visible = [path for path in found if not _is_hidden(path, inner)]
+    return sorted(prefix + path for path in visible if DATA_NAME.search(path) or _has_magic(filesystem, path))
+
+
+def _has_magic(filesystem: Any, path: str) -> bool:
+    """Whether a file without an extension is Parquet."""
+    if "." in PurePosixPath(path).name:
+        return False
+    try:
+        with filesystem.open_input_file(path) as file:
+            return bool(file.read_at(len(MAGIC), 0) == MAGIC)
+    except (OSError, pa.ArrowException):
+        return True  # not left out in silence: its chunk fails, and says why
 
 
 def _is_hidden(path: str, folder: str) -> bool:

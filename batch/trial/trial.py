@@ -34,7 +34,7 @@ def run_trial(
     )
     with TemporaryDirectory() as scratch:
         limit = settings.max_rejected_rows
-        task = Task(chunk, scratch, settings.model_uri, model.sha256, limit, trial=True)
+        task = Task(chunk, scratch, settings.model_uri, model.sha256, limit, settings.column_names, trial=True)
         result = _process(task, options, settings, stop)
     progress.status = "failed" if result.error else "done"
     progress.errors = [result.error] if result.error else []

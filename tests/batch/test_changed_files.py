@@ -115,7 +115,8 @@ def test_file_that_is_added_during_a_run_is_read_by_the_retry_or_the_next_run(tm
         write_file(data / "b.parquet", seconds=0.1)
         with job(data, out, f"--retry={retry}", model_uri=slow, **SETTINGS) as one:
             one.wait_for_parts(1)
-            added = write_file(data.with_name("new") / "a.parquet", seconds=0).rename(data / "a.parquet")
+            added = data / "a.parquet"
+            shutil.move(write_file(data.with_name("new") / "a.parquet", seconds=0), added)
             code, said, errors = one.ended()
         assert {name.partition("-")[0] for name in rows_of(out)} == {"b"}
         if retry == "partial":
@@ -137,7 +138,8 @@ def test_output_has_one_model_if_its_file_changes_during_a_run(tmp_path: Path) -
     file, out = write_file(tmp_path / "data" / "a.parquet"), tmp_path / "out"
     with job(file, out, model_uri=model, **SETTINGS) as one:
         one.wait_for_parts(2)
-        shutil.copy(MLP, tmp_path / "new.onnx").rename(model)
+        shutil.copy(MLP, tmp_path / "new.onnx")
+        (tmp_path / "new.onnx").rename(model)
         for worker in one.workers_at():
             os.kill(worker, 9)
         code, _, errors = one.ended()

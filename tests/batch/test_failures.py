@@ -56,7 +56,7 @@ def test_bad_files_and_rows_are_reported_and_the_others_are_processed(tmp_path: 
     (data / "middle.parquet").write_bytes(whole[:5_000] + b"\xff" * 5_000 + whole[10_000:])
     pq.write_table(table(pixels=[GOOD]), data / "column.parquet")
     pq.write_table(table(id=[1], pixels=[["ink"] * 64]), data / "dtype.parquet")
-    pq.write_table(table(id=[1], image=["text"]), data / "text.parquet")
+    pq.write_table(table(id=[1], image=[1]), data / "text.parquet")
     pq.write_table(pq.read_table(data / "good.parquet").slice(0, 0), data / "none.parquet")
 
     said = ran(data, out, code=1)
