@@ -28,10 +28,12 @@ class JobOptions(BaseModel):
     trial: bool = Field(False, description="one chunk, nothing is published")
 
 
-def parse_arguments(arguments: Sequence[str]) -> JobOptions:
-    """The options of `python -m batch.job run …`. A wrong command line ends the process with exit code 2."""
+def parse_arguments(arguments: Sequence[str]) -> JobOptions | Path:
+    """The options of `python -m batch.job run …`, or the folder of `verify DIR`. A wrong command line exits with 2."""
     parser = argparse.ArgumentParser(prog="python -m batch.job", description="Predicts a data set.")
-    run = parser.add_subparsers(required=True).add_parser("run", help="run a job, or resume one")
+    commands = parser.add_subparsers(required=True)
+    commands.add_parser("verify", help="count a finished output again").add_argument("verify", type=Path)
+    run = commands.add_parser("run", help="run a job, or resume one")
     for name, field in JobOptions.model_fields.items():
         how: dict[str, Any] = {"help": field.description, "required": field.is_required(), "default": None}
         if field.annotation is bool:
@@ -41,7 +43,10 @@ def parse_arguments(arguments: Sequence[str]) -> JobOptions:
         elif get_origin(field.annotation) is Literal:
             how |= {"choices": get_args(field.annotation)}
         run.add_argument(f"--{name.replace('_', '-')}", **how)
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    parsed = vars(parser.parse_args(arguments))
+    if isinstance(folder := parsed.get("verify"), Path):
+        return folder
+    given = {name: value for name, value in parsed.items() if value is not None}
     try:
         return JobOptions.model_validate(given)
     except ValueError as error:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from batch.chunk_model import check_model
 from batch.command_line import JobOptions, parse_arguments
@@ -15,6 +16,7 @@ from batch.dataset.dataset import Chunk, DataSet, plan
 from batch.dataset.files import DataError
 from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
+from batch.output.verify import report_differences
 from batch.run import CANCELLED, DONE, FAILED, IN_USE, JobRun
 from batch.settings import JobSettings
 from batch.stop_request import Cancelled, StopRequest
@@ -25,6 +27,8 @@ from common.inference.model_file import ModelError, read_model_file
 def main() -> int:
     """The command line; returns the exit code."""
     options = parse_arguments(sys.argv[1:])
+    if isinstance(options, Path):
+        return DONE if report_differences(options) else FAILED
     settings = JobSettings.from_environment()
     stop = StopRequest()
     stop.set_on_signals()

@@ -145,6 +145,7 @@ class JobRun:
         if missing and self._options.retry != "none":
             return self._end("failed", FAILED, f"{len(missing)} chunks failed: {'; '.join(self.progress.errors)}")
         self._folder.write_deferred(missing)
+        self.progress.deferred = sum(chunk.rows for chunk in missing)
         deferred = f"; {len(missing)} chunks are deferred to the next run" if missing else ""
         return self._end("done", DONE, f"{self.progress.rows:,} rows, {self.progress.rejected:,} rejected{deferred}")
 
@@ -156,6 +157,6 @@ class JobRun:
         self._folder.write_failed(self._failed)
         self._folder.write_progress(self.progress)
         if status == "done":
-            self._folder.finish(self.progress)
+            self._folder.finish(self.progress, self._data.chunks)
         print(f"{status}: {message}", file=sys.stderr if code else sys.stdout)
         return code

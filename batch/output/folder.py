@@ -17,6 +17,7 @@ from batch.command_line import JobOptions
 from batch.dataset.dataset import REJECTED, Chunk, DataSet, part_file
 from batch.output.durable import flush, make_folder, publish
 from batch.output.lock import acquire, is_held
+from batch.output.part_record import PartRecord, measure_part
 from batch.output.progress import ModelId, Progress
 
 MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
@@ -45,6 +46,8 @@ class Manifest(BaseModel):
     model: ModelId
     data_checksum: str
     chunks: list[Chunk]
+    parts: list[PartRecord] = []
+    """Of a finished output: one for each chunk that is not deferred."""
 
 
 class OutputFolder:
@@ -148,12 +151,25 @@ class OutputFolder:
         except FileNotFoundError:
             return []
 
-    def finish(self, progress: Progress) -> None:
-        """Write `_SUCCESS`: the output is complete, and on the disk."""
+    def finish(self, progress: Progress, chunks: list[Chunk]) -> None:
+        """Count the parts of these chunks into the manifest and write `_SUCCESS`: the output is on the disk."""
+        if manifest := self.read_manifest():
+            manifest.chunks, missing = chunks, {chunk.name for chunk in self.find_missing(chunks)}
+            manifest.parts = [measure_part(self.path, chunk) for chunk in chunks if chunk.name not in missing]
+            self._write(MANIFEST, manifest.model_dump_json())
         for folder in (self.path, self.path / REJECTED):
             if folder.is_dir():
                 flush(folder)
         self._write(SUCCESS, progress.model_dump_json())
+
+    def describe(self) -> str:
+        """The counts of a finished output, in a line."""
+        manifest = self.read_manifest()
+        parts, deferred = manifest.parts if manifest else [], sum(chunk.rows for chunk in self.read_deferred())
+        rows_out, rejected = sum(part.rows_out for part in parts), sum(part.rejected for part in parts)
+        total = sum(part.rows_in for part in parts) + deferred
+        counts = f"{total:,} rows in: {rows_out:,} out, {rejected:,} rejected, {deferred:,} deferred"
+        return f"verified: {counts}; {len(parts)} parts"
 
     def write_trial(self, progress: Progress) -> None:
         """Write the report of a trial."""

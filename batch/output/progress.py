@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 Status = Literal["running", "done", "failed", "cancelled", "late"]
 
@@ -24,6 +24,7 @@ class Progress(BaseModel):
     rows: int = Field(0, description="processed rows, those of earlier attempts included")
     rows_total: int
     rejected: int = 0
+    deferred: int = Field(0, description="rows that are left to the next run: with `retry` none")
     chunks: int = 0
     chunks_total: int
     failed_chunks: int = 0
@@ -38,3 +39,9 @@ class Progress(BaseModel):
     model: ModelId | None = None
     data_checksum: str | None = None
     trial: dict[str, float] | None = Field(None, description="feature and confidence drift, of a trial")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def rows_out(self) -> int:
+        """Rows with a result; in a run that is done, with `rejected` and `deferred` they are `rows_total`."""
+        return self.rows - self.rejected

@@ -1,5 +1,6 @@
 """What a batch job does again after a failure, and what it leaves alone, as its `--retry` says."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -29,12 +30,17 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def source(begun: tuple[Path, Path]) -> Iterator[Path]:
-    """The four files; in the end they are again as they were."""
+def source(begun: tuple[Path, Path], tmp_path: Path) -> Iterator[Path]:
+    """The four files; in the end they are again as they were, with the same inodes and times."""
+    before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in begun[0].iterdir()}
+    for file in before:
+        (tmp_path / f"kept-{file.name}").hardlink_to(file)
     yield begun[0]
-    for number in range(3):
-        write(begun[0] / f"{number}.parquet", pictures(50, seed=number))
-    write_damaged(begun[0] / "3.parquet")
+    for file, (content, time) in before.items():
+        kept = tmp_path / f"kept-{file.name}"
+        kept.write_bytes(content)
+        os.utime(kept, ns=(time, time))
+        kept.replace(file)
 
 
 @pytest.fixture
