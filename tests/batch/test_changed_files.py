@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,21 +185,27 @@ def test_success_is_on_the_disk_after_everything_else(tmp_path: Path) -> None:
     subprocess.run(
         [*command, f"--input={file}", f"--output={out}"], cwd=ROOT, env=environment, check=True, stdout=sys.stderr
     )
-    lines = [line for line in log.read_text().splitlines() if str(tmp_path) in line]
-    renames = [number for number, line in enumerate(lines) if "rename" in line]
+    calls_of = defaultdict(list)  # by process: those of others may come in between
+    everything = [line for line in log.read_text().splitlines() if str(tmp_path) in line]
+    for line in everything:
+        calls_of[line.split()[0]].append(line)
     assert len(parts(out)) == 3
-    for number in renames:
-        source, target = lines[number].split('"')[1::2]
-        assert f"<{source}>" in lines[number - 1], "the content is flushed directly before"
-        assert "fsync" in lines[number - 1]
-        assert f"<{Path(target).parent}>" in lines[number + 1], "and the folder directly after"
-        assert "fsync" in lines[number + 1]
-    for folder in (out.parent, out, out / "_rejected"):
-        made = next(number for number, line in enumerate(lines) if "mkdir" in line and f'"{folder}"' in line)
-        assert f"<{folder.parent}>" in lines[made + 1], "a new folder is flushed in the one above it"
-    success = next(number for number in renames if '_SUCCESS"' in lines[number])
-    assert success == renames[-1]
-    flushed = {
-        folder for folder in (out, out / "_rejected") for line in lines[success - 3 : success] if f"<{folder}>" in line
-    }
-    assert flushed == {out, out / "_rejected"}
+    made = set()
+    for lines in calls_of.values():
+        for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False):
+            if "rename" in line:
+                source, target = line.split('"')[1::2]
+                assert "fsync" in before
+                assert f"<{source}>" in before, "the content is flushed directly before"
+                assert "fsync" in after
+                assert f"<{Path(target).parent}>" in after, "and the folder directly after"
+            elif "mkdir" in line:
+                made.add(folder := line.split('"')[1])
+                assert f"<{Path(folder).parent}>" in after, "a new folder is flushed in the one above it"
+    assert made == {str(folder) for folder in (out.parent, out, out / "_rejected")}
+    renames = [line for line in everything if "rename" in line]
+    assert '_SUCCESS"' in renames[-1]
+    lines = calls_of[renames[-1].split()[0]]
+    success = lines.index(renames[-1])
+    for name in (out, out / "_rejected"):
+        assert any(f"<{name}>" in line for line in lines[success - 3 : success]), "all names are on the disk before"
