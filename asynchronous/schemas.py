@@ -4,7 +4,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Header
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
+)
 
 from common import domain
 from common.prediction.payload import to_rows
@@ -86,12 +95,23 @@ _prediction = TypeAdapter(domain.Output)
 
 
 def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
-    """The fields of a job in Redis, as its client sees them."""
+    """The fields of a job in Redis, as its client sees them.
+
+    A prediction that is not of the domain's form (another model's, say) is None, and `error` says so.
+    """
     text = {name.decode(): value.decode() for name, value in fields.items() if name != b"payload"}
+    prediction = None
+    if "prediction" in text:
+        try:
+            prediction = _prediction.validate_json(text["prediction"])
+        except ValidationError as error:
+            text["error"] = (
+                f"the prediction does not have the expected form: {error.errors(include_url=False)[0]['msg']}"
+            )
     return Job(
         job_id=job_id,
         status=text["status"],
-        prediction=_prediction.validate_json(text["prediction"]) if "prediction" in text else None,
+        prediction=prediction,
         error=text.get("error"),
         attempts=int(text.get("attempts", 0)),
         submitted_at=to_time(text["submitted_at"]),

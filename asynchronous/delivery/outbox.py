@@ -16,6 +16,8 @@ from common.jobs.lua_script import register_operation
 from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
 STREAM, GROUP = "asynchronous:finished", "delivery"
+UNDELIVERED = "asynchronous:undelivered"
+"""The stream of results that the database did not take: {job_id, error}."""
 IDLE_MS = 10_000
 """A delivery process that has not stored an entry for so long loses it to another."""
 
@@ -62,6 +64,19 @@ class Outbox:
         async with self._redis.pipeline() as transaction:
             transaction.xack(STREAM, GROUP, *entries)
             transaction.xdel(STREAM, *entries)
+            await transaction.execute()
+
+    async def tries(self, entry: bytes) -> int:
+        """How often this entry was read."""
+        held = await self._redis.xpending_range(STREAM, GROUP, entry, entry, 1)
+        return int(held[0]["times_delivered"]) if held else 0
+
+    async def reject(self, entry: bytes, job_id: str, error: str) -> None:
+        """Move an entry that cannot be delivered to the stream of undelivered results, with its error."""
+        async with self._redis.pipeline() as transaction:
+            transaction.xadd(UNDELIVERED, {"job_id": job_id, "error": error}, maxlen=10_000)
+            transaction.xack(STREAM, GROUP, entry)
+            transaction.xdel(STREAM, entry)
             await transaction.execute()
 
     async def job(self, job_id: str) -> dict[bytes, bytes]:

@@ -27,6 +27,9 @@ WHERE excluded.finished_at > results.finished_at
 """
 """A dead letter that was retried ends a second time; the newer row replaces the older."""
 
+REJECTED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError)
+"""What is wrong with a row; other errors are about the database."""
+
 
 class ResultDatabase:
     """An SQLite file; only one thread at a time may use it."""
@@ -37,10 +40,26 @@ class ResultDatabase:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(SCHEMA)
 
-    def upsert(self, jobs: Sequence[Job]) -> None:
-        """Write these jobs, all or none."""
+    def upsert(self, jobs: Sequence[Job]) -> dict[str, str]:
+        """Write these jobs. Returns those that the database rejects, with the error; raises if it is unavailable."""
+        try:
+            self._write(jobs)
+        except REJECTED:
+            return self._write_each(jobs)
+        return {}
+
+    def _write(self, jobs: Sequence[Job]) -> None:
         with self._connection:
             self._connection.executemany(UPSERT, [_row(job) for job in jobs])
+
+    def _write_each(self, jobs: Sequence[Job]) -> dict[str, str]:
+        rejected = {}
+        for job in jobs:
+            try:
+                self._write([job])
+            except REJECTED as error:
+                rejected[job.job_id] = f"{type(error).__name__}: {error}"
+        return rejected
 
     def close(self) -> None:
         """Close the file."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter as Counting
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ import httpx
 from prometheus_client import CollectorRegistry, Counter
 from pydantic_core import to_json
 
-from asynchronous.delivery.outbox import DueWebhook, Outbox
+from asynchronous.delivery.outbox import DueWebhook, FinishedJob, Outbox
 from asynchronous.delivery.results import ResultDatabase
 from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
 from asynchronous.schemas import Job, to_job
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 100
 WAIT_MS = 500
+MAX_TRIES = 3
+"""A result that the database rejects is tried again, whenever its entry has been idle; the others go on."""
 PAUSE_SECONDS = 0.25
 """The longest time between two polls for due webhooks."""
 PLACES, PLACES_PER_HOST = 512, 8
@@ -38,16 +40,25 @@ class ResultSender:
         self._database = database
         self._consumer = f"{socket.gethostname()}-{uuid4()}"
         self._stored = Counter("results_stored", "Results stored in the database.", registry=registry)
+        self._rejected = Counter("results_rejected", "Results that the database did not take.", registry=registry)
 
     async def tick(self) -> None:
         """Store what has ended."""
         await self._outbox.open()
         if finished := await self._outbox.read_finished(self._consumer, BATCH_SIZE, WAIT_MS):
-            jobs = [to_job(job_id, fields) for _, job_id, fields in finished if fields]
-            jobs = [job for job in jobs if job.ended]  # a dead letter that is retried will end again
-            await asyncio.to_thread(self._database.upsert, jobs)
-            await self._outbox.acknowledge([entry for entry, _, _ in finished])
-            self._stored.inc(len(jobs))
+            jobs, odd = to_jobs(finished)
+            odd |= await asyncio.to_thread(self._database.upsert, jobs)
+            if stored := [entry for entry, job_id, _ in finished if job_id not in odd]:
+                await self._outbox.acknowledge(stored)
+            self._stored.inc(sum(job.job_id not in odd for job in jobs))
+            for entry, job_id, _ in finished:
+                if job_id in odd and await self._outbox.tries(entry) >= MAX_TRIES:
+                    await self._reject(entry, job_id, odd[job_id])
+
+    async def _reject(self, entry: bytes, job_id: str, error: str) -> None:
+        await self._outbox.reject(entry, job_id, error)
+        self._rejected.inc()
+        logger.error("result of job %s: not delivered after %d tries: %s", job_id, MAX_TRIES, error)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -122,6 +133,25 @@ class WebhookDelivery:
                 return await self._sender.post(self._client, url, message)
         except TimeoutError:
             return f"no answer within {seconds:g} s"
+
+
+def to_jobs(finished: Sequence[FinishedJob]) -> tuple[list[Job], dict[str, str]]:
+    """The jobs to deliver, and the errors of those that cannot be read, by id.
+
+    Those that have expired are left out, and dead letters that are retried: they will end again.
+    """
+    jobs, odd = [], {}
+    for _, job_id, fields in finished:
+        try:
+            job = to_job(job_id, fields) if fields else None
+        except (ValueError, KeyError) as error:
+            odd[job_id] = f"{type(error).__name__}: {error}"
+            continue
+        if job and job.status == "done" and job.prediction is None:
+            odd[job_id] = job.error or "no prediction"
+        elif job and job.ended:
+            jobs.append(job)
+    return jobs, odd
 
 
 def to_message(job: Job, due: DueWebhook, traceparent: str) -> WebhookMessage:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from time import sleep
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,6 +36,37 @@ def receiver() -> Iterator[Receiver]:
 
 
 # The result database
+
+
+@full
+def test_a_result_that_cannot_be_stored_is_put_aside_with_its_error_and_the_others_go_on(
+    deployment: DeliveryDeployment,
+) -> None:
+    """One was written by another model; one is rejected by the database."""
+    redis, delivery = deployment.stack.store(), deployment.stack.servers["delivery"]
+    other, rejected = hand_in_all(deployment.front, [SEVEN_JSON] * 2)
+    done(deployment.front, other, rejected)
+    wait_until(lambda: len(deployment.rows([other, rejected])) == 2)
+    with closing(sqlite3.connect(deployment.database)) as connection, connection:
+        connection.execute(
+            f"CREATE TRIGGER odd BEFORE INSERT ON results WHEN NEW.job_id = '{rejected}'"
+            " BEGIN SELECT RAISE(ABORT, 'so it is'); END"
+        )
+    redis.hset(f"asynchronous:job:{other}", "prediction", '{"species": "cat"}')
+    for job_id in (other, rejected):
+        redis.xadd("asynchronous:finished", {"job_id": job_id})
+    fine = hand_in_all(deployment.front, [SEVEN_JSON] * 5)
+    wait_until(lambda: len(deployment.rows(fine)) == 5, 5)
+    assert look(deployment.front, other)["prediction"] is None
+    assert "does not have the expected form" in look(deployment.front, other)["error"]
+    wait_until(lambda: redis.xlen("asynchronous:undelivered") == 2, 40)  # three tries, 10 s apart
+    letters: Any = redis.xrange("asynchronous:undelivered")
+    errors = {fields[b"job_id"].decode(): fields[b"error"].decode() for _, fields in letters}
+    assert "does not have the expected form" in errors[other]
+    assert "so it is" in errors[rejected]
+    assert delivery.metric("results_rejected_total") == 2
+    assert f"result of job {rejected}: not delivered after 3 tries" in delivery.log.read_text()
+    assert redis.xlen("asynchronous:finished") == 0
 
 
 def test_each_job_is_in_the_database_once(deployment: DeliveryDeployment) -> None:
