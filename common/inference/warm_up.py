@@ -19,6 +19,9 @@ MEASURE_SECONDS = 0.5
 ENOUGH_LENGTH = 8
 """Of the lengths of free axes in a proof, one is at least this."""
 
+MAX_FIXED_ROWS = 64
+"""A graph that fixes more for its first axis hardly counts requests with it."""
+
 
 class WarmUp(NamedTuple):
     """How a model takes batches, what one row took once it was warm, and one sample run.
@@ -67,6 +70,8 @@ def warm_up(
         try:
             if not shared:
                 raise NotProved("its inputs have no first axis in common")
+            if size and size > MAX_FIXED_ROWS:
+                raise NotProved(f"its graph fixes {size} rows for each run")
             if mixes_rows and size != 1:
                 raise NotProved(mixes_rows)
             exact = _prove_all(run, specs, guess, given, size, deadline)

@@ -17,6 +17,7 @@ from common.inference.tensor_spec import Tensors
 from common.jobs.job_predictor import JobContext
 from common.telemetry.metrics import ServiceMetrics
 from tests.support import foreign_models as kinds
+from tests.support.onnx_models import save, tensor
 from tests.support.open_inference.tensors import by_onnxruntime
 from tests.support.samples import MLP
 
@@ -167,3 +168,10 @@ def test_more_rows_than_a_batch_are_split() -> None:
     expected = model.run({"features": rows})
     assert got["label"].tolist() == expected["label"].tolist()
     np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-6)
+
+
+def test_a_graph_whose_fixed_axis_is_long_takes_it_as_it_is(tmp_path: Path) -> None:
+    nodes, shape = [kinds.NODE("Neg", ["x"], ["y"])], [tensor("x", [10_000]), tensor("y", [10_000])]
+    model = Model.load(save(tmp_path / "model.onnx", nodes, shape[:1], shape[1:]))
+    (got,) = predict_all(model, [{"x": kinds.weights(10_000)}], 1)
+    same(got, {"y": -kinds.weights(10_000)})

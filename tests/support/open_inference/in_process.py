@@ -92,7 +92,7 @@ def outputs_in_binary(content: bytes, end: int) -> Arrays:
 @contextmanager
 def in_process(path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[InProcess]:
     """Serve the model of a file; gRPC in this event loop."""
-    settings = GrpcSettings(model_uri=str(path), grpc_port=0, log_level="ERROR", model_threads=1)
+    settings = GrpcSettings(model_uri=str(path), grpc_port=0, log_level="ERROR", request_timeout_ms=30_000)
     model = Model.load(str(path), threads=1)
     app = Service("test", settings)
     predictor = Predictor(model, settings, app.metrics)
