@@ -17,7 +17,10 @@ class DataRoot:
     """The folder that holds all inputs and outputs."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"cannot start, DATA_ROOT={folder}: {error.strerror}") from None
         self.folder = folder.resolve()
 
     def check(self, inputs: Sequence[str], output: str) -> tuple[list[str], str]:

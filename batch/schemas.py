@@ -1,6 +1,6 @@
 """Schedules and runs as the API takes and returns them. A run or schedule that is not valid is refused here."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from itertools import islice, pairwise
 from typing import Annotated, Literal, Self
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from batch.command_line import Engine, Retry
 from batch.output.progress import ModelId, Progress
 from batch.scheduling.cron import CatchUp, Rule, fill_template
+from batch.scheduling.shortest_gap import shortest_gap
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "late"]
 YEAR = 366 * 86_400
@@ -86,10 +87,13 @@ class ScheduleRequest(RunSpec):
                 raise ValueError(
                     f"output: two due times would share {output}: expected {{date}}, perhaps also {{time}}"
                 )
-            between = (due - before).total_seconds()
-            if self.overlap == "forbid" and (self.deadline_seconds or 0) > between:
+        is_new = type(self) is ScheduleRequest  # one that is stored was checked when it was added
+        if is_new and self.overlap == "forbid" and self.deadline_seconds:
+            shortest = shortest_gap(rule, datetime.now(UTC)).total_seconds()
+            if self.deadline_seconds > shortest:
                 raise ValueError(
-                    f"deadline_seconds: expected at most {between:.0f}, the time to the next due time (overlap=forbid)"
+                    f"deadline_seconds: expected at most {shortest:.0f}, the shortest time to the next due time "
+                    "of the coming years (overlap=forbid)"
                 )
         return self
 

@@ -5,7 +5,9 @@ results at the end, so progress is reported from the parts that appear.
 """
 
 import base64
+import os
 import pickle
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -40,6 +42,8 @@ def run(tasks: Sequence[Task], master: str) -> Iterator[Result | None]:
 
 
 def _start_spark(master: str) -> SparkSession:
+    for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):  # else Spark takes the python3 of the PATH
+        os.environ.setdefault(name, sys.executable)
     spark = (
         SparkSession.builder.master(master)
         .appName("batch")

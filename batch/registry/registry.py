@@ -28,7 +28,10 @@ class Registry:
     """The SQLite file. Safe to use from several threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"cannot start, MANAGER_DATABASE={path}: {error.strerror}") from None
         self.path = path
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)

@@ -177,3 +177,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     print(f"{few:.0f} MB for 200,000 rows, {many:.0f} MB for 2,000,000, {one_group:.0f} MB for one group of 800,000")
     assert many < 1.3 * few
     assert one_group < 1.3 * few  # the group as a whole would be 170 MB more
+
+
+@pytest.mark.full
+def test_spark_runs_the_jobs_own_python_if_no_environment_is_activated(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.parquet", pictures(10))
+    ran(source, tmp_path / "out", "--engine=spark", path="/usr/bin:/bin", spark_master="local[1]")
+    assert len(rows_of(tmp_path / "out")) == 10

@@ -177,6 +177,14 @@ def test_latest_due_time_of_a_year_of_minutes_is_found_quickly() -> None:
         ({"rule": "0 */6 * * *"}, "perhaps also {time}"),
         ({"output": "out/{date}/{name}"}, "as the only braces"),
         ({"rule": "hourly", "output": "{date}/{time}", "deadline_seconds": 3_601}, "expected at most 3600"),
+        ({"time_zone": "Europe/Berlin", "deadline_seconds": 86_400}, "expected at most 82800"),
+        ({"time_zone": "Europe/Berlin", "rule": "30 2 * * *", "deadline_seconds": 86_400}, "expected at most 84600"),
+        ({"time_zone": "Europe/Berlin", "rule": "weekly", "deadline_seconds": 604_800}, "expected at most 601200"),
+        (
+            {"time_zone": "Europe/Berlin", "rule": "0 */2 * * *", "output": "{date}/{time}", "deadline_seconds": 7_200},
+            "expected at most 3600",
+        ),
+        ({"deadline_seconds": 86_401}, "expected at most 86400"),
         ({"interval": 0}, "greater than or equal to 1"),
     ],
 )
