@@ -55,7 +55,9 @@ class InProcess:
         if way == "json":
             answer = self._client.post(self._url, content=json.dumps(in_json(inputs)))
             assert answer.status_code == 200, answer.text
-            return from_json(httpx.Response(200, headers=dict(answer.headers), content=answer.content))
+            return from_json(
+                httpx.Response(200, headers={"Content-Type": answer.headers["Content-Type"]}, content=answer.content)
+            )
         text = json.dumps(sized(inputs, parameters={"binary_data_output": True})).encode()
         answer = self._client.post(
             self._url, content=text + b"".join(in_binary(inputs)), headers={LENGTH: str(len(text))}
