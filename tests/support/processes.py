@@ -23,12 +23,12 @@ PATTERNS = sorted(folder.parent.name for folder in ROOT.glob("*/Procfile"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = range(10_000 + 5_000 * (WORKER % 4), 15_000 + 5_000 * (WORKER % 4))
 """Below those that the system gives to outgoing connections, and other ones in each process that runs tests."""
-NEXT_PORTS = cycle([*PORTS[os.getpid() % 5_000 :], *PORTS[: os.getpid() % 5_000]])
+NEXT_PORTS: Iterator[int] = cycle([*PORTS[os.getpid() % 5_000 :], *PORTS[: os.getpid() % 5_000]])
 
 
 def free_port() -> int:
     """One that nothing listens on, and that is not given again soon: it is used a moment later."""
-    return next(port for port in NEXT_PORTS if _is_free(port))
+    return next(filter(_is_free, NEXT_PORTS))
 
 
 def _is_free(port: int) -> bool:
