@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.support.machine import begin
 from benchmarks.support.report import show_table
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.samples import MLP
 from tests.support.stack import Stack, predictor_url, stack_of
 

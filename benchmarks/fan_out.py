@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.support.proxies import QUIET, Sample, prepare, proxy, sample, show
 from benchmarks.support.questions import PREDICT, Question, v2_binary
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import free_port
 from tests.support.service_process import Server
 from tests.support.stack import MEMBERS, member_urls, stack_of

@@ -17,7 +17,7 @@ import pytest
 for file in Path(__file__).parent.rglob("support/*.py"):  # so that a failed assert in a helper shows its values
     pytest.register_assert_rewrite(".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts))
 
-from tests.support.onnx_models import poison_reader  # noqa: E402
+from tests.support.models.onnx_models import poison_reader  # noqa: E402
 from tests.support.redis_servers import RedisServer, redis_server  # noqa: E402
 
 

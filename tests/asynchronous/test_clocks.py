@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.onnx_models import poisoned
+from tests.support.models.onnx_models import poisoned
 from tests.support.processes import output_of, wait_until
 from tests.support.queue.jobs import (
     SHORT_LEASE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.queue.crashing_predictor import POINTS
 from tests.support.queue.history import History, each_ended_once

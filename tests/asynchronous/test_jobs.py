@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.onnx_models import POISON, poisoned
+from tests.support.models.onnx_models import POISON, poisoned
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import (
     TWO_ATTEMPTS,

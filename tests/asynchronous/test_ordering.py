@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.onnx_models import poisoned, slow_pixels, slow_reader
+from tests.support.models.onnx_models import poisoned, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import SHORT_LEASE, done, ended, hand_in, hand_in_all, hung, killed, moment, predictors
 from tests.support.samples import SEVEN_JSON

@@ -18,7 +18,7 @@ from asynchronous.queue import EVENTS, JobQueue
 from common.jobs.redis_connection import CONNECTION_ERRORS
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Fault, Link
-from tests.support.onnx_models import poisoned
+from tests.support.models.onnx_models import poisoned
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import (
     TWO_ATTEMPTS,

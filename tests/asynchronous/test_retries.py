@@ -16,7 +16,7 @@ from asynchronous.jobs import NewJob
 from asynchronous.queue import GROUP, STREAM, JobQueue
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
-from tests.support.onnx_models import POISON, poisoned, slow_pixels, slow_reader
+from tests.support.models.onnx_models import POISON, poisoned, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.queue.deadly_predictor import DEADLY
 from tests.support.queue.jobs import (

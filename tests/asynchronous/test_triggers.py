@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from tests.support.onnx_models import poison_reader, poisoned, slow_pixels, slow_reader
+from tests.support.models.onnx_models import poison_reader, poisoned, slow_pixels, slow_reader
 from tests.support.processes import free_port, wait_until
 from tests.support.queue.jobs import (
     SHORT_LEASE,

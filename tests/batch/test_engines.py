@@ -26,7 +26,7 @@ from tests.support.batch.parquet_data import (
     write,
     write_slow,
 )
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import wait_until
 
 ENGINES = ("local", "dask", "spark")

@@ -21,7 +21,7 @@ from tests.support.batch.parquet_data import (
     state,
     write_slow,
 )
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import wait_until
 
 KILLS = 20

@@ -25,7 +25,7 @@ from tests.support.batch.parquet_data import (
     write,
     write_slow,
 )
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import ROOT, wait_until
 
 pytestmark = pytest.mark.full

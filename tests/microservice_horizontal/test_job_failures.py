@@ -19,7 +19,7 @@ from tests.support.horizontal.deployment import (
     svm_with,
 )
 from tests.support.horizontal.jobs import all_answered, has_answers, look, rows, submit
-from tests.support.onnx_models import slow_pixels
+from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP, SEVEN_JSON, SEVEN_PIXELS
 from tests.support.service_process import is_ready

@@ -22,7 +22,7 @@ from tests.support.horizontal.deployment import (
     picture,
 )
 from tests.support.horizontal.jobs import all_answered, events, look, rows, submit
-from tests.support.onnx_models import slow_pixels
+from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server, is_ready

@@ -24,7 +24,7 @@ from tests.support.horizontal.deployment import (
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import REFUSE, SWALLOW, Fault, probabilities
 from tests.support.http.raw_http import raw_post
-from tests.support.onnx_models import slow_pixels
+from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server

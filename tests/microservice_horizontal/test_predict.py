@@ -24,7 +24,7 @@ from tests.support.horizontal.deployment import (
 )
 from tests.support.horizontal.jobs import all_answered, events, look, submit
 from tests.support.http.fault_proxy import SWALLOW, Fault
-from tests.support.onnx_models import slow_pixels
+from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import wait_until
 from tests.support.samples import SAMPLES, SEVEN_JSON
 from tests.support.stack import MEMBERS

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.http.raw_http import raw_post
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.stack import Stack, synchronous_stack
 from tests.support.synchronous_letters import post_letter

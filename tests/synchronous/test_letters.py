@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.http.sse import events_of
 from tests.support.inputs.bad_input import CASES, Case
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.samples import SAMPLES, SEVEN_PIXELS
 from tests.support.service_process import Server, is_ready

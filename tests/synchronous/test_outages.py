@@ -11,7 +11,7 @@ from onnx import helper
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import PASS, Link
 from tests.support.load.grpc_and_rest import load
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
 from tests.support.service_process import Server
 from tests.support.stack import stack_of

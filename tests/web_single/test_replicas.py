@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.support.load.grpc_and_rest import Load, grpc_calls, load, rest_calls
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import ROOT, wait_until
 from tests.support.replicas import NUMBERS, PROCFILE, Replicas, sample, started_replicas
 from tests.support.samples import SEVEN_PIXELS

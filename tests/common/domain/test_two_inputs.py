@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.patterns import copied, finished, started
 from tests.support.processes import ROOT, free_port, wait_until
 

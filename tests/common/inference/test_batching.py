@@ -16,8 +16,8 @@ from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import Tensors
 from common.jobs.job_predictor import JobContext
 from common.telemetry.metrics import ServiceMetrics
-from tests.support import foreign_models as kinds
-from tests.support.onnx_models import save, tensor
+from tests.support.models import foreign_models as kinds
+from tests.support.models.onnx_models import save, tensor
 from tests.support.open_inference.tensors import by_onnxruntime
 from tests.support.samples import MLP
 

@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from common.inference.model import Model
 from common.inference.tensor_spec import ANY
 from common.training.data import all_scans
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import Server, serving
 

@@ -14,7 +14,7 @@ from common.inference.model import Model
 from common.inference.tensor_spec import ANY
 from common.service.problems import Problem
 from common.training.data import all_scans
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import output_of
 from tests.support.samples import MLP, SEVEN_PIXELS
 from tests.support.service_process import serving

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from common.inference.model import Model
 from common.inference.tensor_spec import ANY
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP
 from tests.support.service_process import is_ready, starting, web_folder, web_server

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from onnx import TensorProto, helper
 
-from tests.support import foreign_models as kinds
-from tests.support.onnx_models import save, tensor
+from tests.support.models import foreign_models as kinds
+from tests.support.models.onnx_models import save, tensor
 from tests.support.open_inference.in_process import WAYS, assert_same, in_process
 from tests.support.open_inference.tensors import Arrays, by_onnxruntime
 

@@ -11,7 +11,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.tensors import every_type, values
 from tests.support.processes import free_port, output_of
 from tests.support.samples import SEVEN_PIXELS

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR, Arrays, in_binary
 

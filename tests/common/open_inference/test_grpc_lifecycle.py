@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.load.grpc_and_rest import inference_stub
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.grpc_client import GrpcClient, grpc_client, message, outputs_of
 from tests.support.open_inference.tensors import SEVEN_TENSOR
 from tests.support.service_process import serving, starting

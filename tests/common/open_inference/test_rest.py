@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.open_inference.rest_client import INFER, ask, refused
 from tests.support.open_inference.tensors import (
     KINDS,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.rest_client import INFER, LENGTH, ask, ask_binary, refused, sized
 from tests.support.open_inference.tensors import SEVEN_TENSOR, in_binary, in_json
 from tests.support.samples import SEVEN_PIXELS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.service_process import starting
 

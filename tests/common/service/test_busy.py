@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.http.problems import is_problem
-from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
+from tests.support.models.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.service_process import Server, serving
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.http.raw_http import raw_post
-from tests.support.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.redis_servers import RedisServer
 from tests.support.samples import SEVEN_PIXELS

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from tests.support.load.balancer import REFUSED, Balancer
-from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
+from tests.support.models.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.service_process import Server, is_ready, serving, starting
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.onnx_models import is_busy, slow_pixels, slow_reader
+from tests.support.models.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.samples import MLP, SAMPLES, SEVEN_PIXELS
 from tests.support.service_process import Server, serving

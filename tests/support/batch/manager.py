@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tests.support.batch.digit_datasets import write_data
 from tests.support.batch.parquet_data import members
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.patterns import commands
 from tests.support.processes import ROOT, free_port, running, wait_until
 from tests.support.samples import MLP

@@ -14,7 +14,7 @@ import numpy as np
 from common.training.data import Features, Rows, held_out
 from common.training.measure import runner
 from tests.support.http.fault_proxy import PASS, Fault, Link
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import wait_until
 from tests.support.samples import MLP, SEVEN_JSON
 from tests.support.service_process import Server, is_ready, serving

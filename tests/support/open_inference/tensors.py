@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from common.open_inference.tensors_binary import to_binary
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 from tests.support.samples import SEVEN_PIXELS
 
 Arrays = dict[str, NDArray[Any]]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support.onnx_models import poison_reader
+from tests.support.models.onnx_models import poison_reader
 from tests.support.queue.jobs import SHORT_LEASE
 from tests.support.service_process import Server, web_server
 from tests.support.stack import Stack, asynchronous_stack

@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
-from tests.support.onnx_models import poisoned
+from tests.support.models.onnx_models import poisoned
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import SHORT_LEASE, done, ended, hand_in, hand_in_all, hung, killed, look, retry
 from tests.support.queue.webhook_receiver import ATTEMPTS, SECRET, DeliveryDeployment, Receiver, delivery_deployment

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.batch.parquet_data import JOB, job, leftovers, parts, pictures, ran, rows_of, state, write
-from tests.support.onnx_models import slow_reader
+from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import ROOT
 from tests.support.samples import MLP
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from tests.support.onnx_models import save, tensor
+from tests.support.models.onnx_models import save, tensor
 
 NODE = helper.make_node
 
