@@ -10,6 +10,7 @@ from typing import Literal
 from batch.command_line import JobOptions
 from batch.dataset.changes import ADDED, CHANGED, find_added_files, find_changed_files
 from batch.dataset.dataset import Chunk, DataSet, split
+from batch.dataset.files import read_version
 from batch.engines.engine import process_chunks
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
@@ -118,7 +119,8 @@ class JobRun:
         options, changed = self._options, find_changed_files(self._data)
         added = find_added_files(self._data, options.input, options.first, options.last)
         self._folder.remove_parts(chunk for chunk in self._data.chunks if chunk.file in changed)
-        self._data.chunks += [chunk for file in added for chunk in split(file, self._settings.chunk_rows)]
+        for file in [*added, *changed.difference(chunk.file for chunk in self._data.chunks)]:
+            self._data.chunks += split(file, read_version(file), self._settings.chunk_rows)
         for file, error in [*((file, CHANGED) for file in sorted(changed)), *((file, ADDED) for file in added)]:
             if not any(known.startswith(f"{file}: ") for known in self.progress.errors):
                 self._add_error(f"{file}: {error}")

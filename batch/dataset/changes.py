@@ -38,15 +38,13 @@ def open_planned(chunk: Chunk) -> Iterator[pq.ParquetFile]:
 
 def find_changed_files(data: DataSet) -> set[str]:
     """The files of a data set that are gone or have changed since it was planned."""
-    versions = {chunk.file: chunk.version for chunk in data.chunks}
-    return {file for file, version in versions.items() if read_version(file) != version}
+    return {file for file, version in data.files.items() if read_version(file) != version}
 
 
 def find_added_files(data: DataSet, inputs: Sequence[str], first: date | None, last: date | None) -> list[str]:
     """The files that would be planned now, and were not then."""
-    known = {chunk.file for chunk in data.chunks}
     with suppress(DataError):  # the folder is gone, and with it all files
-        return [file for file in list_files(inputs, first, last) if file not in known]
+        return [file for file in list_files(inputs, first, last) if file not in data.files]
     return []
 
 

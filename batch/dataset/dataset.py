@@ -36,8 +36,9 @@ def part_file(output: Path, chunk: Chunk) -> Path:
 
 
 class DataSet(BaseModel):
-    """All chunks of a run, in order of file and row group."""
+    """All chunks of a run, in order of file and row group, and the files: one without row groups has no chunk."""
 
+    files: dict[str, FileVersion | None]
     chunks: list[Chunk]
 
     @property
@@ -68,17 +69,17 @@ def plan(
     if not files:
         where = f" between {first or '…'} and {last or '…'}" if first or last else ""
         raise DataError(f"{', '.join(inputs)}: expected Parquet files (*.parquet){where}, found none")
-    data = DataSet(chunks=[])
+    data = DataSet(files={}, chunks=[])
     for file in files:
         check_stop()
-        data.chunks += split(file, chunk_rows)
+        data.files[file] = version = read_version(file)
+        data.chunks += split(file, version, chunk_rows)
     return data
 
 
-def split(file: str, chunk_rows: int) -> Iterator[Chunk]:
+def split(file: str, version: FileVersion | None, chunk_rows: int) -> Iterator[Chunk]:
     """The chunks of one file."""
     stem = hashlib.sha256(file.encode()).hexdigest()[:12]
-    version = read_version(file)
     try:
         with open_file(file) as source:
             sizes = [source.metadata.row_group(number).num_rows for number in range(source.num_row_groups)]

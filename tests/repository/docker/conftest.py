@@ -10,11 +10,11 @@ from tests.support.docker import Composed, composed
 from tests.support.processes import ROOT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
     """All of a pattern, up by one command, for the tests of several files, each of which leaves it whole.
 
-    `pytest.mark.parametrize("project", [PATTERN], indirect=True, scope="session")` says of which; by its scope, pytest
+    `pytest.mark.parametrize("project", [PATTERN], indirect=True, scope="package")` says of which; by its scope, pytest
     runs the tests of one pattern one after another.
     """
     pattern, files, environment = request.param, "docker-compose.yml", {}

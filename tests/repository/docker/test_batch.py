@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.full,
     pytest.mark.timeout(600),
-    pytest.mark.parametrize("project", ["batch"], indirect=True, scope="session"),
+    pytest.mark.parametrize("project", ["batch"], indirect=True, scope="package"),
 ]
 
 DAYS, ROWS = 2, 2_000

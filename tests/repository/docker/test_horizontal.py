@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.full,
     pytest.mark.timeout(600),
-    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="session"),
+    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="package"),
 ]
 LINEAR, SVM, MLP, SPECIALIST = (f"{FRONT}-{member}" for member in ("linear", "svm", "mlp", "specialist"))
 MIB = 2**20

@@ -24,9 +24,9 @@ WITHOUT_A_MODEL = {*MODELS, "asynchronous-delivery", "microservice_horizontal-po
 GRPC = "grpc://synchronous-predictor:9001/v2/models/mlp"
 
 
-each_pattern = pytest.mark.parametrize("project", MODELS, indirect=True, scope="session")
+each_pattern = pytest.mark.parametrize("project", MODELS, indirect=True, scope="package")
 of_synchronous, of_asynchronous = (
-    pytest.mark.parametrize("project", [pattern], indirect=True, scope="session")
+    pytest.mark.parametrize("project", [pattern], indirect=True, scope="package")
     for pattern in ("synchronous", "asynchronous")
 )
 

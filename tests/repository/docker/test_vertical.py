@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.docker,
     pytest.mark.full,
     pytest.mark.timeout(600),
-    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="session"),
+    pytest.mark.parametrize("project", [FRONT], indirect=True, scope="package"),
 ]
 DOUBTFUL = json.loads((ROOT / "common" / "samples" / "doubtful_letter.json").read_text())[0]
 ANOTHER_MODEL = {"READER_MODEL_URI": "common/models/specialist.onnx"}
