@@ -16,10 +16,11 @@ from common.service.service import CHECK_SECONDS, Service
 logger = logging.getLogger(__name__)
 
 TRY_ALL = """#!lua flags=allow-oom,no-cluster
--- ARGV: a key to write, a channel. Returns what fails. Also runs when memory is full: jobs can still be fetched.
+-- ARGV: a key to write, and a channel; the key does not stay. Returns what fails. Also runs when memory is full: jobs can
+-- still be fetched.
 local missing = {}
 for _, command in ipairs({
-  { 'HSET', ARGV[1], 'tried', '1' }, { 'EXPIRE', ARGV[1], '60' }, { 'TIME' }, { 'PUBLISH', ARGV[2], '' }
+  { 'HSET', ARGV[1], 'tried', '1' }, { 'EXPIRE', ARGV[1], '0' }, { 'TIME' }, { 'PUBLISH', ARGV[2], '' }
 }) do
   local reply = redis.pcall(unpack(command))
   if type(reply) == 'table' and reply.err then missing[#missing + 1] = command[1] .. ': ' .. reply.err end
