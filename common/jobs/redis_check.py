@@ -16,8 +16,8 @@ from common.service.service import CHECK_SECONDS, Service
 logger = logging.getLogger(__name__)
 
 TRY_ALL = """#!lua flags=allow-oom,no-cluster
--- ARGV: a key to write, and a channel; the key does not stay. Returns what fails. Also runs when memory is full: jobs can
--- still be fetched.
+-- ARGV: a key to write, and a channel; the key does not stay. Returns what fails. Also runs when memory is full, since
+-- jobs can still be fetched.
 local missing = {}
 for _, command in ipairs({
   { 'HSET', ARGV[1], 'tried', '1' }, { 'EXPIRE', ARGV[1], '0' }, { 'TIME' }, { 'PUBLISH', ARGV[2], '' }
