@@ -66,7 +66,7 @@ CASES: dict[str, Case] = {
     "nested 100,000 deep": Case(b"[" * 100_000 + b"]" * 100_000, JSON, 400, "not JSON"),
     "objects nested 100,000 deep": Case(b'{"pixels":' * 100_000, JSON, 400, "not JSON"),
     "pixels nested 100,000 deep": Case(with_pixel("[" * 100_000 + "]" * 100_000), JSON, 400, "not JSON"),
-    "12 MB of json": Case(b"[" + b"0," * 6_000_000 + b"0]", JSON, 413, "bytes"),
+    "16 MiB of json and more": Case(b"[" + b"0," * 2**23 + b"0]", JSON, 413, "bytes"),
     "4 MB of wrong pictures": Case(b"[" + b"{}," * 1_300_000 + b"{}]", JSON, 422, "[0]"),
     "latin-1": Case('{"pixels": "é"}'.encode("latin-1"), JSON, 400, "not JSON"),
     "utf-16": Case(GOOD.decode().encode("utf-16"), "application/json; charset=utf-16", 400, "not JSON"),
