@@ -191,7 +191,7 @@ def test_a_second_ctrl_c_kills_what_does_not_end(demo: Path) -> None:
         worker = this.pid("worker")
         this.process.send_signal(signal.SIGINT)
         this.wait_for("demo   | ended")
-        time.sleep(1)
+        time.sleep(1)  # that it does not end can only be seen by waiting
         assert is_alive(worker)
         this.process.send_signal(signal.SIGINT)
         assert this.process.wait(5) == 0
