@@ -1,37 +1,21 @@
-"""What the queue takes of Redis' memory it gives back: what has ended expires, and what is kept is bounded."""
+"""What the queue takes of Redis' memory it gives back: what has ended expires, and lists are bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import numpy as np
 import pytest
 from redis.asyncio import Redis
 
 from asynchronous.delivery.outbox import GROUP as DELIVERIES, STREAM as FINISHED, Outbox
 from asynchronous.jobs import ClaimedJob, NewJob, Outcome
 from asynchronous.queue import GROUP, STREAM, JobQueue
-from common.prediction.payload import to_payload
 from tests.support.queue.model import FIXED, FOREVER
+from tests.support.queue.open_queue import PAYLOAD, PREDICTION, TTL, open_queue, submit_plain
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
 
 AT_ONCE = 64
-TTL = 1
-PAYLOAD = to_payload({"features": np.zeros((1, 64), np.float32)})
-PREDICTION = b'{"digit":7,"confidence":0.98,"probabilities":[0,0,0,0,0,0,0,0.98,0.01,0.01]}'
 DEAD_LETTERS = "asynchronous:dead-letters"
 MOST_LEFT = 3 * 2**20
-
-
-@asynccontextmanager
-async def open_queue(server: RedisServer, job_ttl: int = TTL) -> AsyncIterator[tuple[Redis, JobQueue]]:
-    """On an empty server."""
-    async with Redis(port=server.port) as redis:
-        await redis.flushdb()
-        queue = JobQueue(redis, job_ttl, TTL)
-        await queue.open()
-        yield redis, queue
 
 
 async def submit(queue: JobQueue, number: int) -> str:
@@ -148,24 +132,6 @@ def test_the_list_of_webhooks_is_bounded_when_no_delivery_runs(valkey: RedisServ
 
 
 @pytest.mark.full
-def test_a_dead_letter_expires_with_its_job(valkey: RedisServer) -> None:
-    async def check() -> None:
-        async with open_queue(valkey) as (redis, queue):
-            for _ in range(2):
-                job_id = await submit_plain(queue)
-                (job,) = await queue.claim("predictor", 10, 1)
-                await queue.complete_jobs("predictor", [Outcome(job, "dead", "so it is", 1)])
-                assert [fields[b"job_id"].decode() for _, fields in await queue.dead_letters(10)] == [job_id]
-                await asyncio.sleep(0.6 * TTL)
-                assert len(await queue.dead_letters(10)) == 1
-                await asyncio.sleep(0.6 * TTL)
-                assert await queue.dead_letters(10) == []
-            assert not await redis.exists(DEAD_LETTERS)
-
-    asyncio.run(check())
-
-
-@pytest.mark.full
 def test_exited_delivery_processes_are_removed_from_the_group(valkey: RedisServer) -> None:
     async def check() -> None:
         async with open_queue(valkey) as (redis, _):
@@ -176,107 +142,5 @@ def test_exited_delivery_processes_are_removed_from_the_group(valkey: RedisServe
             await asyncio.sleep(0.3)
             await outbox.open()
             assert await redis.xinfo_consumers(FINISHED, DELIVERIES) == []
-
-    asyncio.run(check())
-
-
-# Jobs that have waited for so long that they are given up
-
-
-async def submit_plain(queue: JobQueue, ordering_key: str = "", once: str = "", callback_url: str = "") -> str:
-    return await queue.submit(str(uuid4()), NewJob(PAYLOAD, ordering_key, once, "digest", callback_url), 100)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("ordering_key", ["", "key"])
-def test_expired_jobs_no_longer_count_as_open(valkey: RedisServer, ordering_key: str) -> None:
-    """Else they would take the place of others for ever."""
-
-    async def check() -> None:
-        async with open_queue(valkey) as (redis, queue):
-            for _ in range(3):
-                await submit_plain(queue, ordering_key)
-            await asyncio.sleep(TTL + 0.1)
-            assert await queue.claim("predictor", 10, 1) == []
-            assert (await redis.xlen(STREAM), await queue.enqueue_due_retries()) == (0, 0)
-            assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
-
-            fresh = await submit_plain(queue, ordering_key)
-            assert [job.job_id for job in await queue.claim("predictor", 10, 1)] == [fresh]
-
-    asyncio.run(check())
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("ordering_key", ["", "key"])
-def test_a_job_that_expires_before_its_retry_is_not_done(valkey: RedisServer, ordering_key: str) -> None:
-    async def check() -> None:
-        async with open_queue(valkey) as (redis, queue):
-            await submit_plain(queue, ordering_key)
-            (job,) = await queue.claim("predictor", 1, 1)
-            await queue.complete_jobs("predictor", [Outcome(job, "retry", "so it is", 1)])
-            await asyncio.sleep(TTL + 0.1)
-            assert await queue.enqueue_due_retries() == 0
-            assert await queue.claim("predictor", 1, 1) == []
-            assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
-
-            fresh = await submit_plain(queue, ordering_key)
-            assert [job.job_id for job in await queue.claim("predictor", 1, 1)] == [fresh]
-
-    asyncio.run(check())
-
-
-@pytest.mark.full
-def test_jobs_behind_one_that_expires_before_its_retry_are_done(valkey: RedisServer) -> None:
-    """Its line goes on, which later jobs have kept from expiring with it."""
-
-    async def check() -> None:
-        async with open_queue(valkey) as (_, queue):
-            await submit_plain(queue, "key")
-            (job,) = await queue.claim("predictor", 1, 1)
-            await queue.complete_jobs("predictor", [Outcome(job, "retry", "so it is", 1)])
-            await asyncio.sleep(0.6 * TTL)
-            behind = [await submit_plain(queue, "key") for _ in range(2)]
-            await asyncio.sleep(0.6 * TTL)
-            assert await queue.enqueue_due_retries() == 2
-            for job_id in behind:
-                (job,) = await queue.claim("predictor", 10, 1)
-                await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
-                assert job.job_id == job_id
-
-    asyncio.run(check())
-
-
-@pytest.mark.full
-def test_the_ordering_list_and_the_idempotency_key_last_as_long_as_the_job(valkey: RedisServer) -> None:
-    """Which is longer than at first if it had to wait."""
-
-    async def check() -> None:
-        async with open_queue(valkey) as (_, queue):
-            job_id = await submit_plain(queue, "key", "once")
-            await asyncio.sleep(0.6 * TTL)
-            (job,) = await queue.claim("predictor", 1, 1)
-            await asyncio.sleep(0.6 * TTL)
-            assert await submit_plain(queue, "key", "once") == job_id
-            behind = await submit_plain(queue, "key")
-            assert await queue.claim("predictor", 10, 1) == []
-            await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
-            assert [job.job_id for job in await queue.claim("predictor", 10, 1)] == [behind]
-
-    asyncio.run(check())
-
-
-@pytest.mark.full
-def test_the_result_of_an_expired_job_is_dropped(valkey: RedisServer) -> None:
-    """Its result has no job to belong to: what is shown of a job is whole, or not there."""
-
-    async def check() -> None:
-        async with open_queue(valkey) as (_, queue):
-            await submit_plain(queue)
-            (job,) = await queue.claim("predictor", 1, 1)
-            await asyncio.sleep(TTL + 0.1)
-            await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
-            assert await queue.get(job.job_id) == {}
-            assert await queue.enqueue_due_retries() == 0
 
     asyncio.run(check())
