@@ -144,6 +144,13 @@ def filled(folder: Path, **settings: object) -> Iterator[Manager]:
         yield these
 
 
+def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
+    """It is done, and its output has these ids."""
+    run = these.ended(run_id)
+    assert run["state"] == "done", run
+    assert ids(these.data / run["output"]) == rows
+
+
 def assert_whole(these: Manager, run: Any, rows: int = ROWS) -> None:
     """It is done, every row is there once, and nothing is left of its job."""
     assert run["state"] == "done", run
