@@ -1,13 +1,11 @@
 """A service is a FastAPI app: what a FastAPI user adds to it works on every pattern's hot path."""
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
@@ -15,14 +13,11 @@ from pydantic import SecretStr
 
 from asynchronous import proxy as asynchronous
 from asynchronous.settings import ProxySettings as AsynchronousSettings
-from common.service.lean_route import LeanRoute, LeanRouting
-from common.service.request_context import request_context
 from common.service.service import Service
 from common.service.settings import ServiceSettings
 from microservice_horizontal import proxy as microservice_horizontal
 from microservice_vertical import proxy as microservice_vertical
 from synchronous import proxy as synchronous
-from tests.support.processes import ROOT
 from tests.support.samples import SEVEN_PIXELS
 from web_single import predictor as web_single
 from web_single.settings import Settings as WebSingleSettings
@@ -148,118 +143,12 @@ def test_a_mounted_app_and_a_service_that_is_mounted_answer(hot_path: tuple[Fast
         assert answer.headers["x-outer"] == "yes"
 
 
-# How a lean route becomes an ordinary one
-
-
-def guarded(key: Annotated[str, Header(alias="X-API-Key")] = "") -> str:
-    if key != "secret":
-        raise HTTPException(403, "X-API-Key: expected a valid key")
-    return key
-
-
-def lean_router() -> APIRouter:
-    router = APIRouter(route_class=LeanRoute)
-
-    @router.post("/lean")
-    async def lean(request: Request) -> Response:
-        request_context(request).log["lean"] = True
-        if request.headers.get("fail"):
-            raise HTTPException(403, "failed as asked")
-        if request.headers.get("break"):
-            raise LookupError("secret of the house")
-        return Response(b"1", media_type="application/json")
-
-    return router
-
-
-def is_lean(app: FastAPI, path: str = "/lean") -> bool:
-    """Whether the innermost middleware finds a handler at this path."""
-    return ("POST", path) in LeanRouting(app, app)._routes
+# A service of one's own
 
 
 @pytest.fixture
 def app() -> Service:
     return Service("own", ServiceSettings())
-
-
-def test_a_lean_handler_raises_like_any_other(app: Service) -> None:
-    app.include_router(lean_router())
-
-    @app.exception_handler(LookupError)
-    async def handle(request: Request, error: LookupError) -> Response:
-        return JSONResponse({"looked up": True}, 418)
-
-    assert is_lean(app)
-    with TestClient(app) as client:
-        assert client.post("/lean").json() == 1
-        failed = client.post("/lean", headers={"fail": "1"})
-        assert (failed.status_code, failed.json()["detail"]) == (403, "failed as asked")
-        assert client.post("/lean", headers={"break": "1"}).status_code == 418
-        assert client.get("/lean").status_code == 405
-
-
-def test_an_unhandled_exception_reaches_the_server_after_a_500_without_details(app: Service) -> None:
-    app.include_router(lean_router())
-    answer = TestClient(app, raise_server_exceptions=False).post("/lean", headers={"break": "1"})
-    assert (answer.status_code, "secret" in answer.text) == (500, False)
-    with pytest.raises(LookupError):
-        TestClient(app).post("/lean", headers={"break": "1"})
-
-
-@pytest.mark.parametrize("where", ["router", "inclusion", "app", "nested"])
-def test_a_dependency_anywhere_guards_a_lean_handler(where: str) -> None:
-    needs = [Depends(guarded)]
-    app = Service("own", ServiceSettings(), dependencies=needs if where == "app" else None)
-    router = lean_router()
-    if where == "router":
-        outer = APIRouter(dependencies=needs)
-        outer.include_router(router)
-        router = outer
-    if where == "nested":
-        inner, router = router, APIRouter()
-        router.include_router(inner, prefix="/in", dependencies=needs)
-    app.include_router(router, dependencies=needs if where == "inclusion" else None)
-    path = "/in/lean" if where == "nested" else "/lean"
-    assert not is_lean(app, path)
-    with TestClient(app) as client:
-        assert client.post(path).status_code == 403
-        assert client.post(path, headers=KEY).json() == 1
-        app.dependency_overrides[guarded] = lambda: "overridden"
-        assert client.post(path).json() == 1
-
-
-def test_a_handler_with_a_parameter_takes_fastapis_own_way(app: Service) -> None:
-    router = APIRouter(route_class=LeanRoute)
-
-    @router.post("/lean")
-    async def lean(request: Request, number: int = 0) -> Response:
-        return Response(str(number), media_type="application/json")
-
-    app.include_router(router)
-    assert not is_lean(app)
-    with TestClient(app) as client:
-        assert client.post("/lean?number=7").json() == 7
-        refused = client.post("/lean?number=seven")
-        assert refused.status_code == 422
-        assert refused.json()["detail"].startswith("query number: ")
-
-
-def test_a_router_that_is_included_twice_is_counted_by_its_own_paths(app: Service) -> None:
-    app.include_router(lean_router(), prefix="/a")
-    app.include_router(lean_router(), prefix="/b")
-    app.include_router(lean_router())
-
-    @app.get("/things/{thing}")
-    async def thing(thing: str) -> str:
-        return thing
-
-    with TestClient(app) as client:
-        for path in ("/a/lean", "/b/lean", "/lean"):
-            assert client.post(path).json() == 1
-        assert client.get("/things/x").json() == "x"
-        text = client.get("/metrics").text
-    for path in ("/a/lean", "/b/lean", "/lean", "/things/{thing}"):
-        assert f'path="{path}"' in text
 
 
 def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
@@ -288,11 +177,3 @@ def test_docs_load_nothing_from_elsewhere(swagger: TestClient) -> None:
     for file in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css"):
         assert file in page
         assert len(swagger.get(file).content) > 100_000
-
-
-def test_no_file_of_common_drives_a_foreign_receive_by_hand() -> None:
-    """Only the server's own `receive` may be polled; so `poll` is called in two places, each of which checks that."""
-    callers = [
-        file.name for file in (ROOT / "common").rglob("*.py") if re.search(r"(?<![.\w])poll\(", file.read_text())
-    ]
-    assert sorted(callers) == ["request_body.py", "request_context.py"]
