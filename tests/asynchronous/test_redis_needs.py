@@ -9,7 +9,7 @@ from asynchronous.settings import ProxySettings
 from tests.support.processes import ROOT, wait_until
 from tests.support.queue.jobs import done, hand_in
 from tests.support.redis_servers import RedisServer, redis_server
-from tests.support.service_process import is_ready
+from tests.support.service_process import is_live, is_ready
 from tests.support.stack import stack_of
 
 SECRET = "sesame"
@@ -80,6 +80,6 @@ def test_a_service_is_not_ready_and_says_what_is_missing(valkey: RedisServer, ru
     with stack_of("asynchronous") as stack:
         proxy = stack.launch("asynchronous", redis_url=url)
         wait_until(lambda: "Redis cannot be used: " in proxy.log.read_text())
-        wait_until(lambda: proxy.get("/health/live").status_code == 200)
+        wait_until(lambda: is_live(proxy))
         assert proxy.get("/health/ready").status_code == 503
         assert proxy.log.read_text().count("Redis cannot be used: ") == 1

@@ -122,8 +122,17 @@ def serving(app: str = APP, /, **settings: object) -> Iterator[Server]:
 
 
 def is_ready(server: Server) -> bool:
+    return _answers_well(server, "/health/ready")
+
+
+def is_live(server: Server) -> bool:
+    return _answers_well(server, "/health/live")
+
+
+def _answers_well(server: Server, path: str) -> bool:
+    """False as long as nobody listens."""
     try:
-        return server.get("/health/ready").status_code == 200
+        return server.get(path).status_code == 200
     except httpx.TransportError:
         return False
 
