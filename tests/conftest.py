@@ -52,6 +52,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "browser": _none_of("chromium", "chromium-browser", "google-chrome"),
     "promtool": _none_of("promtool"),
     "wrk": _none_of("wrk"),
+    "java": _none_of("javac"),
     "envoy": _none_of("envoy"),
     "redis_server": _none_of("redis-server"),
     "faketime": _none_of("faketime"),

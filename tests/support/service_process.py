@@ -98,8 +98,11 @@ def client_of(port: int, timeout_seconds: float, **headers: str) -> httpx.Client
 
 
 @contextmanager
-def starting(app: str = APP, /, **settings: object) -> Iterator[Server]:
-    """The command of web_single's Procfile, with these settings, perhaps for another app; it may not be ready yet."""
+def starting(app: str = APP, /, options: object = "", **settings: object) -> Iterator[Server]:
+    """The command of web_single's Procfile, with these settings, perhaps for another app; it may not be ready yet.
+
+    `options` are further ones of uvicorn, which win.
+    """
     procfile = (ROOT / "web_single" / "Procfile").read_text()
     command = procfile.split("web_single: ", 1)[1].splitlines()[0].replace(APP, app)
     port = free_port()
@@ -107,15 +110,15 @@ def starting(app: str = APP, /, **settings: object) -> Iterator[Server]:
     environment |= {"WEB_SINGLE_PORT": str(port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with TemporaryDirectory() as folder, client_of(port, 30) as client:
         log = Path(folder) / "log"
-        with running("sh", "-c", f"{command} > {log} 2>&1", folder=ROOT, **environment) as process:
+        with running("sh", "-c", f"{command} {options} > {log} 2>&1", folder=ROOT, **environment) as process:
             yield Server(port, process, log, client)
         print(log.read_text()[-10_000:])
 
 
 @contextmanager
-def serving(app: str = APP, /, **settings: object) -> Iterator[Server]:
+def serving(app: str = APP, /, options: object = "", **settings: object) -> Iterator[Server]:
     """The same, once it is ready."""
-    with starting(app, **settings) as server:
+    with starting(app, options, **settings) as server:
         wait_until(lambda: server.process.poll() is not None or is_ready(server))
         assert server.process.poll() is None, server.log.read_text()
         yield server

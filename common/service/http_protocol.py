@@ -1,0 +1,162 @@
+"""uvicorn's HTTP/1.1 protocol with three protections: `uvicorn … --http common.service.http_protocol:HttpProtocol`.
+
+- An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
+  httptools would lose the body of that request. WebSocket offers pass.
+- Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
+- Headers that do not end in time close the connection, and so does a connection without any request.
+
+A service works without it too, with `uvicorn`'s own protocol and without the protections.
+"""
+
+import re
+from asyncio import TimerHandle, Transport
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from common.service.problems import MEDIA_TYPE, Problem
+
+END_OF_HEADERS = b"\r\n\r\n"
+OFFER = b"\r\nupgrade:"
+OFFER_NOT_OF_WEBSOCKET = re.compile(OFFER + rb"(?![ \t]*websocket)[^\r\n]*", re.IGNORECASE)
+DISCARD_SECONDS = 1.0
+"""How long a refused client may go on sending: a connection that is closed at once may lose the 431."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. To change its limits, set them in a subclass.
+
+    It adds slots, not attributes: Python reads them more slowly, uvicorn's too, where an object has more than 30.
+    """
+
+    __slots__ = ("_between_requests", "_bytes_without_progress", "_header_timer", "_headers", "_ignores_input")
+
+    max_header_bytes = 64 * 1024
+    header_seconds = 10.0
+    """From the first byte of a request to the end of its headers."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._between_requests = True
+        self._headers = bytearray()  # of the next request, as long as they are incomplete
+        self._bytes_without_progress = 0
+        self._header_timer: TimerHandle | None = None
+        self._ignores_input = False
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Wait for the first request as long as for any further one."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._ignore_input()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass a request's headers to the parser as a whole, and its body as it comes."""
+        if self._ignores_input:
+            return
+        if self._between_requests:
+            end = -1 if self._headers else data.find(END_OF_HEADERS)
+            if end <= 0:
+                data = self._collect_headers(data)
+                if not data:
+                    return
+                end = data.find(END_OF_HEADERS)
+            if end > self.max_header_bytes:
+                self._refuse_headers()
+                return
+            if OFFER in data[:end].lower():
+                data = OFFER_NOT_OF_WEBSOCKET.sub(b"", data[:end]) + data[end:]
+            self._between_requests = False
+        else:
+            self._bytes_without_progress += len(data)
+        super().data_received(data)
+        if self._header_timer or not self._has_complete_headers():
+            self._watch_headers()
+        if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
+            self._refuse_headers()
+
+    def on_body(self, body: bytes) -> None:
+        """The parser has seen a part of the body."""
+        self._bytes_without_progress = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The parser has seen the end of a request."""
+        self._between_requests, self._bytes_without_progress = True, 0
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to another protocol."""
+        self._ignore_input()
+        super().handle_websocket_upgrade()
+
+    def _has_complete_headers(self) -> bool:
+        """Whether the parser knows all headers of the last request that has begun."""
+        return getattr(self.cycle, "scope", None) is self.scope
+
+    def _watch_headers(self) -> None:
+        """Limit the time for headers that are with the parser, since they began in the packet that ended a request."""
+        if self._has_complete_headers():
+            self._stop_header_timer()
+        elif not self._ignores_input:
+            self._between_requests = False
+            self._start_header_timer()
+
+    def _collect_headers(self, data: bytes) -> bytes:
+        """Keep headers that are incomplete, and return nothing; with their end, all that was kept."""
+        self._start_header_timer()
+        if not self._headers:
+            data = data.lstrip(b"\r\n")  # which some clients send after a body
+            if data and not data[:1].isupper():
+                return data  # no HTTP method: the parser refuses it at once
+        self._unset_keepalive_if_required()
+        searched = max(0, len(self._headers) - len(END_OF_HEADERS))
+        self._headers += data
+        if self._headers.find(END_OF_HEADERS, searched) < 0:
+            if len(self._headers) > self.max_header_bytes:
+                self._refuse_headers()
+            return b""
+        data = bytes(self._headers)
+        self._headers.clear()
+        return data
+
+    def _refuse_headers(self) -> None:
+        """Answer 431 and close; while an earlier request of this connection is being answered, only close after it."""
+        self._ignore_input()
+        self._unset_keepalive_if_required()
+        if not getattr(self.cycle, "response_complete", True):
+            self.shutdown()
+            return
+        body = Problem(431, f"headers: expected at most {self.max_header_bytes} bytes, got more").document()
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [name + b": " + value + b"\r\n" for name, value in headers]
+        self.transport.write(b"".join([STATUS_LINE[431], *lines, b"\r\n", body]))
+        self.transport.write_eof()
+        self.loop.call_later(DISCARD_SECONDS, self.transport.close)
+
+    def _start_header_timer(self) -> None:
+        if not self._header_timer:
+            self._header_timer = self.loop.call_later(self.header_seconds, self._on_header_timeout)
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _on_header_timeout(self) -> None:
+        self._ignore_input()
+        self.shutdown()  # at once, or after the response that is on its way
+
+    def _ignore_input(self) -> None:
+        self._ignores_input = True
+        self._headers = bytearray()
+        self._stop_header_timer()

@@ -1,0 +1,7 @@
+"""The HTTP protocol of the services with a short time for headers, so that a test need not wait."""
+
+from common.service.http_protocol import HttpProtocol
+
+
+class QuickProtocol(HttpProtocol):
+    header_seconds = 0.5
