@@ -1,11 +1,12 @@
-"""uvicorn's HTTP/1.1 protocol with three protections: `uvicorn … --http common.service.http_protocol:HttpProtocol`.
+"""uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.service.http_protocol:HttpProtocol`.
 
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
   httptools would lose the body of that request. WebSocket offers pass.
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
 - Headers that do not end in time close the connection, and so does a connection without any request.
+- A response's headers and its body are sent together.
 
-A service works without it too, with `uvicorn`'s own protocol and without the protections.
+A service works without it too, with uvicorn's own protocol.
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from common.service.problems import MEDIA_TYPE, Problem
+from common.service.response_transport import ResponseTransport
 
 END_OF_HEADERS = b"\r\n\r\n"
 OFFER = b"\r\nupgrade:"
@@ -29,7 +31,14 @@ class HttpProtocol(HttpToolsProtocol):
     It adds slots, not attributes: Python reads them more slowly, uvicorn's too, where an object has more than 30.
     """
 
-    __slots__ = ("_between_requests", "_bytes_without_progress", "_header_timer", "_headers", "_ignores_input")
+    __slots__ = (
+        "_between_requests",
+        "_bytes_without_progress",
+        "_header_timer",
+        "_headers",
+        "_ignores_input",
+        "_responses",
+    )
 
     max_header_bytes = 64 * 1024
     header_seconds = 10.0
@@ -46,6 +55,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first request as long as for any further one."""
         super().connection_made(transport)
+        self._responses = ResponseTransport(transport, self.loop)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,6 +88,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._watch_headers()
         if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
             self._refuse_headers()
+
+    def on_headers_complete(self) -> None:
+        """The parser knows all headers: the request can begin."""
+        super().on_headers_complete()
+        if self.cycle is not None:  # not yet for a WebSocket's request
+            self.cycle.transport = self._responses
 
     def on_body(self, body: bytes) -> None:
         """The parser has seen a part of the body."""

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -120,6 +121,28 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         assert data.index(b'{"live":true}') < data.index(b'"digit":7')
         client.sendall(GET[20:])
         assert response(client)[2] == b'{"live":true}'
+
+
+def packets_received(client: socket.socket) -> int:
+    """`tcpi_data_segs_in` of Linux: how many packets with data this end has received."""
+    packets: int = struct.unpack_from("I", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 160), 152)[0]
+    return packets
+
+
+@pytest.mark.parametrize("request_", [HEAD + b"\r\n" + SEVEN, GET], ids=["lean", "fastapi"])
+def test_the_headers_and_the_body_of_a_response_come_in_one_packet(server: Server, request_: bytes) -> None:
+    with connect(server) as client:
+        for answered in (1, 2, 3):
+            client.sendall(request_)
+            response(client)
+            assert packets_received(client) == answered
+
+
+def test_a_response_without_a_body_is_sent(server: Server) -> None:
+    with connect(server) as client:
+        for _ in range(2):
+            client.sendall(GET.replace(b"GET", b"HEAD"))
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_headers_up_to_the_limit_are_read(server: Server) -> None:
