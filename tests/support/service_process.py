@@ -133,7 +133,7 @@ def is_live(server: Server) -> bool:
 
 
 def _answers_well(server: Server, path: str) -> bool:
-    """False as long as nobody listens."""
+    """False as long as the port is closed."""
     try:
         return server.get(path).status_code == 200
     except httpx.TransportError:
