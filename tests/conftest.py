@@ -1,8 +1,9 @@
 """`--all` and the markers: what runs when, and what a machine must have for it; and what the tests of many files need.
 
 Without `--all` (`make test`), tests marked `full` are left out, and those that need a program which this machine lacks
-are skipped, with the reason. With it (`make test-all`) nothing is left out, and what is missing is a failure. The one
-exception: WITHOUT_DOCKER=REASON says that this machine cannot have a Docker engine.
+are skipped, with the reason. With it (`make test-all`) nothing is left out but `[quick]` tests whose `[full]` does the
+same, and what is missing is a failure. The one exception: WITHOUT_DOCKER=REASON says that this machine cannot have a
+Docker engine.
 """
 
 import os
@@ -67,13 +68,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--all"):
-        deselected = [item for item in items if item.get_closest_marker("full")]
-        config.hook.pytest_deselected(items=deselected)
-        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    deselected = _repeated(items) if config.getoption("--all") else [i for i in items if i.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=deselected)
+    selected = set(items) - set(deselected)
+    items[:] = [item for item in items if item in selected]
     items.sort(key=lambda item: "repository" not in item.path.parts)  # the longest first, so that none is left alone
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_together(item)))
+
+
+def _repeated(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests `[quick]` whose `[full]` does the same, more often."""
+    ids = {item.nodeid for item in items}
+    return [item for item in items if "quick" in item.nodeid and item.nodeid.replace("quick", "full") in ids]
 
 
 def _together(item: pytest.Item) -> str:

@@ -151,6 +151,7 @@ def test_a_killed_process_is_started_again_and_the_others_go_on(demo: Path) -> N
         assert this.process.poll() is None
 
 
+@pytest.mark.full
 def test_a_process_that_ends_again_and_again_waits_longer_each_time(demo: Path) -> None:
     replace(demo, "worker: exec", "worker: [ ! -e broken ] || exit 1; exec")
     with run(demo) as this:
@@ -173,6 +174,7 @@ def test_a_signal_ends_all_with_exit_status_0_the_front_first_and_redis_last(dem
         assert this.pids() == dict.fromkeys(NAMES, 0)
 
 
+@pytest.mark.full
 def test_a_signal_before_all_are_ready_ends_the_run_too(demo: Path) -> None:
     replace(demo, "worker: exec", "worker: sleep 60; exec")
     with run(demo) as this:
@@ -182,6 +184,7 @@ def test_a_signal_before_all_are_ready_ends_the_run_too(demo: Path) -> None:
         assert not any(map(listens, this.ports.values()))
 
 
+@pytest.mark.full
 def test_a_second_ctrl_c_kills_what_does_not_end(demo: Path) -> None:
     replace(demo, "worker: exec", "worker: trap '' TERM; exec")
     (demo / "server.py").write_text(SERVER.replace("signal.signal(", "sys.argv[-1] == 'x' or signal.signal("))

@@ -111,6 +111,7 @@ def test_server_is_ready_within_seconds() -> None:
     assert seconds < 6
 
 
+@pytest.mark.full
 def test_resident_memory_stays_small_under_load(server: Server) -> None:
     """150 MB is the aim when it starts; lists, image files and 32 connections may add a little."""
     server.read_all([(SAMPLES / "seven.png").read_bytes()] * 300)

@@ -152,6 +152,7 @@ def test_output_has_one_model_if_its_file_changes_during_a_run(tmp_path: Path) -
     assert {version for *_, version in rows_of(out).values()} == {state(out)["model"]["version"]}
 
 
+@pytest.mark.full
 def test_statistics_that_python_cannot_hold_do_not_end_the_run(tmp_path: Path) -> None:
     """Infinite dates as DuckDB writes them, times after the year 9999, and text that is not UTF-8, in other columns."""
     data, out = tmp_path / "data", tmp_path / "out"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
+import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from batch.scheduling.cron import Rule
@@ -92,6 +93,7 @@ def is_exception(zone: ZoneInfo, change: datetime, shift: timedelta) -> bool:
     return bool(shift % HOUR) or (shift > timedelta() and len(days) > 1)
 
 
+@pytest.mark.full
 @settings(max_examples=100, deadline=None)
 @given(rules(), st.sampled_from(ZONES), st.integers(2015, 2030), st.data())
 def test_due_times_are_those_of_cron_on_the_days_of_a_clock_change(

@@ -41,6 +41,7 @@ def test_of_100_held_out_scans_as_pictures_95_are_read(variant: str) -> None:
     assert sum(right) >= 95
 
 
+@pytest.mark.full
 def test_digits_drawn_with_a_mouse_are_read() -> None:
     drawings = [(digit, digit_of(strokes.png(image))) for digit, image in strokes.digits(each=40, seed=1)]
     right = np.array([digit == reading for digit, reading in drawings]).reshape(10, 40).mean(axis=1)

@@ -102,6 +102,7 @@ def test_the_readme_says_how_long_the_domain_is() -> None:
     assert f"one file of {lines} lines" in README.replace("\n", " ")
 
 
+@pytest.mark.full
 @pytest.mark.browser
 @pytest.mark.parametrize("pattern", ["web_single"])
 def test_the_playground_of_a_domain_without_images_is_a_form(pattern: str, project: Path) -> None:

@@ -63,7 +63,9 @@ def test_card_describes_its_file(name: str) -> None:
     assert card(name)["bytes"] == len(model) < 2_000_000
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", ["mlp", *[pytest.param(name, marks=pytest.mark.full) for name in MODELS if name != "mlp"]]
+)
 def test_figures_on_the_card_are_those_measured(name: str) -> None:
     figures = quality_figures(run(name)) if name == "quality" else reader_figures(run(name), run("mlp"))
     assert figures == pytest.approx(card(name)["figures"], abs=0.005)

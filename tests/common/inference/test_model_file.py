@@ -119,7 +119,10 @@ def test_file_that_is_not_a_model_ends_the_process_with_one_line(file: Path, con
 NO_URL = pytest.param("http://", marks=pytest.mark.full)
 
 
-@pytest.mark.parametrize("uri", ["missing.onnx", "http://127.0.0.1:{closed}/mlp.onnx", "{web}/missing.onnx", NO_URL])
+URLS = ["http://127.0.0.1:{closed}/mlp.onnx", "{web}/missing.onnx", NO_URL]
+
+
+@pytest.mark.parametrize("uri", ["missing.onnx", *[pytest.param(uri, marks=pytest.mark.full) for uri in URLS]])
 def test_missing_model_ends_the_process_with_one_line(tmp_path: Path, uri: str) -> None:
     with web_folder(tmp_path) as web:
         uri = uri.format(closed=free_port(), web=web)

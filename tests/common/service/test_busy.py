@@ -56,7 +56,7 @@ def timed(server: Server, seconds: float, **headers: str) -> tuple[httpx.Respons
     return response, monotonic() - started
 
 
-@pytest.mark.parametrize(("timeout_ms", "seconds"), [(None, 0.5), ("200", 0.2)])
+@pytest.mark.parametrize(("timeout_ms", "seconds"), [(None, 0.5), pytest.param("200", 0.2, marks=pytest.mark.full)])
 def test_a_spent_deadline_is_504_in_time(slow: Server, timeout_ms: str | None, seconds: float) -> None:
     response, took = timed(slow, seconds + 1, **({"X-Request-Timeout-Ms": timeout_ms} if timeout_ms else {}))
     is_problem(response, 504, "deadline")

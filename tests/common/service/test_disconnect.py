@@ -42,7 +42,7 @@ def leaving(server: Server, path: str, body: object) -> Iterator[str]:
         yield trace
 
 
-@pytest.mark.parametrize("path", ["/predict", "/v2/models/mlp/infer"])
+@pytest.mark.parametrize("path", ["/predict", pytest.param("/v2/models/mlp/infer", marks=pytest.mark.full)])
 def test_the_model_does_not_run_for_a_client_that_left(path: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """One request runs, one whose client leaves waits behind it, and the third is answered."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")

@@ -181,6 +181,7 @@ def fill(client: socket.socket, megabytes: int, part: bytes) -> None:
         pass
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("start", "part"),
     [
@@ -231,6 +232,7 @@ def test_a_byte_now_and_then_gives_no_more_time(quick: Server) -> None:
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.full
 def test_a_connection_without_a_request_and_one_between_requests_stay_open_for_the_keep_alive_time(
     quick: Server,
 ) -> None:
@@ -266,6 +268,7 @@ def create_app() -> FastAPI:
     return app
 
 
+@pytest.mark.full
 def test_a_websocket_is_accepted_and_stays_open() -> None:
     options = f"--http {QUICK} --timeout-keep-alive 1"
     with (
@@ -305,6 +308,7 @@ public class Post {
 """
 
 
+@pytest.mark.full
 @pytest.mark.java
 def test_javas_http_client_as_it_is_posts_a_picture(server: Server, tmp_path: Path) -> None:
     (tmp_path / "Post.java").write_text(JAVA)

@@ -31,10 +31,11 @@ async def until(balancer: Balancer, server: Server, enough: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(5, marks=[pytest.mark.full, pytest.mark.timeout(300)])])
-def test_an_update_under_load_fails_no_request_and_unreadiness_is_seen_before_the_port_closes(rounds: int) -> None:
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_an_update_under_load_fails_no_request_and_unreadiness_is_seen_before_the_port_closes() -> None:
     """Behind a balancer that asks every 100 ms, one of two replicas at a time is ended and replaced."""
-    for _ in range(rounds):
+    for _ in range(5):
         with serving(drain_seconds=1) as old, serving() as other:
 
             async def scenario(old: Server = old, other: Server = other) -> Balancer:

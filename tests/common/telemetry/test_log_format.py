@@ -87,6 +87,7 @@ def test_a_client_cannot_write_a_line_or_a_control_character(text: Server, path:
     assert line.isprintable()
 
 
+@pytest.mark.full
 def test_colour_on_a_terminal_only_and_where_it_is_forced(text: Server) -> None:
     text.read(SEVEN)
     assert "\x1b" not in lines(text, "/predict")[0]
