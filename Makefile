@@ -47,6 +47,8 @@ lint: install  ## check style and formatting
 
 types: install  ## check types
 	mypy
+	MYPYPATH=examples/iris mypy --package domain
+	mypy examples/iris/train.py
 
 TWO_AT_A_TIME := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 # Else each of the processes that the tests start would compile every module again.

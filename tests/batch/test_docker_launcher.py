@@ -23,11 +23,11 @@ def image() -> Iterator[str]:
 
 
 @pytest.fixture
-def these(tmp_path: Path, image: str) -> Iterator[Manager]:
-    with manager(tmp_path, launcher="docker", job_image=image, job_cpus=1) as these:
-        write_data(these.data / "scans", ROWS, row_group=10)
-        these.start()
-        yield these
+def service(tmp_path: Path, image: str) -> Iterator[Manager]:
+    with manager(tmp_path, launcher="docker", job_image=image, job_cpus=1) as service:
+        write_data(service.data / "scans", ROWS, row_group=10)
+        service.start()
+        yield service
 
 
 def containers(run_id: str, *options: str) -> list[str]:
@@ -36,39 +36,39 @@ def containers(run_id: str, *options: str) -> list[str]:
     return output_of("docker", "ps", "--all", "--quiet", "--filter", label, *options).splitlines()
 
 
-def test_job_is_a_container_that_is_removed_when_the_run_is_done(these: Manager) -> None:
-    run_id = these.run("out")
+def test_job_is_a_container_that_is_removed_when_the_run_is_done(service: Manager) -> None:
+    run_id = service.run("out")
     wait_until(lambda: containers(run_id))
-    run = these.ended(run_id)
+    run = service.ended(run_id)
     assert run["state"] == "done", run
-    assert ids(these.data / "out") == list(range(ROWS))
+    assert ids(service.data / "out") == list(range(ROWS))
     assert containers(run_id) == []
 
 
-def test_container_survives_a_killed_manager_and_a_killed_container_is_replaced(these: Manager) -> None:
-    run_id = these.run("out")
+def test_container_survives_a_killed_manager_and_a_killed_container_is_replaced(service: Manager) -> None:
+    run_id = service.run("out")
     (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
-    these.kill()
+    service.kill()
     assert containers(run_id) == [container]
-    these.start()
-    run = these.ended(run_id)
+    service.start()
+    run = service.ended(run_id)
     assert (run["state"], run["attempts"]) == ("done", 1)
-    run_id = these.run("again")
+    run_id = service.run("again")
     (container,) = wait_until(lambda: containers(run_id, "--filter", "status=running"))
     output_of("docker", "kill", container)
-    run = these.ended(run_id)
+    run = service.ended(run_id)
     assert (run["state"], run["attempts"], run["crashes"]) == ("done", 2, 1)
     assert containers(run_id) == []
 
 
-def test_cancel_stops_the_container_and_a_missing_image_is_reported(these: Manager) -> None:
-    run_id = these.run("out")
+def test_cancel_stops_the_container_and_a_missing_image_is_reported(service: Manager) -> None:
+    run_id = service.run("out")
     wait_until(lambda: containers(run_id, "--filter", "status=running"))
-    these.post(f"/runs/{run_id}/cancel", 202)
-    assert these.ended(run_id)["state"] == "cancelled"
+    service.post(f"/runs/{run_id}/cancel", 202)
+    assert service.ended(run_id)["state"] == "cancelled"
     assert containers(run_id) == []
-    these.stop()
-    these.start(job_image="no-such-image-here", max_crashes=1)
-    run = these.ended(these.run("none"))
+    service.stop()
+    service.start(job_image="no-such-image-here", max_crashes=1)
+    run = service.ended(service.run("none"))
     assert run["state"] == "failed"
     assert "could not be started" in run["errors"][0]

@@ -19,8 +19,8 @@ from tests.support.batch.parquet_data import (
     leftovers,
     memory_mb,
     pictures,
-    ran,
     rows_of,
+    run_job,
     stamps,
     state,
     write,
@@ -55,7 +55,7 @@ def test_engines_write_the_same_parts_and_only_the_bad_chunk_fails(tmp_path: Pat
     source = skewed(tmp_path / "data")
     reported = {}
     for engine in ENGINES:
-        said = ran(source, tmp_path / engine, f"--engine={engine}", code=1, **SETTINGS)
+        said = run_job(source, tmp_path / engine, f"--engine={engine}", code=1, **SETTINGS)
         assert "1 chunks failed" in said
         assert "/bad.parquet: " in said
         progress = state(tmp_path / engine)
@@ -78,7 +78,7 @@ def test_engines_write_the_same_parts_and_only_the_bad_chunk_fails(tmp_path: Pat
     # What one engine has begun another finishes.
     before = stamps(tmp_path / "spark")
     write(source / "date=2026-02-02" / "bad.parquet", pictures(30))
-    ran(source, tmp_path / "spark", **SETTINGS)
+    run_job(source, tmp_path / "spark", **SETTINGS)
     assert before.items() < stamps(tmp_path / "spark").items()
     assert len(rows_of(tmp_path / "spark")) == 200_000 - 10 + 30
 
@@ -104,7 +104,7 @@ def test_local_cluster_ends_with_its_job(tmp_path: Path) -> None:
         os.kill(one.process.pid, signal.SIGKILL)
         one.process.wait()
         wait_until(lambda: not one.members(), seconds=5)
-    ran(source, output, **settings)
+    run_job(source, output, **settings)
     assert before.items() < stamps(output).items()
     assert len(rows_of(output)) == 320
 
@@ -182,5 +182,5 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_spark_runs_the_jobs_own_python_if_no_environment_is_activated(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(10))
-    ran(source, tmp_path / "out", "--engine=spark", path="/usr/bin:/bin", spark_master="local[1]")
+    run_job(source, tmp_path / "out", "--engine=spark", path="/usr/bin:/bin", spark_master="local[1]")
     assert len(rows_of(tmp_path / "out")) == 10

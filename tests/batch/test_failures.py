@@ -19,9 +19,9 @@ from tests.support.batch.parquet_data import (
     leftovers,
     parts,
     pictures,
-    ran,
     rejected_of,
     rows_of,
+    run_job,
     stamps,
     state,
     write,
@@ -59,7 +59,7 @@ def test_bad_files_and_rows_are_reported_and_the_others_are_processed(tmp_path: 
     pq.write_table(table(id=[1], image=[1]), data / "text.parquet")
     pq.write_table(pq.read_table(data / "good.parquet").slice(0, 0), data / "none.parquet")
 
-    said = ran(data, out, code=1)
+    said = run_job(data, out, code=1)
     errors = state(out)["errors"]
     for name in ("corrupt", "empty", "truncated", "column", "dtype", "text", "middle"):
         (error,) = [error for error in errors if f"/{name}.parquet: " in error]
@@ -88,12 +88,12 @@ def test_too_many_rejected_rows_fail_the_run_also_when_it_is_retried(tmp_path: P
     for limit, chunks, attempts in ((2, 0, 1), (7, 4, 2)):
         out = tmp_path / f"out-{limit}"
         for _ in range(attempts):
-            said = ran(source, out, code=1, max_rejected_rows=limit, **settings)
+            said = run_job(source, out, code=1, max_rejected_rows=limit, **settings)
             assert f"over {limit} rows are not pictures" in said
             assert state(out)["status"] == "failed"
             assert not (out / "_SUCCESS").exists()
             assert len(parts(out)) <= chunks
-    ran(source, out, max_rejected_rows=12, **settings)
+    run_job(source, out, max_rejected_rows=12, **settings)
     assert len(rejected_of(out)) == state(out)["rejected"] == 12
     assert state(out)["rows"] == 16
 
@@ -103,7 +103,7 @@ def test_missing_files_fail_the_run_and_missing_rows_give_an_empty_output(tmp_pa
     (tmp_path / "empty").mkdir()
     for source, words in (("empty", "expected Parquet files"), ("nowhere", "there is no such file or folder")):
         out = tmp_path / f"out-{source}"
-        assert words in ran(tmp_path / source, out, code=1)
+        assert words in run_job(tmp_path / source, out, code=1)
         assert state(out)["status"] == "failed"
         assert words in state(out)["errors"][0]
         assert not (out / "_SUCCESS").exists()
@@ -111,9 +111,9 @@ def test_missing_files_fail_the_run_and_missing_rows_give_an_empty_output(tmp_pa
     (tmp_path / "rowless").mkdir()
     pq.write_table(schema.empty_table(), tmp_path / "rowless" / "group.parquet")
     pq.ParquetWriter(tmp_path / "rowless" / "none.parquet", schema).close()
-    assert "done: 0 rows" in ran(tmp_path / "rowless", tmp_path / "out")
+    assert "done: 0 rows" in run_job(tmp_path / "rowless", tmp_path / "out")
     assert (tmp_path / "out" / "_SUCCESS").exists()
-    said = ran(tmp_path / "rowless" / "none.parquet", tmp_path / "trial", "--trial", code=1)
+    said = run_job(tmp_path / "rowless" / "none.parquet", tmp_path / "trial", "--trial", code=1)
     assert "no row" in said
 
 
@@ -142,7 +142,7 @@ def test_a_row_that_the_model_cannot_process_fails_its_chunk_alone(tmp_path: Pat
     features[25, 0] = 16
     source = write(tmp_path / "a.parquet", features, row_group_size=20)
     model = fails_on_sixteen(tmp_path / "mlp.onnx")
-    said = ran(source, tmp_path / "out", code=1, model_uri=model, chunk_rows=20)
+    said = run_job(source, tmp_path / "out", code=1, model_uri=model, chunk_rows=20)
     assert f"{source}: the model mlp cannot process this input" in said
     assert (state(tmp_path / "out")["status"], state(tmp_path / "out")["failed_chunks"]) == ("failed", 1)
     assert len(rows_of(tmp_path / "out")) == 40
@@ -161,12 +161,12 @@ def test_wrong_model_setting_or_output_is_reported_in_one_line(tmp_path: Path) -
         ({"chunk_rows": "many"}, "CHUNK_ROWS"),
     ]
     for number, (settings, words) in enumerate(cases):
-        said = ran(source, tmp_path / f"out-{number}", code=1, **settings)
+        said = run_job(source, tmp_path / f"out-{number}", code=1, **settings)
         assert words in said
         assert not parts(tmp_path / f"out-{number}")
     (tmp_path / "file").write_text("no folder")
-    assert "file" in ran(source, tmp_path / "file", code=1)
-    said = ran(source, tmp_path / "out", "--first=yesterday", code=2)
+    assert "file" in run_job(source, tmp_path / "file", code=1)
+    said = run_job(source, tmp_path / "out", "--first=yesterday", code=2)
     assert "first" in said
 
 
@@ -185,7 +185,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.mount
 def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Path, small_disk: Path) -> None:
     source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=2_500), small_disk / "out"
-    said = ran(source, out, code=1, chunk_rows=2_500)
+    said = run_job(source, out, code=1, chunk_rows=2_500)
     assert "No space left on device" in said
     assert state(out)["status"] == "failed"
     assert "No space left on device" in state(out)["errors"][0]
@@ -201,14 +201,16 @@ def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Pat
                 pass
     except OSError:
         pass
-    assert "No space left on device" in ran(source, out, code=1, chunk_rows=2_500)  # its state cannot be written either
+    assert "No space left on device" in run_job(
+        source, out, code=1, chunk_rows=2_500
+    )  # its state cannot be written either
     assert stamps(out) == before
 
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    ran(source, out, chunk_rows=2_500)
+    run_job(source, out, chunk_rows=2_500)
     assert before.items() < stamps(out).items()
-    ran(source, tmp_path / "whole", chunk_rows=2_500)
+    run_job(source, tmp_path / "whole", chunk_rows=2_500)
     assert contents(out) == contents(tmp_path / "whole")
 
 
@@ -218,12 +220,12 @@ def test_incomplete_file_does_not_appear(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     try:
-        said = ran(source, out, code=1, chunk_rows=10_000)
+        said = run_job(source, out, code=1, chunk_rows=10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "File too large" in said
     assert state(out)["status"] == "failed"
     assert parts(out) == []
     assert leftovers(out) == []
-    ran(source, out, chunk_rows=10_000)
+    run_job(source, out, chunk_rows=10_000)
     assert len(rows_of(out)) == 20_000

@@ -15,8 +15,8 @@ from tests.support.batch.parquet_data import (
     kill,
     leftovers,
     parts,
-    ran,
     rows_of,
+    run_job,
     stamps,
     state,
     write_slow,
@@ -52,7 +52,7 @@ def test_killed_job_leaves_no_process_and_resumes(tmp_path: Path, slow: str) -> 
     (output / "._progress.json.1").write_text("{")  # as if it had been telling of itself at that moment
     before = stamps(output)
     assert not (output / "_SUCCESS").exists()
-    ran(source, output, model_uri=slow, **SETTINGS)
+    run_job(source, output, model_uri=slow, **SETTINGS)
     assert before.items() <= stamps(output).items()
     assert len(rows_of(output)) == 6 * 20
     assert leftovers(output) == []
@@ -66,7 +66,7 @@ def test_job_killed_at_random_moments_gives_the_same_output(tmp_path: Path, slow
     draw = random.Random(seed)
     source = write_slow(tmp_path / "data", CHUNKS, seconds=0.1, files=2)
     started = time.monotonic()
-    ran(source, tmp_path / "whole", model_uri=slow, **SETTINGS)
+    run_job(source, tmp_path / "whole", model_uri=slow, **SETTINGS)
     longest = time.monotonic() - started
     expected = contents(tmp_path / "whole")
     assert len(expected) == CHUNKS
@@ -131,6 +131,6 @@ def test_chunk_fails_after_three_crashes_and_the_others_are_processed(tmp_path: 
     assert len(rows_of(output)) == 80
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
-    ran(source, output, model_uri=slow, **SETTINGS)
+    run_job(source, output, model_uri=slow, **SETTINGS)
     assert before.items() < stamps(output).items()
     assert leftovers(output) == []

@@ -9,15 +9,15 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.support.batch.digit_datasets import write_data
-from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_whole, filled
+from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_whole, filled_manager
 from tests.support.browsers import ARGUMENTS
 from tests.support.processes import wait_until
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    with filled(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as these:
-        yield these
+    with filled_manager(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as service:
+        yield service
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def slow(shared: Manager) -> Path:
     return shared.data.with_name("mlp.onnx")
 
 
-def make_links(these: Manager) -> None:
+def make_links(service: Manager) -> None:
     """Such as lead out of the data root, or nowhere; and a file."""
     for name, target in (("link", "/usr"), ("loop", "loop"), ("with-link/out.parquet", "/etc/passwd")):
-        link = these.data / name
+        link = service.data / name
         link.parent.mkdir(exist_ok=True)
         if not link.is_symlink():
             link.symlink_to(target)
-    (these.data / "notes.txt").touch()
+    (service.data / "notes.txt").touch()
 
 
 def test_finished_run_records_its_model_and_data(shared: Manager, slow: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.batch.manager import Manager, assert_whole, filled
+from tests.support.batch.manager import Manager, assert_whole, filled_manager
 from tests.support.batch.parquet_data import kill, members, stamps
 from tests.support.processes import wait_until
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
     """One that is killed again and again."""
-    with filled(tmp_path_factory.mktemp("killed"), max_crashes=2) as these:
-        yield these
+    with filled_manager(tmp_path_factory.mktemp("killed"), max_crashes=2) as service:
+        yield service
 
 
 @pytest.fixture

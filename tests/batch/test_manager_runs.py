@@ -7,7 +7,7 @@ from socket import create_server
 import pytest
 
 from tests.support.batch.digit_datasets import write_damaged, write_data
-from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_read, assert_whole, filled, manager
+from tests.support.batch.manager import CHUNKS, ROWS, Manager, assert_read, assert_whole, filled_manager, manager
 from tests.support.batch.parquet_data import members, stamps
 from tests.support.processes import wait_until
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    with filled(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as these:
-        yield these
+    with filled_manager(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as service:
+        yield service
 
 
 def test_run_reports_progress_is_cancelled_and_resumes(shared: Manager) -> None:
@@ -144,12 +144,12 @@ def test_retry_policy_is_kept_while_no_job_can_be_started(shared: Manager) -> No
 
 def test_run_is_cancelled_while_its_container_cannot_be_started(tmp_path: Path) -> None:
     """Docker takes the request and says nothing, until it goes."""
-    with manager(tmp_path) as these, create_server(("127.0.0.1", 0)) as silent:
-        write_data(these.data / "scans", 10)
-        these.start(launcher="docker", docker_host=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
-        run_id = these.run()
-        these.until(run_id, "running")
-        assert these.post(f"/runs/{run_id}/cancel", 202)["cancelling"]
+    with manager(tmp_path) as service, create_server(("127.0.0.1", 0)) as silent:
+        write_data(service.data / "scans", 10)
+        service.start(launcher="docker", docker_host=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+        run_id = service.run()
+        service.until(run_id, "running")
+        assert service.post(f"/runs/{run_id}/cancel", 202)["cancelling"]
         silent.close()
-        run = these.ended(run_id)
+        run = service.ended(run_id)
         assert (run["state"], run["attempts"], run["cancelling"]) == ("cancelled", 1, False)

@@ -13,13 +13,13 @@ from tests.support.batch.digit_datasets import real_digits
 from tests.support.batch.parquet_data import (
     LIST,
     answers_of,
-    everything,
+    file_stamps,
     job,
     leftovers,
     parts,
     pictures,
-    ran,
     rows_of,
+    run_job,
     state,
     write,
 )
@@ -53,7 +53,7 @@ def test_every_row_gets_the_models_own_output_for_every_column_type(tmp_path: Pa
     (tmp_path / "data" / "notes.txt").write_text("no data")
     sources = [f"file://{tmp_path}/data", tmp_path / "png.parquet"]
 
-    said = ran(sources, tmp_path / "out", chunk_rows=200)
+    said = run_job(sources, tmp_path / "out", chunk_rows=200)
     got = rows_of(tmp_path / "out")
     assert got.keys() == expected.keys()
     for one, (digit, confidence, version) in got.items():
@@ -69,21 +69,21 @@ def test_every_row_gets_the_models_own_output_for_every_column_type(tmp_path: Pa
     assert state(tmp_path / "out", "_SUCCESS")["data_checksum"] == progress["data_checksum"]
     assert leftovers(tmp_path / "out") == []
 
-    before = everything(tmp_path / "out")
-    assert "nothing to do" in ran(sources, tmp_path / "out", chunk_rows=200)
-    assert everything(tmp_path / "out") == before
+    before = file_stamps(tmp_path / "out")
+    assert "nothing to do" in run_job(sources, tmp_path / "out", chunk_rows=200)
+    assert file_stamps(tmp_path / "out") == before
 
 
 @pytest.mark.full
 def test_finished_output_is_never_changed(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(10))
-    ran(source, tmp_path / "out")
-    before = everything(tmp_path / "out")
-    ran(source, tmp_path / "out", "--retry=all")
-    ran(tmp_path / "nowhere", tmp_path / "out")
+    run_job(source, tmp_path / "out")
+    before = file_stamps(tmp_path / "out")
+    run_job(source, tmp_path / "out", "--retry=all")
+    run_job(tmp_path / "nowhere", tmp_path / "out")
     with job(source, tmp_path / "out", model_uri=tmp_path / "no.onnx") as one:
         one.ended()
-    assert everything(tmp_path / "out") == before
+    assert file_stamps(tmp_path / "out") == before
 
 
 @pytest.mark.full
@@ -102,7 +102,7 @@ def test_ids_of_any_type_are_unchanged(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for number, ids in enumerate(columns):
         pq.write_table(pa.table({"id": ids, "pixels": pixels}), tmp_path / "data" / f"{number}.parquet")
-    ran(tmp_path / "data", tmp_path / "out")
+    run_job(tmp_path / "data", tmp_path / "out")
     for ids, chunk in zip(columns, plan([str(tmp_path / "data")], 100).chunks, strict=True):
         for folder, rows in ((tmp_path / "out", [0, 2]), (tmp_path / "out" / "_rejected", [1])):
             table = pq.read_table(folder / f"part-{chunk.name}.parquet", partitioning=None)
@@ -118,7 +118,7 @@ def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
     shifts = {}
     for source in (usual, inverted):
         output = tmp_path / source.stem
-        ran(source, output, "--trial", chunk_rows=500)
+        run_job(source, output, "--trial", chunk_rows=500)
         assert {file.name for file in output.iterdir()} <= {"_trial.json", "_lock"}
         report = state(output, "_trial.json")
         assert (report["status"], report["rows"], report["rows_total"], report["chunks"]) == ("done", 500, 2_000, 1)
@@ -130,10 +130,10 @@ def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
     assert shifts[inverted]["mean_feature_shift"] > 4 * shifts[usual]["mean_feature_shift"]
     assert shifts[inverted]["confidence_shift"] < shifts[usual]["confidence_shift"]
     for seconds, at_risk in ((0.001, True), (1_000, False)):
-        ran(usual, tmp_path / "usual", "--trial", f"--deadline-seconds={seconds}", chunk_rows=500)
+        run_job(usual, tmp_path / "usual", "--trial", f"--deadline-seconds={seconds}", chunk_rows=500)
         assert state(tmp_path / "usual", "_trial.json")["at_risk"] == at_risk
-    ran(usual, tmp_path / "usual", chunk_rows=500)
-    before = everything(tmp_path / "usual")
-    ran(inverted, tmp_path / "usual", "--trial", chunk_rows=500)
-    changed = {name for name, stamp in everything(tmp_path / "usual").items() if before[name] != stamp}
+    run_job(usual, tmp_path / "usual", chunk_rows=500)
+    before = file_stamps(tmp_path / "usual")
+    run_job(inverted, tmp_path / "usual", "--trial", chunk_rows=500)
+    changed = {name for name, stamp in file_stamps(tmp_path / "usual").items() if before[name] != stamp}
     assert {Path(name).name for name in changed} <= {"usual", "_trial.json"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.batch.digit_datasets import write_damaged
-from tests.support.batch.parquet_data import contents, parts, pictures, ran, rows_of, stamps, state, write
+from tests.support.batch.parquet_data import contents, parts, pictures, rows_of, run_job, stamps, state, write
 from tests.support.samples import MLP
 
 pytestmark = pytest.mark.full
@@ -24,7 +24,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for number in range(3):
         write(folder / "data" / f"{number}.parquet", pictures(50, seed=number))
     write_damaged(folder / "data" / "3.parquet")
-    assert "1 chunks failed" in ran(folder / "data", folder / "out", code=1)
+    assert "1 chunks failed" in run_job(folder / "data", folder / "out", code=1)
     assert len(parts(folder / "out")) == 3
     return folder / "data", folder / "out"
 
@@ -51,10 +51,10 @@ def output(begun: tuple[Path, Path], tmp_path: Path) -> Path:
 
 def test_retry_partial_processes_only_failed_chunks(source: Path, output: Path) -> None:
     before = stamps(output)
-    ran(source, output, code=1)
+    run_job(source, output, code=1)
     assert stamps(output) == before
     write(source / "3.parquet", pictures(50, seed=3))
-    ran(source, output, "--retry=partial")
+    run_job(source, output, "--retry=partial")
     after = stamps(output)
     assert before.items() < after.items()
     assert len(after) == 4
@@ -65,7 +65,7 @@ def test_retry_partial_processes_only_failed_chunks(source: Path, output: Path) 
 def test_retry_all_processes_all_chunks_again(source: Path, output: Path) -> None:
     before = stamps(output)
     write(source / "3.parquet", pictures(50, seed=3))
-    ran(source, output, "--retry=all")
+    run_job(source, output, "--retry=all")
     after = stamps(output)
     assert before.keys() < after.keys()
     assert not any(after[name] == before[name] for name in before)
@@ -77,30 +77,30 @@ def test_retry_none_publishes_existing_parts_and_defers_the_rest_to_the_next_run
 ) -> None:
     """The damaged file was repaired meanwhile; the next run is about other data, or about the same as well."""
     before = stamps(output)
-    assert "1 chunks are deferred to the next run" in ran(source, output, "--retry=none")
+    assert "1 chunks are deferred to the next run" in run_job(source, output, "--retry=none")
     assert stamps(output) == before
     assert (output / "_SUCCESS").exists()
 
     write(source / "3.parquet", pictures(50, seed=3))
     today = write(tmp_path / "today" / "4.parquet", pictures(20)).parent
-    ran(today, tmp_path / "next", f"--deferred-from={output}")
+    run_job(today, tmp_path / "next", f"--deferred-from={output}")
     assert {one.partition("-")[0] for one in rows_of(tmp_path / "next")} == {"3", "4"}
     assert len(rows_of(tmp_path / "next")) == 70
 
-    ran(source, tmp_path / "same", f"--deferred-from={output}")
+    run_job(source, tmp_path / "same", f"--deferred-from={output}")
     assert len(rows_of(tmp_path / "same")) == 200
 
 
 def test_retry_none_processes_all_chunks_of_a_first_run_and_defers_only_failed_ones(tmp_path: Path) -> None:
     good, bad = write(tmp_path / "a.parquet", pictures(10)), write_damaged(tmp_path / "b.parquet")
-    ran([good, bad], tmp_path / "out", "--retry=none")
+    run_job([good, bad], tmp_path / "out", "--retry=none")
     assert len(rows_of(tmp_path / "out")) == 10
     assert [one["file"] for one in state(tmp_path / "out", "_deferred.json")] == [str(bad)]
     # What is still damaged in the next run is left to the one after it.
-    ran(good, tmp_path / "next", "--retry=none", f"--deferred-from={tmp_path / 'out'}")
+    run_job(good, tmp_path / "next", "--retry=none", f"--deferred-from={tmp_path / 'out'}")
     assert [one["file"] for one in state(tmp_path / "next", "_deferred.json")] == [str(bad)]
     bad.unlink()  # nor is one that is gone in the way of the others
-    ran(good, tmp_path / "third", "--retry=none", f"--deferred-from={tmp_path / 'next'}")
+    run_job(good, tmp_path / "third", "--retry=none", f"--deferred-from={tmp_path / 'next'}")
     assert len(rows_of(tmp_path / "third")) == 10
     assert [one["file"] for one in state(tmp_path / "third", "_deferred.json")] == [str(bad)]
 
@@ -111,7 +111,7 @@ def left(tmp_path: Path) -> tuple[Path, Path, bytes]:
     file = write(tmp_path / "yesterday" / "a.parquet", pictures(200, seed=7), row_group_size=50)
     whole = file.read_bytes()
     file.write_bytes(whole[:4] + b"\xff" * 1_000 + whole[1_004:])
-    ran(file, tmp_path / "before", "--retry=none", **FIFTIES)
+    run_job(file, tmp_path / "before", "--retry=none", **FIFTIES)
     assert len(rows_of(tmp_path / "before")) == 150
     return file, tmp_path / "before", whole
 
@@ -119,7 +119,7 @@ def left(tmp_path: Path) -> tuple[Path, Path, bytes]:
 def next_run(tmp_path: Path, before: Path, *more: Path) -> dict[str, int]:
     """How many rows of each file the next run has read, which has one of its own, `today`."""
     today = write(tmp_path / "today.parquet", pictures(20))
-    ran([today, *more], tmp_path / "next", "--retry=none", f"--deferred-from={before}", **FIFTIES)
+    run_job([today, *more], tmp_path / "next", "--retry=none", f"--deferred-from={before}", **FIFTIES)
     return Counter(one.partition("-")[0] for one in rows_of(tmp_path / "next"))
 
 
@@ -157,23 +157,23 @@ def test_changed_file_is_processed_again_and_parts_of_a_removed_file_are_removed
     write(source / "0.parquet", pictures(50, seed=9))
     (source / "1.parquet").unlink()
     (source / "3.parquet").unlink()
-    ran(source, output)
+    run_job(source, output)
     after = stamps(output)
     assert len(after) == 2
     assert len(before.items() & after.items()) == 1
-    ran(source, tmp_path / "fresh")
+    run_job(source, tmp_path / "fresh")
     assert contents(output) == contents(tmp_path / "fresh")
 
 
 def test_other_model_on_a_begun_output_is_refused_except_with_retry_all(source: Path, output: Path) -> None:
     before = stamps(output)
     linear = MLP.with_name("linear.onnx")
-    said = ran(source, output, code=1, model_uri=linear)
+    said = run_job(source, output, code=1, model_uri=linear)
     assert "was begun with the model mlp" in said
     assert "now it is linear" in said
     assert stamps(output) == before
     assert "was begun with the model" in state(output)["errors"][0]
     (source / "3.parquet").unlink()
-    ran(source, output, "--retry=all", model_uri=linear)
+    run_job(source, output, "--retry=all", model_uri=linear)
     assert {version for _, _, version in rows_of(output).values()} == {state(output)["model"]["version"]}
     assert state(output)["model"]["name"] == "linear"

@@ -13,13 +13,13 @@ import pytest
 from batch.output.progress_bar import LINE_SECONDS
 from tests.support.batch.parquet_data import (
     JOB,
-    everything,
+    file_stamps,
     job,
     leftovers,
     parts,
     pictures,
-    ran,
     rows_of,
+    run_job,
     stamps,
     state,
     write,
@@ -52,13 +52,13 @@ def test_run_is_at_risk_after_its_first_chunk_if_it_will_miss_its_deadline(tmp_p
 
 def test_run_stops_at_its_deadline_and_resumes_later(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.2), tmp_path / "out"
-    said = ran(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
+    said = run_job(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
     assert "the deadline has passed" in said
     assert (state(output)["status"], state(output)["at_risk"]) == ("late", True)
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
     assert len(before) < 6
-    ran(source, output, "--deadline-seconds=90", model_uri=slow, chunk_rows=20)
+    run_job(source, output, "--deadline-seconds=90", model_uri=slow, chunk_rows=20)
     assert before.items() < stamps(output).items()
     assert len(rows_of(output)) == 120
 
@@ -73,7 +73,7 @@ def test_deadline_is_enforced_during_a_single_long_chunk(tmp_path: Path, slow: s
 
 def test_run_finishes_after_its_deadline_with_on_deadline_finish(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=4, seconds=0.2)
-    ran(source, tmp_path / "out", "--deadline-seconds=0.5", "--on-deadline=finish", model_uri=slow, chunk_rows=20)
+    run_job(source, tmp_path / "out", "--deadline-seconds=0.5", "--on-deadline=finish", model_uri=slow, chunk_rows=20)
     progress = state(tmp_path / "out")
     assert (progress["status"], progress["at_risk"]) == ("done", True)
     assert len(parts(tmp_path / "out")) == 4
@@ -152,7 +152,7 @@ def test_cancelled_run_ends_at_once_and_can_resume(tmp_path: Path, slow: str, nu
     assert state(output)["status"] == "cancelled"
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
-    ran(source, output, model_uri=slow, chunk_rows=20)
+    run_job(source, output, model_uri=slow, chunk_rows=20)
     assert before.items() < stamps(output).items()
     assert leftovers(output) == []
 
@@ -192,12 +192,12 @@ def test_second_job_on_an_output_is_refused_and_changes_nothing(tmp_path: Path, 
         first.wait_for_parts(1)
         begun = time.monotonic()
         os.killpg(first.process.pid, signal.SIGSTOP)
-        before = everything(tmp_path / "out")
+        before = file_stamps(tmp_path / "out")
         for retry in ("all", "none"):
-            said = ran(source, tmp_path / "out", f"--retry={retry}", code=3, **settings)
+            said = run_job(source, tmp_path / "out", f"--retry={retry}", code=3, **settings)
             assert f"process {first.process.pid} has its lock" in said
-        ran(tmp_path / "nowhere", tmp_path / "out", code=3)
-        assert everything(tmp_path / "out") == before
+        run_job(tmp_path / "nowhere", tmp_path / "out", code=3)
+        assert file_stamps(tmp_path / "out") == before
         time.sleep(max(0.0, begun + LINE_SECONDS - time.monotonic()))
         os.killpg(first.process.pid, signal.SIGCONT)
         code, _, errors = first.ended()

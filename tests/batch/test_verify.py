@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.batch.digit_datasets import write_damaged
-from tests.support.batch.parquet_data import parts, pictures, ran, state, write
+from tests.support.batch.parquet_data import parts, pictures, run_job, state, write
 from tests.support.processes import ROOT
 
 
@@ -45,7 +45,7 @@ def test_rows_add_up_and_every_change_of_the_output_is_found(tmp_path: Path) -> 
     data, out = tmp_path / "data", tmp_path / "out"
     write(data / "a.parquet", [[1.0] * 64] * 8 + [None] * 2, row_group_size=5)
     write_damaged(data / "b.parquet")
-    ran(data, out, "--retry=none", chunk_rows=5)
+    run_job(data, out, "--retry=none", chunk_rows=5)
     progress = state(out)
     assert [progress[name] for name in ("rows_total", "rows_out", "rejected", "deferred")] == [10, 8, 2, 0]
     manifest = state(out, "_manifest.json")
@@ -58,7 +58,7 @@ def test_rows_add_up_and_every_change_of_the_output_is_found(tmp_path: Path) -> 
 def test_verify_names_each_part_that_was_changed(tmp_path: Path) -> None:
     for number, (words, change) in enumerate(CHANGES.items()):
         out = tmp_path / f"out-{number}"
-        ran(write(tmp_path / "a.parquet", [[1.0] * 64] * 4 + [None]), out)
+        run_job(write(tmp_path / "a.parquet", [[1.0] * 64] * 4 + [None]), out)
         change(out)
         code, said, errors = verified(out)
         assert (code, said) == (1, "")
@@ -71,7 +71,7 @@ def test_deferred_rows_are_counted(tmp_path: Path) -> None:
     file = write(tmp_path / "a.parquet", pictures(30), row_group_size=10, compression="none")
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 500 + content[504:])
-    ran(file, tmp_path / "out", "--retry=none", chunk_rows=10)
+    run_job(file, tmp_path / "out", "--retry=none", chunk_rows=10)
     progress = state(tmp_path / "out")
     assert [progress[name] for name in ("rows_total", "rows_out", "rejected", "deferred")] == [30, 20, 0, 10]
     assert verified(tmp_path / "out")[1] == "verified: 30 rows in: 20 out, 0 rejected, 10 deferred; 2 parts\n"

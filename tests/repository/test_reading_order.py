@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.batch.digit_datasets import write_data
+from tests.support.batch.manager import manager
 from tests.support.horizontal.jobs import all_answered, submit
 from tests.support.patterns import app_in, commands
 from tests.support.processes import PATTERNS, ROOT, wait_until
@@ -116,15 +118,37 @@ def named_in(section: str, folder: Path) -> Callable[[Path], bool]:
     return lambda file: any(path in (file, *file.parents) for path in named)
 
 
+def assert_listed(pattern: str, ran: set[Path]) -> None:
+    """All that is listed ran, and what ran of the pattern is named in the section."""
+    folder, listed = ROOT / pattern, [file.resolve() for files in reading_lists(pattern) for file, _ in files]
+    assert [file for file in listed if file.suffix == ".py" and file not in ran] == []
+    is_named = named_in(section_of(pattern), folder)
+    mine = {file for file in ran if file.is_relative_to(folder) and file.name not in ("settings.py", "__init__.py")}
+    assert [file for file in sorted(mine) if not is_named(file)] == []
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("pattern", USES)
 def test_reading_order_is_what_one_request_runs_through(pattern: str) -> None:
     with traced_stack(pattern) as stack:
         USES[pattern](stack.front)
         servers = [server for name, server in stack.servers.items() if name != "redis"]
-        ran = {Path(file) for server in servers for file in server.get("/traced-files").json()}
-    folder, listed = ROOT / pattern, [file.resolve() for files in reading_lists(pattern) for file, _ in files]
-    assert [file for file in listed if file.suffix == ".py" and file not in ran] == []
-    is_named = named_in(section_of(pattern), folder)
-    mine = {file for file in ran if file.is_relative_to(folder) and file.name not in ("settings.py", "__init__.py")}
-    assert [file for file in sorted(mine) if not is_named(file)] == []
+        assert_listed(pattern, {Path(file) for server in servers for file in server.get("/traced-files").json()})
+
+
+@pytest.mark.full
+def test_reading_orders_of_batch_are_what_a_scheduled_run_and_its_chunks_run_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (records := tmp_path / "records").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "support" / "tracing"))
+    monkeypatch.setenv("TRACE_FOLDER", str(records))
+    with manager(tmp_path) as started:
+        write_data(started.data / "scans", 4, row_group=1)
+        started.start()
+        schedule = started.schedule()
+        started.is_due(schedule)
+        (run,) = started.runs_of(schedule)
+    assert run["state"] == "done"
+    lines = chain.from_iterable(file.read_text().splitlines() for file in records.iterdir())
+    assert_listed("batch", {Path(line) for line in lines})

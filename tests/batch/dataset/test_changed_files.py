@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.batch.parquet_data import JOB, job, leftovers, parts, pictures, ran, rows_of, state, write
+from tests.support.batch.parquet_data import JOB, job, leftovers, parts, pictures, rows_of, run_job, state, write
 from tests.support.models.onnx_models import slow_reader
 from tests.support.processes import ROOT
 from tests.support.samples import MLP
@@ -90,7 +90,7 @@ def test_file_that_changes_during_a_run_is_taken_back_and_read_by_the_retry(
     assert (progress["status"], progress["rows"], progress["chunks"]) == ("failed", CHUNKS * ROWS, CHUNKS)
     assert not (out / "_SUCCESS").exists()
     assert leftovers(out) == []
-    ran(data, out, model_uri=slow, **SETTINGS)
+    run_job(data, out, model_uri=slow, **SETTINGS)
     assert set(rows_of(out)) == {f"{name.stem}-{row}" for name in (good, file) if name.exists() for row in range(160)}
 
 
@@ -123,12 +123,12 @@ def test_file_that_is_added_during_a_run_is_read_by_the_retry_or_the_next_run(tm
         if retry == "partial":
             assert code == 1
             assert f"{added}: the file was added" in errors
-            ran(data, out, model_uri=slow, **SETTINGS)
+            run_job(data, out, model_uri=slow, **SETTINGS)
         else:
             assert f"{CHUNKS} chunks are deferred" in said
             write_file(tmp_path / "next" / "c.parquet", seconds=0)
             source, out = tmp_path / "next", tmp_path / "next-out"
-            ran(source, out, f"--deferred-from={data.with_name('out')}", model_uri=slow, **SETTINGS)
+            run_job(source, out, f"--deferred-from={data.with_name('out')}", model_uri=slow, **SETTINGS)
         assert {name.partition("-")[0] for name in rows_of(out)} > {"a"}
 
 
@@ -147,8 +147,8 @@ def test_output_has_one_model_if_its_file_changes_during_a_run(tmp_path: Path) -
     assert code == 1
     assert f"the model at {model} has changed" in errors
     assert len({version for *_, version in rows_of(out).values()}) == 1
-    assert "--retry all" in ran(file, out, code=1, model_uri=model, **SETTINGS)
-    ran(file, out, "--retry=all", model_uri=model, **SETTINGS)
+    assert "--retry all" in run_job(file, out, code=1, model_uri=model, **SETTINGS)
+    run_job(file, out, "--retry=all", model_uri=model, **SETTINGS)
     assert {version for *_, version in rows_of(out).values()} == {state(out)["model"]["version"]}
 
 
@@ -167,7 +167,7 @@ def test_statistics_that_python_cannot_hold_do_not_end_the_run(tmp_path: Path) -
         file = write(data / f"{name}.parquet", [])
         pq.write_table(pa.table({"id": [f"{name}-0", f"{name}-1"], "pixels": pixels, "more": values}), file)
     write(data / "good.parquet", pictures(3))
-    ran(data, out)
+    run_job(data, out)
     assert len(rows_of(out)) == 2 * len(columns) + 3
 
 
@@ -187,8 +187,8 @@ def test_success_is_on_the_disk_after_everything_else(tmp_path: Path) -> None:
         [*command, f"--input={file}", f"--output={out}"], cwd=ROOT, env=environment, check=True, stdout=sys.stderr
     )
     calls_of = defaultdict(list)  # by process: those of others may come in between
-    everything = [line for line in log.read_text().splitlines() if str(tmp_path) in line]
-    for line in everything:
+    of_run = [line for line in log.read_text().splitlines() if str(tmp_path) in line]
+    for line in of_run:
         calls_of[line.split()[0]].append(line)
     assert len(parts(out)) == 3
     made = set()
@@ -204,7 +204,7 @@ def test_success_is_on_the_disk_after_everything_else(tmp_path: Path) -> None:
                 made.add(folder := line.split('"')[1])
                 assert f"<{Path(folder).parent}>" in after, "a new folder is flushed in the one above it"
     assert made == {str(folder) for folder in (out.parent, out, out / "_rejected")}
-    renames = [line for line in everything if "rename" in line]
+    renames = [line for line in of_run if "rename" in line]
     assert '_SUCCESS"' in renames[-1]
     lines = calls_of[renames[-1].split()[0]]
     success = lines.index(renames[-1])

@@ -8,7 +8,7 @@ import pytest
 
 from batch.dataset.dataset import plan
 from batch.dataset.files import DataError
-from tests.support.batch.parquet_data import pictures, ran, rows_of, write
+from tests.support.batch.parquet_data import pictures, rows_of, run_job, write
 
 
 def test_chunks_are_row_groups_and_named_after_their_file(tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_partition_without_a_valid_date_is_outside_every_interval(tmp_path: Path
 def test_an_interval_of_a_partitioned_data_set_is_predicted(tmp_path: Path) -> None:
     for day in range(1, 6):
         write(tmp_path / "data" / f"date=2026-01-0{day}" / f"d{day}.parquet", pictures(day))
-    ran(tmp_path / "data", tmp_path / "out", "--first=2026-01-02", "--last=2026-01-04")
+    run_job(tmp_path / "data", tmp_path / "out", "--first=2026-01-02", "--last=2026-01-04")
     assert {one.partition("-")[0] for one in rows_of(tmp_path / "out")} == {"d2", "d3", "d4"}

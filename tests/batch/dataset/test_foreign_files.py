@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from batch.dataset.files import DataError, list_files
-from tests.support.batch.parquet_data import pictures, ran, rejected_of, rows_of, state, write
+from tests.support.batch.parquet_data import pictures, rejected_of, rows_of, run_job, state, write
 from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 
 PNG = encoded(SEVEN_IMAGE)
@@ -48,7 +48,7 @@ def test_types_and_names_of_other_tools_are_read(tmp_path: Path) -> None:
     for name, values in PIXELS.items():
         ids = pa.array([f"{name}-0", f"{name}-1"], pa.string_view())
         write_table(data / f"{name}.parquet", {"id": ids, "pixels": values, "PIXELS": [1, 2]})
-    ran(data, out)
+    run_job(data, out)
     names = [*IMAGES, *PIXELS]
     assert {*rows_of(out)} == {f"{name}-0" for name in names}
     assert {rows_of(out)[f"{name}-0"][0] for name in IMAGES} == {7}
@@ -60,7 +60,7 @@ def test_types_and_names_of_other_tools_are_read(tmp_path: Path) -> None:
 def test_ids_of_128_bits_are_unchanged(tmp_path: Path) -> None:
     ids = pa.array([Decimal(2) ** 120, None], pa.decimal128(38, 0))
     write_table(tmp_path / "a.parquet", {"id": ids, "pixels": [ONES, ONES]})
-    ran(tmp_path / "a.parquet", tmp_path / "out")
+    run_job(tmp_path / "a.parquet", tmp_path / "out")
     assert {*rows_of(tmp_path / "out")} == {Decimal(2) ** 120, None}
 
 
@@ -68,17 +68,17 @@ def test_ids_of_128_bits_are_unchanged(tmp_path: Path) -> None:
 def test_columns_with_other_names_are_set_and_ambiguous_ones_are_refused(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     write_table(data / "named.parquet", {"scan": ["a"], "id": ["b"], "ink": [ONES]})
-    ran(data, out, column_id="scan", column_pixels="ink")
+    run_job(data, out, column_id="scan", column_pixels="ink")
     assert {*rows_of(out)} == {"a"}
     write_table(data / "cases.parquet", {"ID": [1], "Id": [2], "pixels": [ONES]})
     twice = pa.table([pa.array([1]), pa.array([2]), pa.array([ONES])], ["id", "id", "pixels"])
     pq.write_table(twice, data / "twice.parquet")
-    ran(data, tmp_path / "refused", code=1)
+    run_job(data, tmp_path / "refused", code=1)
     errors = {Path(error.partition(": ")[0]).stem: error for error in state(tmp_path / "refused")["errors"]}
     assert "got the columns ID and Id: set COLUMN_ID to one of them" in errors["cases"]
     assert "got 2 columns with the name id: rename one" in errors["twice"]
     assert "set COLUMN_ID, COLUMN_PIXELS" in errors["named"]
-    said = ran(data / "cases.parquet", tmp_path / "missing", code=1, column_id="scan")
+    said = run_job(data / "cases.parquet", tmp_path / "missing", code=1, column_id="scan")
     assert "COLUMN_ID=scan: there is no such column, the file has ID, Id, pixels" in said
 
 
@@ -105,10 +105,10 @@ def test_names_of_every_kind_are_processed_and_a_packed_file_is_refused(tmp_path
     for number, name in enumerate(NAMES):
         file = tmp_path / "data" / name
         write_table(file, {"id": [number], "pixels": [ONES]})
-    ran(tmp_path / "data", tmp_path / "out")
+    run_job(tmp_path / "data", tmp_path / "out")
     assert {*rows_of(tmp_path / "out")} == {*range(len(NAMES))}
     file.with_suffix(".parquet.gz").write_bytes(gzip.compress(file.read_bytes()))
-    said = ran(tmp_path / "data", tmp_path / "again", code=1)
+    said = run_job(tmp_path / "data", tmp_path / "again", code=1)
     assert "got one that is compressed as a whole: unpack it" in said
 
 
@@ -125,9 +125,9 @@ def write_delta_table(folder: Path) -> list[str]:
 @pytest.mark.full
 def test_folder_of_a_versioned_table_is_refused_and_its_current_files_are_read(tmp_path: Path) -> None:
     files = write_delta_table(tmp_path / "delta")
-    said = ran(tmp_path / "delta", tmp_path / "out", code=1)
+    said = run_job(tmp_path / "delta", tmp_path / "out", code=1)
     assert "this is a table of Delta Lake, whose folder also holds files of earlier versions" in said
-    ran(files, tmp_path / "out")
+    run_job(files, tmp_path / "out")
     assert {*rows_of(tmp_path / "out")} == {"new-0", "new-1"}
     write(tmp_path / "iceberg" / "data" / "a.parquet", pictures(1))
     (tmp_path / "iceberg" / "metadata").mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.batch.digit_datasets import write_damaged, write_data
-from tests.support.batch.manager import ROWS, Manager, assert_read, filled, ids
+from tests.support.batch.manager import ROWS, Manager, assert_read, filled_manager, ids
 from tests.support.processes import wait_until
 
 pytestmark = pytest.mark.full
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.full
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    with filled(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as these:
-        yield these
+    with filled_manager(tmp_path_factory.mktemp("batch"), max_concurrent_runs=2) as service:
+        yield service
 
 
 def test_due_time_is_skipped_or_run_while_the_last_run_is_open(shared: Manager) -> None:
@@ -80,9 +80,9 @@ def test_chunks_deferred_by_a_late_run_join_the_next_run(shared: Manager) -> Non
         assert_read(shared, shared.runs_of(schedule, count)[0]["id"], rows)
 
 
-def change_input(these: Manager, schedule: Any, source: str) -> None:
+def change_input(service: Manager, schedule: Any, source: str) -> None:
     """As templates with {date} would: the input of the next due time is another."""
-    with closing(sqlite3.connect(these.database, timeout=10)) as registry, registry:
+    with closing(sqlite3.connect(service.database, timeout=10)) as registry, registry:
         query = "UPDATE schedules SET request = json_set(request, '$.input', json_array(?)) WHERE id = ?"
         registry.execute(query, (source, schedule["id"]))
 

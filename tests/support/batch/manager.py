@@ -28,7 +28,7 @@ LONG = 90.0
 FAST_MANAGER = {"poll_interval_seconds": 0.1, "workers": 1, "chunk_rows": 1, "drain_seconds": 0}
 """A chunk for each row group, and one process that works."""
 ROWS, CHUNKS = 200, 10
-"""Of the data of a manager that is filled."""
+"""Of the data of `filled_manager`."""
 
 
 class Manager:
@@ -129,33 +129,33 @@ def manager(folder: Path, **settings: object) -> Iterator[Manager]:
 
 
 @contextmanager
-def filled(folder: Path, **settings: object) -> Iterator[Manager]:
+def filled_manager(folder: Path, **settings: object) -> Iterator[Manager]:
     """A manager that runs, whose jobs have the slow reader as `mlp.onnx` in this folder, and data for it.
 
     `scans`, read at once; `slow`, as many rows in 10 chunks of 0.15 s; `stuck`, in chunks that take long.
     """
     model = slow_reader(folder / "mlp.onnx")
     shutil.copy(MLP.with_suffix(".json"), folder)
-    with manager(folder, model_uri=model, **settings) as these:
-        write_data(these.data / "scans", ROWS, files=2, row_group=ROWS)
-        write_data(these.data / "slow", ROWS, row_group=ROWS // CHUNKS, seconds=0.15)
-        write_data(these.data / "stuck", 4, row_group=1, seconds=10)
-        these.start()
-        yield these
+    with manager(folder, model_uri=model, **settings) as service:
+        write_data(service.data / "scans", ROWS, files=2, row_group=ROWS)
+        write_data(service.data / "slow", ROWS, row_group=ROWS // CHUNKS, seconds=0.15)
+        write_data(service.data / "stuck", 4, row_group=1, seconds=10)
+        service.start()
+        yield service
 
 
-def assert_read(these: Manager, run_id: str, rows: list[int]) -> None:
+def assert_read(service: Manager, run_id: str, rows: list[int]) -> None:
     """It is done, and its output has these ids."""
-    run = these.ended(run_id)
+    run = service.ended(run_id)
     assert run["state"] == "done", run
-    assert ids(these.data / run["output"]) == rows
+    assert ids(service.data / run["output"]) == rows
 
 
-def assert_whole(these: Manager, run: Any, rows: int = ROWS) -> None:
+def assert_whole(service: Manager, run: Any, rows: int = ROWS) -> None:
     """It is done, every row is there once, and nothing is left of its job."""
     assert run["state"] == "done", run
-    assert ids(these.data / run["output"]) == list(range(rows))
+    assert ids(service.data / run["output"]) == list(range(rows))
     assert run["progress"]["rows"] == run["progress"]["rows_total"] == rows
-    assert (these.data / run["output"] / "_SUCCESS").exists()
-    assert not list((these.database.parent / "jobs").glob(f"{run['id']}.lock"))
+    assert (service.data / run["output"] / "_SUCCESS").exists()
+    assert not list((service.database.parent / "jobs").glob(f"{run['id']}.lock"))
     wait_until(lambda: not members(run["pid"]))

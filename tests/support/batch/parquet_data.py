@@ -116,7 +116,7 @@ def job(source: object, output: Path, *options: str, **settings: object) -> Iter
         process.communicate()
 
 
-def ran(source: object, output: Path, *options: str, code: int = 0, **settings: object) -> str:
+def run_job(source: object, output: Path, *options: str, code: int = 0, **settings: object) -> str:
     """Run a job to its end, which must be with this code; what it has written, errors included."""
     with job(source, output, *options, **settings) as one:
         got, out, errors = one.ended()
@@ -166,7 +166,7 @@ def stamps(output: Path) -> Stamps:
     return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in parts(output)}
 
 
-def everything(folder: Path) -> dict[str, tuple[int, int]]:
+def file_stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Each file's inode and time of change."""
     return {str(file): (file.stat().st_ino, file.stat().st_mtime_ns) for file in folder.rglob("*")}
 
