@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import PATTERNS, ROOT
-from tests.support.readmes import rows
+from tests.support.readmes import READMES, rows
 
 CLAIMS = {
     "web_single": ("W", 6),
@@ -30,8 +30,27 @@ def test_every_claim_of_the_catalogue_is_in_its_table_once_and_in_order(readme: 
 @pytest.mark.parametrize(("readme", "letter", "count"), TABLES)
 def test_what_a_claims_table_names_exists(readme: Path, letter: str, count: int) -> None:
     for claim, code, proof in rows(readme, "Claims"):
-        files = [name for name in re.findall(r"`([\w./:-]+)`", code + proof) if "/" in name]
-        assert any(name.startswith(("tests/", "benchmarks/")) for name in files), f"{claim} is not proved"
-        assert [name for name in files if not (ROOT / name.partition("::")[0]).exists()] == []
-        for file, _, test in (name.partition("::") for name in files if "::" in name):
-            assert f"def {test}(" in (ROOT / file).read_text(), f"{claim} names {test}, which {file} does not have"
+        assert_proved(claim, code + proof)
+
+
+def test_every_promise_of_the_readme_names_tests_that_exist() -> None:
+    promises = rows(ROOT / "README.md", "What this promises, and the test that proves it")
+    assert len(promises) >= 12
+    for promise, proof in promises:
+        assert_proved(promise, proof)
+
+
+def assert_proved(claim: str, text: str) -> None:
+    """What a row names in backquotes exists, and a test or benchmark is among it."""
+    files = [name for name in re.findall(r"`([\w./:-]+)`", text) if "/" in name]
+    assert any(name.startswith(("tests/", "benchmarks/")) for name in files), f"{claim} is not proved"
+    assert [name for name in files if not (ROOT / name.partition("::")[0]).exists()] == []
+    for file, _, test in (name.partition("::") for name in files if "::" in name):
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{claim} names {test}, which {file} does not have"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pictures_and_links_of_a_readme_exist(readme: Path) -> None:
+    text = readme.read_text()
+    names = re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text) + re.findall(r"src(?:set)?=\"([^\":]+)\"", text)
+    assert [name for name in names if not (readme.parent / name).exists()] == []
