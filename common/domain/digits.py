@@ -38,7 +38,7 @@ EXPECTED = 'expected {"pixels": [64 numbers from 0 to 16, row by row]}, for exam
 class Settings(BaseModel):
     """The environment variables of this domain."""
 
-    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a picture; a larger one is a 413")
+    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a PNG; a JPEG may have 12 times that")
 
 
 def require_ink(pixels: list[float]) -> list[float]:

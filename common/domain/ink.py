@@ -15,6 +15,8 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from common.domain.light import crop_to_sheet, find_ink_in_uneven_light
+
 # These classes are opened directly: `Image.open` would first warn of, or refuse, a size by Pillow's limit, not ours.
 FORMATS: dict[bytes, type[ImageFile]] = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
 GRID = 8
@@ -24,6 +26,9 @@ FINE = 64  # pixels a side to which a tiny digit is enlarged
 CONTRAST = 0.08  # of the full range: what differs less from the paper is the paper's own noise
 PAPER = 0.12  # of the darkest ink: JPEG ringing and grey edges below this are paper
 GRAIN = 6  # median deviations of the paper, four standard ones: above this is ink
+DEPTH_12 = 2**12 - 1  # the brightest value of cameras and scanners that put 12 bits into 16
+JPEG_FACTOR = 12  # a JPEG is decoded at a fraction of its size, so it may have so many times the pixels
+PROGRESSIVE_FACTOR = 3  # the same of a progressive JPEG, whose coefficients are kept in memory as a whole
 SPECK = 0.004  # of all ink: dust beyond the digit's outline weighs less than this
 
 # Damaged EXIF makes Pillow warn; to a server that is a caller's bad picture and no message of its own.
@@ -41,7 +46,8 @@ class InvalidImage(ValueError):
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """PNG or JPEG bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
 
-    Raises `InvalidImage`: 415 neither PNG nor JPEG, 413 more than `max_pixels` (by the header), 400 damaged.
+    A JPEG may have 12 times `max_pixels`, a progressive one 3 times. Raises `InvalidImage`: 415 neither PNG nor JPEG,
+    413 more pixels (by the header), 400 damaged.
     """
     opener = next((opener for magic, opener in FORMATS.items() if data.startswith(magic)), None)
     if opener is None:
@@ -49,18 +55,22 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     try:
         image = opener(io.BytesIO(data))
         width, height = image.size
+        progressive = "progressive" in image.info
+        if opener is JpegImageFile:
+            max_pixels *= PROGRESSIVE_FACTOR if progressive else JPEG_FACTOR
         if width * height <= max_pixels:
             return _reduced(image)
     except Exception as error:  # Pillow raises SyntaxError, struct.error, OSError, ValueError, ... on damaged files
         raise InvalidImage(400, f"body: expected a whole PNG or JPEG picture, got a damaged one ({error})") from error
-    got = f"{width} x {height}"
+    got = f"{width} x {height}{' of a progressive JPEG' if progressive else ''}"
     raise InvalidImage(413, f"body: expected at most {max_pixels} pixels, got {got}; send a smaller picture")
 
 
 def _reduced(image: Image.Image) -> Image.Image:
     image.draft(None, (ENOUGH, ENOUGH))  # lets the JPEG decoder skip what is thrown away next
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip, not scale
-        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+        values = np.asarray(image)
+        image = Image.fromarray((values * (255.0 / max(int(values.max()), DEPTH_12))).astype(np.uint8))
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     image = ImageOps.exif_transpose(image.convert(mode).reduce(max(1, max(image.size) // ENOUGH)))
     return _on_paper(image) if mode == "RGBA" else image
@@ -77,9 +87,10 @@ def _on_paper(drawing: Image.Image) -> Image.Image:
 def find_ink(image: Image.Image) -> NDArray[np.float32]:
     """How much each pixel of an `L` or `RGB` picture differs from the paper: (height, width), 0 to 1 the strongest ink.
 
-    Paper is the median colour along the border, so dark on light and light on dark are the same. Raises
-    `InvalidImage` 422 if nothing stands out.
+    Paper is the median colour along the border, so dark on light and light on dark are the same; in uneven light it is
+    what is around the ink. Raises `InvalidImage` 422 if nothing stands out.
     """
+    image = crop_to_sheet(image)
     bands = np.stack([np.asarray(band, dtype=np.float32) for band in image.split()])  # bands first: 9 times faster
     border = np.concatenate([bands[:, 0], bands[:, -1], bands[:, :, 0], bands[:, :, -1]], axis=1)
     paper = np.median(border, axis=1, keepdims=True)
@@ -88,6 +99,9 @@ def find_ink(image: Image.Image) -> NDArray[np.float32]:
     if strongest < CONTRAST * 255:
         raise InvalidImage(422, "body: got a picture without ink; send one of a digit, dark on light or light on dark")
     grain = float(np.median(np.abs(border - paper)))  # of a photographed sheet; a clean one has none
+    in_uneven_light = find_ink_in_uneven_light(bands, ink / strongest)
+    if in_uneven_light is not None:
+        return in_uneven_light
     ink[ink < np.clip(GRAIN * grain, PAPER * strongest, strongest / 2)] = 0
     ink /= strongest
     return ink

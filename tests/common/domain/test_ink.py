@@ -1,17 +1,22 @@
 """Pictures in: PNG and JPEG of every kind are read, however they were scanned or drawn."""
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.domain import digits
+from common.domain import digits, ink
 from common.training.data import enlarge, held_out
 from common.training.measure import runner
 from tests.support.inputs import drawn_digits as strokes
+from tests.support.inputs.photographs import LIGHTS, photographs
 from tests.support.inputs.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN_IMAGE, digit_of, encoded, read
+
+full = pytest.mark.full
+DEFAULT_MAX_PIXELS = digits.Settings().max_pixels
 
 
 def on_canvas(scan: NDArray[np.float32], canvas: int, side: int, x: int, y: int) -> Image.Image:
@@ -41,12 +46,47 @@ def test_of_100_held_out_scans_as_pictures_95_are_read(variant: str) -> None:
     assert sum(right) >= 95
 
 
-@pytest.mark.full
+@full
 def test_digits_drawn_with_a_mouse_are_read() -> None:
     drawings = [(digit, digit_of(strokes.png(image))) for digit, image in strokes.digits(each=40, seed=1)]
     right = np.array([digit == reading for digit, reading in drawings]).reshape(10, 40).mean(axis=1)
     assert right.mean() >= 0.95
     assert right.min() >= 0.85, dict(enumerate(right))
+
+
+@pytest.mark.parametrize("light", [name if name == "shadow" else pytest.param(name, marks=full) for name in LIGHTS])
+def test_of_100_photographs_in_any_light_95_are_read_and_at_most_1_surely_wrong(light: str) -> None:
+    readings = [
+        (digit, *read(digits.from_image(photo, MAX_PIXELS)[None]))
+        for digit, photo in photographs(light, each=10, seed=5)
+    ]
+    right = [digit == reading[0] for digit, reading, _ in readings]
+    surely_wrong = [digit for digit, reading, sure in readings if digit != reading[0] and sure.max() >= 0.9]
+    assert sum(right) >= 95
+    assert len(surely_wrong) <= 1
+
+
+@pytest.mark.parametrize(
+    ("side", "options"),
+    [((4032, 3024), {}), ((4000, 3000), {"progressive": True}), pytest.param((8000, 6000), {}, marks=full)],
+    ids=["12 megapixels", "12 megapixels, progressive", "48 megapixels"],
+)
+def test_photographs_of_phones_are_read(side: tuple[int, int], options: dict[str, object]) -> None:
+    ((_, photo), *_) = photographs("shadow", each=1, seed=1)
+    large = encoded(Image.open(BytesIO(photo)).resize(side), "JPEG", **options)
+    assert read(digits.from_image(large, DEFAULT_MAX_PIXELS)[None])[0] == digit_of(photo)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "options"),
+    [("JPEG", (8000, 6400), {}), ("JPEG", (4200, 3100), {"progressive": True}), ("PNG", (2100, 2100), {})],
+)
+def test_larger_pictures_are_a_413_that_says_how_large_they_may_be(
+    kind: str, side: tuple[int, int], options: dict[str, object]
+) -> None:
+    with pytest.raises(ink.InvalidImage, match=r"expected at most \d+ pixels, got") as caught:
+        digits.from_image(encoded(Image.new("L", side), kind, **options), DEFAULT_MAX_PIXELS)
+    assert caught.value.status == 413
 
 
 @pytest.mark.parametrize("name", ["zero", "two", "four", "seven"])
@@ -71,6 +111,10 @@ def test_png_of_every_mode_is_read(mode: str) -> None:
     )
     assert image.mode == mode
     assert digit_of(encoded(image)) == 7
+
+
+def test_12_bits_in_a_png_of_16_are_read() -> None:
+    assert digit_of(encoded(Image.fromarray(np.asarray(SEVEN_IMAGE, dtype=np.uint16) * 16))) == 7
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "red", "grey", "yellow"])

@@ -1,0 +1,65 @@
+"""Photographs of drawn digits, made by a program: a sheet of paper in even or uneven light, and the sensor's noise."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.support.inputs.drawn_digits import digits
+from tests.support.inputs.pictures import encoded
+
+SIDE = 900  # pixels
+NOISE = 4.0  # standard deviation of a pixel, of 255
+Pixels = NDArray[Any]
+ACROSS, DOWN = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
+
+
+def even(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    return sheet
+
+
+def gradient(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """A window at one side."""
+    turn = rng.uniform(0, 2 * np.pi)
+    return sheet * np.clip(0.75 + 0.6 * ((ACROSS - 0.5) * np.cos(turn) + (DOWN - 0.5) * np.sin(turn)), 0.35, 1)
+
+
+def lamp(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Bright round one point."""
+    x, y = rng.uniform(0.2, 0.8, 2)
+    return sheet * (0.4 + 0.6 * np.exp(-((ACROSS - x) ** 2 + (DOWN - y) ** 2) / 0.4))
+
+
+def shadow(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Of a hand or a head, with a soft edge, over a part of the sheet."""
+    return sheet * (1 - 0.4 / (1 + np.exp(-(ACROSS - rng.uniform(0.35, 0.65)) / 0.035)))
+
+
+def chalk(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Light on dark."""
+    return gradient((255 - sheet) * 0.7 + 40, rng)
+
+
+def desk(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """The sheet on a dark desk, in light that comes from one side."""
+    left, right, top, bottom = rng.uniform(0.03, 0.12, 4)
+    on_sheet = (left < ACROSS) & (1 - right > ACROSS) & (top < DOWN) & (1 - bottom > DOWN)
+    return np.where(on_sheet, sheet, rng.uniform(40, 90)) * (0.6 + 0.4 * ACROSS)
+
+
+LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
+    light.__name__: light for light in (even, gradient, lamp, shadow, chalk, desk)
+}
+
+
+def photographs(light: str, each: int, seed: int, **options: Any) -> Iterator[tuple[int, bytes]]:
+    """So many photographs of each digit, as JPEG files; options are those of the encoder."""
+    rng = np.random.default_rng(seed)
+    for digit, drawing in digits(each, seed):
+        mask = Image.new("L", (SIDE, SIDE))
+        mask.paste(drawing.convert("L").resize((560, 560)), tuple(rng.integers(140, 200, 2).tolist()))
+        sheet = 235 - 0.8 * np.asarray(mask, float)
+        photo = LIGHTS[light](sheet, rng) + rng.normal(0, NOISE, sheet.shape)
+        yield digit, encoded(Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8)), "JPEG", quality=85, **options)
