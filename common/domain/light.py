@@ -1,4 +1,4 @@
-"""Uneven light: what tells ink from a shadow, and a sheet of paper from the desk that it lies on.
+"""Uneven light: separates ink from shadows, and a sheet of paper from the desk that it lies on.
 
 Ink is darker (or lighter) than the paper next to it, a shadow than the paper far away. So the brightness of the paper
 is estimated at every pixel, by a morphological closing (J. Serra: "Image Analysis and Mathematical Morphology", 1982),
@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 Bands = NDArray[np.float32]
 
-LEAST_SIDE = 64  # pixels; in a smaller picture strokes are too wide to be told from shadows
+LEAST_SIDE = 64  # pixels; in a smaller picture strokes are as wide as shadows
 PAPER_SIDE = 64  # pixels a side at which the paper is estimated
 STROKE = 1 / 4  # of a side: the widest stroke that is not taken for paper
 FAINT = 0.2  # of the strongest ink
@@ -45,8 +45,8 @@ def crop_to_sheet(image: Image.Image) -> Image.Image:
 def find_ink_in_uneven_light(bands: Bands, ink: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Ink of shape (height, width), 0 to 1 the strongest, measured from the paper around it; None in even light.
 
-    `ink` is the same measured from one paper colour. In even light, and where strokes are too wide to be told from
-    shadows, the two agree, and that one is the finer.
+    `ink` is the same measured from one paper colour. In even light, and where strokes are as wide as
+    shadows, `ink` is right, and it has more levels of grey.
     """
     if min(ink.shape) < LEAST_SIDE:
         return None

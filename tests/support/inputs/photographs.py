@@ -23,13 +23,15 @@ def even(sheet: Pixels, rng: np.random.Generator) -> Pixels:
 def gradient(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     """A window at one side."""
     turn = rng.uniform(0, 2 * np.pi)
-    return sheet * np.clip(0.75 + 0.6 * ((ACROSS - 0.5) * np.cos(turn) + (DOWN - 0.5) * np.sin(turn)), 0.35, 1)
+    return np.asarray(
+        sheet * np.clip(0.75 + 0.6 * ((ACROSS - 0.5) * np.cos(turn) + (DOWN - 0.5) * np.sin(turn)), 0.35, 1)
+    )
 
 
 def lamp(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     """Bright round one point."""
     x, y = rng.uniform(0.2, 0.8, 2)
-    return sheet * (0.4 + 0.6 * np.exp(-((ACROSS - x) ** 2 + (DOWN - y) ** 2) / 0.4))
+    return np.asarray(sheet * (0.4 + 0.6 * np.exp(-((ACROSS - x) ** 2 + (DOWN - y) ** 2) / 0.4)))
 
 
 def shadow(sheet: Pixels, rng: np.random.Generator) -> Pixels:
