@@ -17,7 +17,7 @@ IMAGE = "image"
 LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
 """The length of the lists by column; 0: the column holds numbers."""
 _COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
-_IMAGES = f", or id and {IMAGE} ({' or '.join(domain.MEDIA_TYPES)} bytes)" if domain.MEDIA_TYPES else ""
+_IMAGES = f", or id and {IMAGE} (the bytes of one, as POST /predict takes them)" if domain.MEDIA_TYPES else ""
 EXPECTED = f"expected the columns id and {_COLUMNS}{_IMAGES}"
 _OTHER = next(iter(LENGTHS)).upper()
 

@@ -38,7 +38,9 @@ EXPECTED = 'expected {"pixels": [64 numbers from 0 to 16, row by row]}, for exam
 class Settings(BaseModel):
     """The environment variables of this domain."""
 
-    max_pixels: int = Field(4 * 2**20, gt=0, description="width x height of a PNG; a JPEG may have 12 times that")
+    max_pixels: int = Field(
+        4 * 2**20, gt=0, description="width x height of a PNG or WebP; a JPEG may have 12 times that"
+    )
 
 
 def require_ink(pixels: list[float]) -> list[float]:
@@ -90,7 +92,7 @@ def to_items(rows: Rows) -> list[Picture]:
 
 
 def from_image(data: bytes, max_pixels: int) -> NDArray[np.float32]:
-    """PNG or JPEG bytes -> features of shape (64,), 0 to 16.
+    """PNG, JPEG or WebP bytes -> features of shape (64,), 0 to 16.
 
     Raises `InvalidImage`: 400 damaged, 413 more than `max_pixels`, 415 another format, 422 no ink.
     """
@@ -102,7 +104,10 @@ def image_to_row(data: bytes, settings: Settings) -> Rows:
     return {INPUT: from_image(data, settings.max_pixels)[np.newaxis]}
 
 
-MEDIA_TYPES: dict[str, Callable[[bytes, Settings], Rows]] = {"image/png": image_to_row, "image/jpeg": image_to_row}
+MEDIA_TYPES: dict[str, Callable[[bytes, Settings], Rows]] = dict.fromkeys(
+    ("image/png", "image/jpeg", "image/jpg", "image/webp", "application/octet-stream"), image_to_row
+)
+"""The bytes say which of them it is, whatever the client says."""
 
 
 def from_columns(columns: dict[str, NDArray[np.float32]]) -> tuple[Rows, list[str | None]]:

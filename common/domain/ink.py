@@ -1,4 +1,4 @@
-"""Picture -> features: finds the ink of a PNG or JPEG and counts it on an 8x8 grid, as the UCI digits were made.
+"""Picture -> features: finds the ink of a PNG, JPEG or WebP and counts it on an 8x8 grid, as the UCI digits were made.
 
 The UCI set (E. Alpaydin, C. Kaynak: "Optical Recognition of Handwritten Digits", 1998, doi:10.24432/C50P49) scales a
 digit to the full height of a 32x32 bitmap and counts the inked pixels of each 4x4 block: 0 to 16.
@@ -6,6 +6,7 @@ Whatever is wrong with the bytes, callers see an `InvalidImage` and nothing else
 """
 
 import io
+import re
 import warnings
 
 import numpy as np
@@ -14,11 +15,16 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from common.domain.light import crop_to_sheet, find_ink_in_uneven_light
 
 # These classes are opened directly: `Image.open` would first warn of, or refuse, a size by Pillow's limit, not ours.
-FORMATS: dict[bytes, type[ImageFile]] = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
+FORMATS: dict[re.Pattern[bytes], type[ImageFile]] = {
+    re.compile(rb"\x89PNG\r\n\x1a\n"): PngImageFile,
+    re.compile(rb"\xff\xd8\xff"): JpegImageFile,
+    re.compile(rb"RIFF.{4}WEBP", re.DOTALL): WebPImageFile,
+}
 GRID = 8
 FULL_CELL = 16.0  # a 4x4 block of the 32x32 bitmap, all ink
 ENOUGH = 256  # pixels a side; more adds nothing to 64 features
@@ -44,14 +50,14 @@ class InvalidImage(ValueError):
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """PNG or JPEG bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
+    """PNG, JPEG or WebP bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
 
-    A JPEG may have 12 times `max_pixels`, a progressive one 3 times. Raises `InvalidImage`: 415 neither PNG nor JPEG,
+    A JPEG may have 12 times `max_pixels`, a progressive one 3 times. Raises `InvalidImage`: 415 none of these,
     413 more pixels (by the header), 400 damaged.
     """
-    opener = next((opener for magic, opener in FORMATS.items() if data.startswith(magic)), None)
+    opener = next((opener for magic, opener in FORMATS.items() if magic.match(data)), None)
     if opener is None:
-        raise InvalidImage(415, f"body: got bytes that begin with {data[:8]!r}; send a PNG or JPEG picture")
+        raise InvalidImage(415, f"body: got bytes that begin with {data[:8]!r}; send a PNG, JPEG or WebP picture")
     try:
         image = opener(io.BytesIO(data))
         width, height = image.size
@@ -61,7 +67,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         if width * height <= max_pixels:
             return _reduced(image)
     except Exception as error:  # Pillow raises SyntaxError, struct.error, OSError, ValueError, ... on damaged files
-        raise InvalidImage(400, f"body: expected a whole PNG or JPEG picture, got a damaged one ({error})") from error
+        raise InvalidImage(400, f"body: expected a whole picture, got a damaged one ({error})") from error
     got = f"{width} x {height}{' of a progressive JPEG' if progressive else ''}"
     raise InvalidImage(413, f"body: expected at most {max_pixels} pixels, got {got}; send a smaller picture")
 

@@ -19,6 +19,8 @@ from common.service.request_context import media_type, request_context
 MAX_SHOWN = 60
 """Characters of a wrong value that an error repeats."""
 JSON = "application/json"
+UNKNOWN = "application/octet-stream"
+"""What a body without a Content-Type is (RFC 9110, 8.3), unless it looks like JSON."""
 ITEMS = f"{domain.Input.__name__.lower()}s"
 
 _one = TypeAdapter(domain.Input)
@@ -54,7 +56,8 @@ class InputDecoder:
     async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
         if content_type == JSON:
             return from_json(body, self._max_items)
-        read = domain.MEDIA_TYPES.get(content_type)
+        looks_like_json = body.lstrip()[:1] in (b"{", b"[")
+        read = domain.MEDIA_TYPES.get(content_type or ("" if looks_like_json else UNKNOWN))
         if read is None:
             expected = ", ".join(filter(None, (JSON, " or ".join(domain.MEDIA_TYPES))))
             got = repr(content_type) if content_type else "none"

@@ -113,7 +113,7 @@ def test_images_are_decoded_and_damaged_ones_have_a_reason() -> None:
     assert rows["features"][0].any()
     assert rows["features"][5].any()
     assert reasons[0] is None is reasons[5]
-    for reason, words in zip(reasons[1:5], ("got null", "PNG or JPEG", "damaged", "without ink"), strict=True):
+    for reason, words in zip(reasons[1:5], ("got null", "PNG, JPEG or WebP", "damaged", "without ink"), strict=True):
         assert reason is not None
         assert words in reason
 

@@ -29,6 +29,7 @@ VARIANTS: dict[str, Callable[[NDArray[np.float32]], bytes]] = {
     "png": lambda scan: encoded(enlarge(scan, 200)),
     "png of square cells": lambda scan: encoded(enlarge(scan, 64, Image.Resampling.NEAREST)),
     "jpeg": lambda scan: encoded(enlarge(scan, 200), "JPEG"),
+    "webp": lambda scan: encoded(enlarge(scan, 200), "WEBP"),
     "coarse jpeg": lambda scan: encoded(enlarge(scan, 100), "JPEG", quality=30),
     "inverted": lambda scan: encoded(Image.eval(enlarge(scan, 128), lambda value: 255 - value)),
     "shifted to a corner": lambda scan: encoded(on_canvas(scan, 200, 100, 0, 0)),

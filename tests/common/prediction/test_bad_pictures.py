@@ -44,6 +44,9 @@ def test_picture_that_cannot_be_read_is_refused(data: bytes, status: int) -> Non
 
 
 BOMBS = {
+    "WebP of 12,000 x 12,000 pixels": lambda: bytes.fromhex(
+        "524946461e000000574542505650384c110000002fdfeeb70b07d0fffef7bfff8188e87f0000"
+    ),
     "20,000 x 20,000 pixels": lambda: png_of(20_000, 20_000, chunk(b"IDAT", zlib.compress(bytes(2501 * 20_000), 9))),
     "2^62 pixels": lambda: png_of(2**31 - 1, 2**31 - 1),
     "1 GB of text": lambda: png_of(8, 8, *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**7)))] * 100),
@@ -88,13 +91,19 @@ def test_damaged_exif_prints_no_warning() -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"]), st.binary(max_size=300))
+@given(
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x01\x00\x00WEBPVP8 "]),
+    st.binary(max_size=300),
+)
 def test_whatever_bytes_come_only_features_or_a_problem_result(magic: bytes, rest: bytes) -> None:
     only_features_or_a_problem(lambda: digits.from_image(magic + rest, MAX_PIXELS))
 
 
 @settings(deadline=None)
-@given(st.sampled_from(["PNG", "JPEG"]), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5))
+@given(
+    st.sampled_from(["PNG", "JPEG", "WEBP"]),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5),
+)
 def test_whatever_byte_is_damaged_only_features_or_a_problem_result(kind: str, damage: list[tuple[int, int]]) -> None:
     data = bytearray(encoded(SEVEN_IMAGE.resize((32, 32)).convert("P" if kind == "PNG" else "L"), kind))
     for place, value in damage:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.support.inputs.bad_input import CASES, GOOD, JSON, Case
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 from tests.support.service_process import Server, serving
 
 
@@ -66,6 +67,16 @@ def test_content_type_is_read_as_the_standard_asks(server: Server) -> None:
     for content_type in ("APPLICATION/JSON", "application/json;charset=utf-8", 'application/json ; x="y"'):
         response = server.client.post("/predict", content=GOOD, headers={"Content-Type": content_type})
         assert response.json()["digit"] == 7
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream", "image/jpg", "image/png"])
+def test_a_picture_is_read_whatever_kind_the_client_says_it_is(
+    server: Server, kind: str, content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = server.client.post("/predict", content=encoded(SEVEN_IMAGE, kind), headers=headers)
+    assert response.json()["digit"] == 7
 
 
 def test_a_health_check_stays_quick_beside_long_bad_bodies(server: Server) -> None:

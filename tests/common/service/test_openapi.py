@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from common.domain.digits import Digit
+from common.domain.digits import MEDIA_TYPES, Digit
 from tests.support.http.problems import PROBLEM_JSON
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import Server, serving
@@ -43,7 +43,7 @@ def test_every_reference_in_the_openapi_document_leads_somewhere(document: Any) 
 
 def test_the_openapi_document_describes_predict_with_both_kinds_of_body(document: Any) -> None:
     predict = document["paths"]["/predict"]["post"]
-    assert predict["requestBody"]["content"].keys() == {"application/json", "image/png", "image/jpeg"}
+    assert predict["requestBody"]["content"].keys() == {"application/json", *MEDIA_TYPES}
     assert {"200", "400", "405", "408", "413", "415", "422", "503", "504"} <= predict["responses"].keys()
     assert all(
         answer["content"].keys() == {PROBLEM_JSON} for status, answer in predict["responses"].items() if status != "200"
