@@ -11,6 +11,7 @@ from common.inference.model_file import ModelError, ModelFile, read_model_file
 from common.inference.tensor_spec import Tensors
 from common.prediction.domain_model import DomainModel
 from common.prediction.payload import EXAMPLE_ROWS, count
+from common.service.masking import mask_urls
 
 
 class ChunkModel:
@@ -47,5 +48,5 @@ def load_chunk_model(uri: str, sha256: str, threads: int) -> ChunkModel:
     model = ChunkModel(Model(file, threads=threads))
     after = file if isinstance(file.source, bytes) else read_model_file(uri)  # it may have changed while it was loaded
     if {file.sha256, after.sha256} != {sha256}:
-        raise ModelError(f"the model at {uri} has changed since the run began: retry the run with `all`")
+        raise ModelError(f"the model at {mask_urls(uri)} has changed since the run began: retry the run with `all`")
     return model

@@ -5,10 +5,14 @@ model is the one that was released.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
+from time import monotonic
 from urllib.parse import urlsplit
+
+from common.service.masking import mask_urls
 
 DYNAMIC_QUANTIZATION = b"DynamicQuantize"
 """How the names of such operators begin; an ONNX file holds them as they are."""
@@ -39,7 +43,7 @@ def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float 
         file = ModelFile(path.stem, str(path), _sha256(path))
     if sha256 is not None and file.sha256 != sha256:
         got = f"has sha256 {file.sha256}, but MODEL_SHA256 is {sha256}"
-        raise ModelError(f"the model at {uri} {got}: correct one of them")
+        raise ModelError(f"the model at {mask_urls(uri)} {got}: correct one of them")
     return file
 
 
@@ -62,8 +66,20 @@ def _sha256(path: Path) -> str:
 def _download(url: str, timeout_seconds: float) -> bytes:
     import httpx  # here, since it costs every other start a tenth of its time
 
+    end = monotonic() + timeout_seconds
     try:
-        return httpx.get(url, timeout=timeout_seconds, follow_redirects=True).raise_for_status().content
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        with httpx.stream("GET", url, timeout=timeout_seconds, follow_redirects=True) as response:
+            response.raise_for_status()
+            return b"".join(_until(end, response.iter_bytes()))
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ModelError(f"no model at {url} ({reason}): set MODEL_URI to an .onnx file that can be read") from None
+        line = mask_urls(f"no model at {url} ({reason})")
+        raise ModelError(f"{line}: set MODEL_URI to an .onnx file that can be read") from None
+
+
+def _until(end: float, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The parts of a download; raises TimeoutError if they still come after `end`: httpx limits the wait for each."""
+    for part in parts:
+        if monotonic() > end:
+            raise TimeoutError("it took longer than MODEL_DOWNLOAD_TIMEOUT_SECONDS")
+        yield part

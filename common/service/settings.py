@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from common.service.masking import mask_urls
+
 
 class ProgramSettings(BaseSettings):
     """The base of all settings: frozen, read from the environment."""
@@ -35,7 +37,7 @@ def _describe(error: ErrorDetails, secrets: set[str]) -> str:
     if not error["loc"]:
         return error["msg"]
     name = str(error["loc"][0])
-    return f"{name.upper()}={'***' if name in secrets else error['input']}: {error['msg']}"
+    return mask_urls(f"{name.upper()}={'***' if name in secrets else error['input']}: {error['msg']}")
 
 
 class ServiceSettings(ProgramSettings):

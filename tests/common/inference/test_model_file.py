@@ -3,9 +3,11 @@
 import hashlib
 import re
 import socket
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Event
+from time import sleep
 from typing import Any
 
 import onnx
@@ -126,6 +128,30 @@ def test_missing_model_ends_the_process_with_one_line(tmp_path: Path, uri: str) 
         line = ends_at_once(model_uri=uri)
     assert f"no model at {uri}" in line
     assert "set MODEL_URI to" in line
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{closed}", pytest.param("{web}", marks=pytest.mark.full)])
+def test_neither_a_password_nor_a_signature_of_model_uri_is_printed(tmp_path: Path, host: str) -> None:
+    with web_folder(tmp_path) as web:
+        address = host.format(closed=free_port(), web=web.removeprefix("http://"))
+        line = ends_at_once(model_uri=f"http://me:sesame@{address}/mlp.onnx?signature=sesame")
+    assert f"no model at http://***@{address}/mlp.onnx?***" in line
+    assert "sesame" not in line
+
+
+def test_a_model_server_that_sends_a_byte_now_and_then_ends_the_process_after_the_timeout() -> None:
+    class Drip(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b".")
+                    sleep(0.1)
+
+    with web_server(Drip) as web:
+        line = ends_at_once(model_uri=f"{web}/mlp.onnx", model_download_timeout_seconds=0.5)
+    assert "it took longer than MODEL_DOWNLOAD_TIMEOUT_SECONDS" in line
 
 
 @pytest.mark.full

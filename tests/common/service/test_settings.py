@@ -2,6 +2,9 @@
 
 import pytest
 
+from common.service.settings import ServiceSettings
+from microservice_horizontal.settings import ProxySettings as HorizontalSettings
+from synchronous.settings import ProxySettings as SynchronousSettings
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import serving, starting
 
@@ -36,3 +39,16 @@ def test_with_log_level_warning_a_server_that_does_well_says_nothing() -> None:
     with serving(log_level="WARNING") as server:
         server.still_reads_right()
         assert server.log.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [(SynchronousSettings, "PREDICTOR_URL"), (HorizontalSettings, "MEMBERS")]
+)
+def test_a_wrong_setting_is_printed_without_the_secrets_of_its_url(
+    settings: type[ServiceSettings], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "ftp://me:sesame@host/v2/models/mlp?token=sesame")
+    with pytest.raises(SystemExit) as ended:
+        settings.from_environment()
+    assert f"{name}=ftp://***@host" in str(ended.value)
+    assert "sesame" not in str(ended.value)
