@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,17 @@ def test_replicas_start_like_the_single_server() -> None:
     commands = [procfile.split("web_single: ", 1)[1].splitlines()[0], *(PROCFILE[f"web_single-{n}"] for n in NUMBERS)]
     same = {re.sub(r"\$\{\w+:-\d+\}\d?", "PORT", command.partition("exec ")[2]) for command in commands}
     assert len(same) == 1
+
+
+@pytest.mark.parametrize("host", [b"", b"Host: localhost\r\n"])
+def test_a_client_of_http_1_0_is_answered(three: Replicas, host: bytes) -> None:
+    """As nginx is with its default settings, which sends no Host that it has not been given."""
+    head = b"POST /predict HTTP/1.0\r\n%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", three.port), 10) as client:
+        client.sendall(head % (host, len(SEVEN)) + SEVEN)
+        answer = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert answer.split(b" ", 2)[1] == b"200"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["digit"] == 7
 
 
 def test_balancer_gives_every_replica_its_share_of_calls(three: Replicas) -> None:
