@@ -74,7 +74,8 @@ def _create_server(settings: GrpcSettings, interceptors: Sequence[grpc.aio.Serve
 
 
 def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> None:
-    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host  # an IPv6 address
+    address = f"{host}:{settings.grpc_port}"
     try:
         server.add_insecure_port(address)
     except RuntimeError:

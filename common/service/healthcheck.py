@@ -12,8 +12,8 @@ TIMEOUT_SECONDS = 2.0
 
 
 def is_ready(port: int, path: str = "/health/ready") -> bool:
-    """Ask the service; an error, a refusal and silence all mean no."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    """Ask the service, over IPv6 or IPv4; an error, a refusal and silence all mean no."""
+    connection = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200

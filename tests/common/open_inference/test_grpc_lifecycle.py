@@ -14,6 +14,7 @@ from tests.support.load.grpc_and_rest import inference_stub
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.grpc_client import GrpcClient, grpc_client, message, outputs_of
 from tests.support.open_inference.tensors import SEVEN_TENSOR
+from tests.support.processes import free_port
 from tests.support.service_process import serving, starting
 
 Code = grpc.StatusCode
@@ -51,6 +52,14 @@ def test_health_reports_sigterm_and_calls_in_flight_are_finished(tmp_path_factor
         assert outputs_of(late.result())["label"].tolist() == [7]
         client.server.process.wait(5)  # who watches the health does not hold the server up
         assert not [line for line in client.server.log_lines() if line["level"] == "ERROR"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("host", "target"), [("::1", "[::1]"), ("::", "127.0.0.1"), ("localhost", "localhost")])
+def test_grpc_is_served_on_ipv6_too(host: str, target: str) -> None:
+    port = free_port()
+    with serving(grpc_host=host, grpc_port=port), grpc.insecure_channel(f"{target}:{port}") as channel:
+        assert inference_stub(channel).ServerReady(pb.ServerReadyRequest(), timeout=5).ready
 
 
 def test_no_call_is_lost_when_the_server_ends() -> None:

@@ -1,5 +1,6 @@
 """The container's health check: says no where the service is not ready, and costs little."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from threading import Thread
 
 import pytest
 
+from common.service.healthcheck import is_ready
 from tests.support.processes import ROOT
 
 
@@ -34,3 +36,22 @@ def test_the_health_check_loads_nothing_heavy() -> None:
     code = "import sys, common.service.healthcheck; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"numpy", "pydantic", "onnxruntime", "fastapi", "asyncio"} & set(modules.split())
+
+
+@pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_health_check_finds_a_service_on_either_kind_of_address(family: socket.AddressFamily, address: str) -> None:
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+    class Server(HTTPServer):
+        address_family = family
+
+    with Server((address, 0), Ready) as server:
+        thread = Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        found = is_ready(server.server_port)
+        server.shutdown()
+        thread.join()
+    assert found
