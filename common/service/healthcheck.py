@@ -9,11 +9,16 @@ import http.client
 import sys
 
 TIMEOUT_SECONDS = 2.0
+ADDRESSES = ("127.0.0.1", "::1")
 
 
 def is_ready(port: int, path: str = "/health/ready") -> bool:
-    """Ask the service, over IPv6 or IPv4; an error, a refusal and silence all mean no."""
-    connection = http.client.HTTPConnection("localhost", port, timeout=TIMEOUT_SECONDS)
+    """Ask the service, over IPv4 or IPv6; an error, a refusal and silence all mean no."""
+    return any(_answers_200(address, port, path) for address in ADDRESSES)
+
+
+def _answers_200(address: str, port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection(address, port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
