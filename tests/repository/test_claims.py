@@ -18,6 +18,9 @@ CLAIMS = {
 }
 """The letter and the number of each pattern's claims in the catalogue; G1 to G3 hold for all."""
 
+TRANSLATIONS = ("README.md", "README.ru.md")
+"""What is said of the whole repository, in English and in Russian."""
+
 TABLES = [(ROOT / "README.md", "G", 3), *((ROOT / pattern / "README.md", *CLAIMS[pattern]) for pattern in PATTERNS)]
 
 
@@ -54,3 +57,14 @@ def test_pictures_and_links_of_a_readme_exist(readme: Path) -> None:
     text = readme.read_text()
     names = re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text) + re.findall(r"src(?:set)?=\"([^\":]+)\"", text)
     assert [name for name in names if not (readme.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [r"^#+ ", r"^```\w+\n[^`]*^```$", r"^ {4}\S.*$", r"`((?:tests|common|benchmarks)/[^`]+)`", r"^\|", r"^- "],
+    ids=["headings", "blocks", "listings", "files", "rows", "items"],
+)
+def test_the_russian_readme_has_what_the_english_has(part: str) -> None:
+    english, russian = (re.findall(part, (ROOT / name).read_text(), re.MULTILINE) for name in TRANSLATIONS)
+    assert english
+    assert english == russian
