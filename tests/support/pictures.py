@@ -1,6 +1,7 @@
 """Writes the README's pictures, docs/playground-light.png and -dark.png: `python -m tests.support.pictures`."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def to_png(scan: NDArray[np.float32]) -> bytes:
     return file.getvalue()
 
 
-def take_pictures(browser: Browser, url: str) -> None:
+def take_pictures(browser: Browser, url: str, folder: Path) -> None:
     """The playground after a picture about which the reader was in doubt, in light and dark."""
     scans = [to_png(scan) for scan in doubtful().features[:60, 0]]
     for scheme in ("light", "dark"):
@@ -48,13 +49,12 @@ def take_pictures(browser: Browser, url: str) -> None:
         diagram = page.locator("#journey-diagram").bounding_box()
         assert diagram
         shown: FloatRect = {"x": 0, "y": 0, "width": SIZE[0], "height": diagram["y"] + diagram["height"]}
-        page.screenshot(path=FOLDER / f"playground-{scheme}.png", full_page=True, animations="disabled", clip=shown)
+        page.screenshot(path=folder / f"playground-{scheme}.png", full_page=True, animations="disabled", clip=shown)
         page.close()
 
 
-def main() -> None:
-    """Start the pattern, draw, write the pictures."""
-    FOLDER.mkdir(exist_ok=True)
+def main(folder: Path = FOLDER) -> None:
+    """Start the pattern, ask it, write the pictures."""
     with stack_of(PATTERN) as stack, chromium() as browser:
         stack.start("redis")
         for name in commands(PATTERN):
@@ -62,7 +62,7 @@ def main() -> None:
                 stack.launch(name)
         stack.start(PATTERN)
         wait_until(lambda: all(is_ready(server) for name, server in stack.servers.items() if name != "redis"))
-        take_pictures(browser, stack.front.url)
+        take_pictures(browser, stack.front.url, folder)
 
 
 if __name__ == "__main__":

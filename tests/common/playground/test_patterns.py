@@ -4,13 +4,19 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.support import pictures
 from tests.support.browsers import chromium, draw, expect_digit, opened
 from tests.support.service_process import Server, serving
 from tests.support.stack import horizontal_stack, stack_of
+
+DOCS = pictures.FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +129,16 @@ def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -
         page.route("**/jobs/1?wait=*", job)
         page.click("#read-now")
         expect_digit(page, 7)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_the_pictures_of_the_readme_show_the_page_as_it_is(tmp_path: Path) -> None:
+    """Of the same size, with the same colours in the same places, as far as times and bars leave them."""
+    pictures.main(tmp_path)
+    for name in ("playground-light.png", "playground-dark.png"):
+        new, committed = (np.asarray(Image.open(folder / name).convert("RGB"), int) for folder in (tmp_path, DOCS))
+        assert new.shape == committed.shape
+        assert (abs(new - committed).max(axis=2) > 40).mean() < 0.05, (
+            "python -m tests.support.pictures makes them again"
+        )
