@@ -15,6 +15,7 @@ from asynchronous.delivery.webhook_sender import WebhookSender
 from asynchronous.job_endpoints import job_router
 from asynchronous.jobs import IdempotencyConflict, NewJob, QueueFull
 from asynchronous.queue import EVENTS, JobQueue
+from asynchronous.queue_monitor import QueueMonitor
 from asynchronous.schemas import Accepted, IdempotencyKey, SubmitQuery
 from asynchronous.settings import ProxySettings
 from asynchronous.triggers.cache import CacheTrigger
@@ -22,10 +23,11 @@ from asynchronous.triggers.pubsub import PubSubTrigger
 from asynchronous.triggers.unqueued_jobs import Trigger
 from common import domain
 from common.jobs.redis_check import RedisCheck
-from common.jobs.redis_connection import connect, redis_deadline
+from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, redis_deadline
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
+from common.service.background import add_background_loop
 from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import media_type, request_context
@@ -48,14 +50,18 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         "cache": CacheTrigger(redis, *ttls),
         "pubsub": PubSubTrigger(redis, *ttls),
     }
-    app.include_router(submit_router(queue, triggers[settings.trigger], settings))
+    monitor = QueueMonitor(redis, app.metrics.registry)
+    add_background_loop(app, monitor.tick, "queue monitor", unavailable=REDIS_UNAVAILABLE)
+    app.include_router(submit_router(queue, triggers[settings.trigger], monitor, settings))
     app.include_router(job_router(app, redis, queue, settings))
     RedisCheck(app, redis, "asynchronous", EVENTS)
     add_playground(app, Path(__file__).parent, "/jobs")
     return app
 
 
-def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySettings) -> APIRouter:
+def submit_router(
+    queue: JobQueue, trigger: Trigger | None, monitor: QueueMonitor, settings: ProxySettings
+) -> APIRouter:
     """`POST /jobs`: a picture in, a job's id out."""
     router = APIRouter()
     inputs = InputDecoder(settings)
@@ -75,6 +81,8 @@ def submit_router(queue: JobQueue, trigger: Trigger | None, settings: ProxySetti
     ) -> Accepted:
         """A picture becomes a job; its digit can be fetched later at `Location`. It is stored before it is accepted."""
         context = request_context(request)
+        if settings.require_predictor and not monitor.predictors_alive:
+            raise Problem(503, "no predictor is running: try again later", LATER)
         body = await read_body(request)
         rows = await inputs.decode_one(request, body)
         callback_url = str(query.callback_url or "")

@@ -22,6 +22,7 @@ from common.jobs.lua_script import register_operation
 from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
+DEAD_LETTERS = "asynchronous:dead-letters"
 EVENTS = "asynchronous:events"
 """The channel of changes: lines with a job's id and its new status."""
 

@@ -55,6 +55,7 @@ class ProxySettings(InputSettings, QueueSettings, WaitSettings, WebhookSettings)
     """The proxy."""
 
     max_queued_jobs: int = Field(10_000, gt=0, description="maximum number of open jobs; one more is a 429")
+    require_predictor: bool = Field(False, description="true: 503 while no predictor is running")
     max_wait_seconds: float = Field(20.0, gt=0, description="maximum of `?wait=`; a longer one is reduced to this")
 
 

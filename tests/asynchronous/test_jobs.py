@@ -27,6 +27,7 @@ from tests.support.queue.jobs import (
 )
 from tests.support.samples import PNG, SAMPLES, SEVEN_JSON
 from tests.support.service_process import Server
+from tests.support.stack import stack_of
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +197,30 @@ def test_a_trace_goes_through_the_queue(deployment: Deployment) -> None:
     assert (line["path"], line["status"], line["job_id"]) == ("/jobs", 202, job_id)
     (line,) = deployment.predictor.logged(trace_id=trace)
     assert job_id in line["message"]
+
+
+# Who works on the queue
+
+
+@pytest.mark.full
+def test_metrics_of_the_proxy_show_that_no_predictor_is_running() -> None:
+    with deployment_with(**TWO_ATTEMPTS) as deployment:
+        metric = deployment.front.metric
+        wait_until(lambda: metric("predictors_alive") == 1)
+        deployment.stack.stop("predictor")
+        hand_in_all(deployment.front, [SEVEN_JSON] * 3)
+        wait_until(lambda: metric("queue_depth") == 3)
+        wait_until(lambda: metric("oldest_job_seconds") > 2)
+        wait_until(lambda: metric("predictors_alive") == 0, 15)
+
+
+@pytest.mark.full
+def test_a_job_is_a_503_while_no_predictor_is_running_if_one_is_required() -> None:
+    with stack_of("asynchronous") as stack:
+        stack.start("redis")
+        proxy = stack.start("asynchronous", require_predictor=True)
+        answer = submit(proxy)
+        assert (answer.status_code, answer.json()["detail"]) == (503, "no predictor is running: try again later")
+        assert int(answer.headers["retry-after"]) > 0
+        stack.start("predictor")
+        wait_until(lambda: submit(proxy).status_code == 202)

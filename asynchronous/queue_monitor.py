@@ -1,0 +1,49 @@
+"""What the proxy knows of the queue: gauges for `/metrics`, and how many predictors work on it."""
+
+import asyncio
+
+from prometheus_client import CollectorRegistry, Gauge
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM
+
+INTERVAL_SECONDS = 1.0
+IDLE_MS = 10_000
+"""A predictor asks the queue twice a second; one that has been silent for so long is taken for dead."""
+
+
+class QueueMonitor:
+    """Looks at the queue: `tick` again and again."""
+
+    def __init__(self, redis: Redis, registry: CollectorRegistry) -> None:
+        self._redis = redis
+        self.predictors_alive = 0
+        self._depth = Gauge("queue_depth", "Jobs in the queue, those in work included.", registry=registry)
+        self._oldest = Gauge("oldest_job_seconds", "How long the oldest job has been in the queue.", registry=registry)
+        self._dead_letters = Gauge("dead_letters", "Jobs that were given up.", registry=registry)
+        self._predictors = Gauge("predictors_alive", "Predictors that ask the queue for jobs.", registry=registry)
+
+    async def tick(self) -> None:
+        """Look once, then wait a second."""
+        async with self._redis.pipeline(transaction=False) as commands:
+            commands.time()
+            commands.xlen(STREAM)
+            commands.xrange(STREAM, count=1)
+            commands.xlen(DEAD_LETTERS)
+            (seconds, microseconds), depth, oldest, dead_letters = await commands.execute()
+        now = seconds + microseconds / 1e6
+        self.predictors_alive = await self._count_predictors()
+        self._depth.set(depth)
+        self._oldest.set(max(0.0, now - int(oldest[0][0].partition(b"-")[0]) / 1e3) if oldest else 0)
+        self._dead_letters.set(dead_letters)
+        self._predictors.set(self.predictors_alive)
+        await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _count_predictors(self) -> int:
+        """Those that have asked for jobs lately, whether they got any or not."""
+        try:
+            consumers = await self._redis.xinfo_consumers(STREAM, GROUP)
+        except ResponseError:  # no predictor has ever been here
+            return 0
+        return sum(consumer["idle"] < IDLE_MS for consumer in consumers)
