@@ -45,8 +45,8 @@ def crop_to_sheet(image: Image.Image) -> Image.Image:
 def find_ink_in_uneven_light(bands: Bands, ink: NDArray[np.float32]) -> NDArray[np.float32] | None:
     """Ink of shape (height, width), 0 to 1 the strongest, measured from the paper around it; None in even light.
 
-    `ink` is the same measured from one paper colour. In even light, and where strokes are as wide as
-    shadows, `ink` is right, and it has more levels of grey.
+    `ink` is the same measured from one paper colour. In even light, and where strokes are as wide as shadows, `ink` is
+    right, and it has more levels of grey.
     """
     if min(ink.shape) < LEAST_SIDE:
         return None

@@ -56,8 +56,9 @@ class InputDecoder:
     async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
         if content_type == JSON:
             return from_json(body, self._max_items)
-        looks_like_json = body.lstrip()[:1] in (b"{", b"[")
-        read = domain.MEDIA_TYPES.get(content_type or ("" if looks_like_json else UNKNOWN))
+        if not content_type and not body.lstrip().startswith((b"{", b"[")):
+            content_type = UNKNOWN
+        read = domain.MEDIA_TYPES.get(content_type)
         if read is None:
             expected = ", ".join(filter(None, (JSON, " or ".join(domain.MEDIA_TYPES))))
             got = repr(content_type) if content_type else "none"

@@ -1,0 +1,102 @@
+"""Clients that offer another protocol: h2c is ignored and the body read, a WebSocket is accepted."""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from websockets.sync.client import connect as connect_websocket
+
+from common.service.service import Service
+from common.service.settings import ServiceSettings
+from tests.support.http.raw_connection import GET, HEAD, OFFER, QUICK, SEVEN, connect, response
+from tests.support.processes import output_of
+from tests.support.samples import SAMPLES
+from tests.support.service_process import Server, serving
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])
+@pytest.mark.parametrize("protocol", [b"h2c", b"H2C", b"TLS/1.0", b"h2c, foo"])
+def test_the_body_of_a_request_with_an_upgrade_offer_is_read(server: Server, name: bytes, protocol: bytes) -> None:
+    offer = OFFER.replace(b"Upgrade: h2c", name + b": " + protocol)
+    with connect(server) as client:
+        for _ in range(2):  # on one connection
+            client.sendall(HEAD + offer + b"\r\n" + SEVEN)
+            status, headers, body = response(client)
+            assert (status, json.loads(body)["digit"]) == (200, 7)
+            assert "upgrade" not in headers
+
+
+def test_a_body_that_mentions_an_upgrade_stays_as_it_is(server: Server) -> None:
+    body = b'{"pixels": "\r\nUpgrade: h2c\r\n"}'
+    with connect(server) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n" + OFFER)
+        client.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert response(client)[0] == 400
+        client.sendall(GET)  # which would be taken for the end of a body that had become shorter
+        assert response(client)[0] == 200
+
+
+def create_app() -> FastAPI:
+    """A service with a WebSocket of its own."""
+    app = Service("own", ServiceSettings.from_environment())
+
+    @app.websocket("/echo")
+    async def echo(client: WebSocket) -> None:
+        await client.accept()
+        while True:
+            await client.send_text(await client.receive_text())
+
+    return app
+
+
+@pytest.mark.full
+def test_a_websocket_is_accepted_and_stays_open() -> None:
+    options = f"--http {QUICK} --timeout-keep-alive 1"
+    with (
+        serving("tests.common.service.test_upgrade_offers:create_app", options) as server,
+        connect_websocket(f"ws://127.0.0.1:{server.port}/echo") as client,
+    ):
+        for text in ("seven", "two"):
+            client.send(text)
+            assert client.recv(5) == text
+            time.sleep(1.5)  # longer than headers or an idle connection may take
+
+
+JAVA = """
+import java.net.URI;
+import java.net.http.*;
+import java.nio.file.Path;
+
+public class Post {
+    public static void main(String[] arguments) throws Exception {
+        HttpClient client = HttpClient.newHttpClient();
+        for (int i = 0; i < 2; i++) {
+            HttpRequest request = HttpRequest.newBuilder(URI.create(arguments[0]))
+                .header("Content-Type", "image/png")
+                .POST(HttpRequest.BodyPublishers.ofFile(Path.of(arguments[1])))
+                .build();
+            HttpResponse<String> response = client.send(request, HttpResponse.BodyHandlers.ofString());
+            System.out.println(response.statusCode() + " " + response.body());
+        }
+    }
+}
+"""
+
+
+@pytest.mark.full
+@pytest.mark.java
+def test_javas_http_client_as_it_is_posts_a_picture(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Post.java").write_text(JAVA)
+    subprocess.run(["javac", "Post.java"], cwd=tmp_path, check=True)
+    printed = output_of("java", "-cp", str(tmp_path), "Post", f"{server.url}/predict", str(SAMPLES / "seven.png"))
+    assert [line[:15] for line in printed.splitlines()] == ['200 {"digit":7,'] * 2
