@@ -58,27 +58,24 @@ class Backend:
             self._metrics.record_call(self.name, outcome, seconds)
 
     async def _call_with_retry(self, send: Send[T], deadline: float) -> T:
-        try:
-            return await self._call_once(send, deadline)
-        except BackendError as error:
-            delay = random.uniform(*JITTER_SECONDS)
-            has_time = remaining_timeout(deadline) >= delay + MIN_TIMEOUT_SECONDS
-            if not error.retryable or self.breaker.is_open or not has_time:
-                raise
-        self._metrics.retries.labels(self.name).inc()
-        await asyncio.sleep(delay)
-        return await self._call_once(send, deadline)
-
-    async def _call_once(self, send: Send[T], deadline: float) -> T:
-        timeout = remaining_timeout(deadline)
-        if timeout < MIN_TIMEOUT_SECONDS:
-            raise BackendError("timeout", "no time was left to call it")
+        """The breaker counts calls, not tries: a connection that breaks fails every call on it, and each may retry."""
         generation = self.breaker.admit()
         if generation is None:
             raise BackendError("breaker open", "it failed repeatedly and is not called for a while")
         healthy: bool | None = None
+        timeout = remaining_timeout(deadline)
         try:
-            answer = await _send_within(timeout, send)
+            try:
+                answer = await _send_within(timeout, send)
+            except BackendError as error:
+                delay = random.uniform(*JITTER_SECONDS)
+                has_time = remaining_timeout(deadline) >= delay + MIN_TIMEOUT_SECONDS
+                if not error.retryable or self.breaker.is_open or not has_time:
+                    raise
+                self._metrics.retries.labels(self.name).inc()
+                await asyncio.sleep(delay)
+                timeout = remaining_timeout(deadline)
+                answer = await _send_within(timeout, send)
             healthy = True
             return answer
         except BackendError as error:
@@ -102,6 +99,8 @@ class Backend:
 
 
 async def _send_within(seconds: float, send: Send[T]) -> T:
+    if seconds < MIN_TIMEOUT_SECONDS:
+        raise BackendError("timeout", "no time was left to call it")
     try:
         async with asyncio.timeout(seconds):
             return await send(seconds)

@@ -22,6 +22,9 @@ from common.service.service import Service
 
 logger = logging.getLogger(__name__)
 
+GOAWAY_SECONDS = 1.0
+"""Clients hang up once they have read it; one that watches the health does not, and is not waited for any longer."""
+
 
 def add_grpc_server(
     app: Service,
@@ -93,15 +96,15 @@ async def _shut_down(
     """From SIGTERM to the end of the server; the HTTP server drains and closes at the same times.
 
     GOAWAY comes first, or clients would send their next call on the same connection; then the calls in flight are
-    finished. A call that arrives at that very moment is CANCELLED, and its client may retry elsewhere.
+    finished, those too that a client sent before it read the GOAWAY.
     """
     await draining.wait()
     await health.enter_graceful_shutdown()
     with suppress(TimeoutError):
         await asyncio.wait_for(closing.wait(), settings.drain_seconds)
     stopping = asyncio.create_task(server.stop(settings.max_request_timeout_ms / 1e3))
-    await asyncio.sleep(0)
+    await asyncio.wait({stopping}, timeout=GOAWAY_SECONDS)
     while request_interceptor.calls_in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
         await asyncio.sleep(0.01)
-    await server.stop(None)  # a client that watches the health would keep the server open until the grace is over
+    await server.stop(None)
     await stopping

@@ -53,9 +53,9 @@ def take_pictures(browser: Browser, url: str, folder: Path) -> None:
         page.close()
 
 
-def main(folder: Path = FOLDER) -> None:
+def write_pictures(browser: Browser, folder: Path) -> None:
     """Start the pattern, ask it, write the pictures."""
-    with stack_of(PATTERN) as stack, chromium() as browser:
+    with stack_of(PATTERN) as stack:
         stack.start("redis")
         for name in commands(PATTERN):
             if name not in ("redis", PATTERN):
@@ -66,4 +66,5 @@ def main(folder: Path = FOLDER) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with chromium() as browser:
+        write_pictures(browser, FOLDER)

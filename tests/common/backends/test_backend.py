@@ -170,11 +170,25 @@ def test_client_error_counts_as_success_of_the_backend(status: int) -> None:
 
 @pytest.mark.parametrize("status", [None, 408, 429, 500, 502, 503])
 def test_any_other_failure_counts(status: int | None) -> None:
-    """Each try counts."""
+    """Once for a call, however often it was tried."""
     reader = Reader(failures=2)
     failure = BackendError("error", "it broke", retryable=True, status=status)
     reader.call(failure, failure)
+    assert not reader.is_open
+    reader.call(failure, failure)
     assert reader.is_open
+
+
+def test_connection_that_breaks_under_many_calls_does_not_open_the_breaker() -> None:
+    """Each is tried again, on another connection."""
+
+    async def scenario() -> None:
+        reader = Reader(failures=5)
+        results = await asyncio.gather(*(reader.call_async(RETRYABLE, "seven") for _ in range(32)))
+        assert [result.outcome for result in results] == ["seven"] * 32
+        assert not reader.is_open
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -183,7 +197,8 @@ def test_any_other_failure_counts(status: int | None) -> None:
 def test_grpc_error_counts_as_failure_unless_the_request_was_wrong(code: StatusCode) -> None:
     """CANCELLED too: it comes from a server that is closing."""
     reader, (reason, retryable, status) = Reader(failures=1), OUTCOMES[code]
-    reader.call(BackendError(reason, f"it answered {code.name}", retryable, status))
+    failure = BackendError(reason, f"it answered {code.name}", retryable, status)
+    reader.call(failure, failure)
     assert reader.is_open
 
 
@@ -198,12 +213,14 @@ def test_call_fails_immediately_while_the_breaker_is_open() -> None:
     assert result.seconds < 0.01
 
 
-def test_call_that_opens_the_breaker_reports_its_own_failure() -> None:
-    """There is no retry, and no delay for one."""
-    reader = Reader(failures=1)
+def test_failed_probe_is_not_retried() -> None:
+    """Nor does it wait for a retry, and it reports its own failure."""
+    reader = Reader(failures=1, open_seconds=1e-9)
+    reader.call(PERMANENT)
     result = reader.call(RETRYABLE, "seven")
     assert (result.reason, len(result.timeouts)) == ("error", 1)
     assert reader.metric("backend_retries_total") == 0
+    assert reader.is_open
 
 
 def test_one_successful_call_closes_the_breaker() -> None:

@@ -133,9 +133,9 @@ def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_the_pictures_of_the_readme_show_the_page_as_it_is(tmp_path: Path) -> None:
+def test_the_pictures_of_the_readme_show_the_page_as_it_is(browser: Browser, tmp_path: Path) -> None:
     """Of the same size, with the same colours in the same places, as far as times and bars leave them."""
-    pictures.main(tmp_path)
+    pictures.write_pictures(browser, tmp_path)
     for name in ("playground-light.png", "playground-dark.png"):
         new, committed = (np.asarray(Image.open(folder / name).convert("RGB"), int) for folder in (tmp_path, DOCS))
         assert new.shape == committed.shape
