@@ -17,6 +17,7 @@ from common.jobs.subscription import JobSubscription
 from common.service.problems import Problem
 from common.service.request_context import RequestContext, cancel_on_disconnect, request_context
 from common.service.responses import problems
+from common.service.root_path import location
 from common.service.service import Service
 
 CANCELLED = "cancelled by the client"
@@ -110,7 +111,7 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
         async with redis_deadline(request_context(request), "queue"):
             if not await queue.retry_dead_letter(str(job_id)):
                 raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
-        response.headers["Location"] = f"/jobs/{job_id}"
+        response.headers["Location"] = location(request, f"/jobs/{job_id}")
         return Accepted(job_id=str(job_id))
 
     return router

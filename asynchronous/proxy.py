@@ -32,6 +32,7 @@ from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import media_type, request_context
 from common.service.responses import problems, request_body
+from common.service.root_path import location
 from common.service.service import Service
 from common.telemetry.tracing import current_trace
 
@@ -103,7 +104,7 @@ def submit_router(
             else:
                 accepted = await submit(job)
         context.log["job_id"] = accepted.job_id
-        response.headers.update({"Location": f"/jobs/{accepted.job_id}", **LATER})
+        response.headers.update({"Location": location(request, f"/jobs/{accepted.job_id}"), **LATER})
         return accepted
 
     async def submit(job: NewJob) -> Accepted:

@@ -56,6 +56,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "java": _none_of("javac"),
     "envoy": _none_of("envoy"),
     "redis_server": _none_of("redis-server"),
+    "nginx": _none_of("nginx"),
     "faketime": _none_of("faketime"),
     "mount": _no_mount,
 }

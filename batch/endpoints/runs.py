@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from batch.data_root import DataRoot, check_finished_output
 from batch.registry import transitions
 from batch.registry.registry import OutputTaken, Registry
 from batch.schemas import RetryRequest, Run, RunRequest, State
 from common.service.problems import Problem
+from common.service.root_path import location
 
 PROBLEM = {"description": "see detail"}
 DEFAULT_COUNT = 100
@@ -27,7 +28,7 @@ def run_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
             raise Problem(404, f"there is no run {run_id}") from None
 
     @router.post("/runs", status_code=201, responses={409: PROBLEM, 422: PROBLEM})
-    def add_run(request: RunRequest, response: Response) -> Run:
+    def add_run(request: RunRequest, http: Request, response: Response) -> Run:
         """Start a run as soon as possible."""
         request.input, request.output = root.check(request.input, request.output)
         request = request.with_trial_output()
@@ -36,7 +37,7 @@ def run_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
             run = registry.add_run(request)
         except OutputTaken as error:
             raise Problem(409, str(error)) from None
-        response.headers["Location"] = f"/runs/{run.id}"
+        response.headers["Location"] = location(http, f"/runs/{run.id}")
         return run
 
     @router.get("/runs", responses={422: PROBLEM})

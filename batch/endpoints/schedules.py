@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from batch.data_root import DataRoot
 from batch.registry.registry import Registry
 from batch.scheduling.cron import Rule, fill_template
 from batch.schemas import Schedule, ScheduleRequest
 from common.service.problems import Problem
+from common.service.root_path import location
 
 PROBLEM = {"description": "see detail"}
 
@@ -19,7 +20,7 @@ def schedule_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
     router = APIRouter()
 
     @router.post("/schedules", status_code=201, responses={422: PROBLEM})
-    def add_schedule(request: ScheduleRequest, response: Response) -> Schedule:
+    def add_schedule(request: ScheduleRequest, http: Request, response: Response) -> Schedule:
         """Start a run at each due time of a rule."""
         rule, now = Rule(request.rule, request.time_zone), datetime.now(UTC)
         next_due = rule.next_due(now)
@@ -27,7 +28,7 @@ def schedule_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
         root.check(paths[:-1], paths[-1])
         next_trial = Rule(request.trial_rule, request.time_zone).next_due(now) if request.trial_rule else None
         schedule = registry.add_schedule(request, next_due, next_trial)
-        response.headers["Location"] = f"/schedules/{schedule.id}"
+        response.headers["Location"] = location(http, f"/schedules/{schedule.id}")
         return schedule
 
     @router.get("/schedules")

@@ -13,11 +13,6 @@ MODELS = Path(__file__).parent.parent / "models"
 class ModelSettings(ServiceSettings):
     """Which model a predictor serves, and how it makes batches."""
 
-    max_body_bytes: int = Field(
-        16 * 2**20,
-        gt=0,
-        description="a longer request body is a 413; fits a picture of 416 x 416 as JSON, 640 x 640 raw",
-    )
     model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
     model_sha256: Annotated[str | None, BeforeValidator(lambda digest: digest or None)] = Field(
         None, pattern="^[0-9a-f]{64}$", description="checked where it is set, and not empty"

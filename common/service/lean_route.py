@@ -16,6 +16,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from common.service.root_path import local_path
+
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -45,9 +47,7 @@ class LeanRouting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find a lean route by method and exact path; FastAPI answers everything else."""
-        path = scope["path"] if scope["type"] == "http" else ""
-        if root_path := scope.get("root_path"):
-            path = path.removeprefix(root_path)
+        path = local_path(scope) if scope["type"] == "http" else ""
         route = self._routes.get((scope.get("method", ""), path))
         if route is None:
             await self._app(scope, receive, send)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
 from common.service.request_context import RequestContext
+from common.service.root_path import local_path, remove_second_prefix
 from common.service.route_templates import RouteTemplates
 from common.service.shutdown import ProcessState
 from common.telemetry.access_log import RequestRecord
@@ -41,6 +42,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         began, started = time.time(), time.monotonic()
+        remove_second_prefix(scope)
         method, path = scope["method"], scope["path"]
         headers = dict(scope["headers"])
         trace = begin_span(headers.get(b"traceparent"))
@@ -49,7 +51,7 @@ class RequestMiddleware:
         context = RequestContext(started, self._settings.max_body_bytes, pollable)
         scope.setdefault("state", {})["request_context"] = context
         sender = ResponseSender(send, context, trace, started, self._state)
-        counts = not path.removeprefix(scope.get("root_path", "")).startswith(NOT_LIMITED)
+        counts = not local_path(scope).startswith(NOT_LIMITED)
         self._state.requests_in_flight += counts
         inner = self._templates.as_get(scope) if method == "HEAD" else scope
         try:

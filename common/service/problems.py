@@ -14,6 +14,8 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from common.service.root_path import local_path
+
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a request whose client disconnected. Only the log and the metrics see it."""
@@ -62,7 +64,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
 def render_problem(request: Request, problem: Problem) -> Response:
     """The problem as clients of this path expect it."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    path = local_path(request.scope)
     for prefix, render in request.app.problem_renderers.items():
         if path == prefix or path.startswith(f"{prefix}/"):
             rendered: Response = render(request, problem)

@@ -7,6 +7,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from common.service.root_path import local_path
+
 UNMATCHED = "unmatched"
 """The route of a path that is not declared: each typing error would otherwise become a time series."""
 
@@ -35,17 +37,12 @@ class RouteTemplates:
 
     def as_get(self, scope: Scope) -> Scope:
         """A HEAD request as the GET that answers it, unless HEAD itself is declared; the server sends no body."""
-        path = _local_path(scope)
+        path = local_path(scope)
         return scope if any(head.match(path) for head in self._heads) else {**scope, "method": "GET"}
 
     def _of_several(self, scope: Scope, route: BaseRoute) -> str:
         """Of a router that is included twice each route has two paths; of a mounted app, none here."""
-        path = _local_path(scope)
+        path = local_path(scope)
         found = self._routes.get(id(route), [])
         declared = next((one for one in found if one.path_regex.match(path)), None)
         return str(declared.path) if declared else cast(str, getattr(route, "path", UNMATCHED))
-
-
-def _local_path(scope: Scope) -> str:
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))

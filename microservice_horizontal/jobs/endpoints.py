@@ -16,6 +16,7 @@ from common.prediction.payload import to_payload
 from common.service.problems import Problem
 from common.service.request_context import cancel_on_disconnect, request_context
 from common.service.responses import problems, request_body
+from common.service.root_path import location
 from common.service.service import Service
 from common.store.image_store import StoredImage
 from common.telemetry.tracing import current_trace
@@ -78,7 +79,7 @@ def job_router(
             stored = await jobs.submit(job_id, payload, settings.job_deadline_seconds, traceparent, limit)
         if not stored:
             raise Problem(429, f"{limit} jobs have not ended yet: try again later", {"Retry-After": "1"})
-        response.headers.update({"Location": f"/jobs/{job_id}", "Retry-After": "1"})
+        response.headers.update({"Location": location(request, f"/jobs/{job_id}"), "Retry-After": "1"})
         return Accepted(job_id=job_id)
 
     @router.get("/jobs/{job_id}", responses=problems(404, 422, 503))
