@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from common.inference.predictor import Predictor
-from common.open_inference.compression import WORTHWHILE_BYTES, deflate, inflate
 from common.open_inference.datatypes import metadata
 from common.open_inference.rest_body import HEADER_LENGTH, read_inputs, read_request, wanted_as_bytes, write_response
 from common.open_inference.schema import (
@@ -25,6 +24,7 @@ from common.open_inference.schema import (
     ServerMetadata,
 )
 from common.open_inference.tensor_check import TensorCheck
+from common.service.compression import WORTHWHILE_BYTES, deflate
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_body import read_body
@@ -111,8 +111,6 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
         """
         context = request_context(request)
         body = await read_body(request)
-        if encoding := header(request, b"content-encoding"):
-            body = await asyncio.to_thread(inflate, body, encoding.lower(), context.max_body_bytes)
         started = monotonic()
         wanted, binary = read_request(body, header(request, LENGTH))
         inputs, rows = check.complete(read_inputs(wanted, binary, check))

@@ -1,4 +1,4 @@
-"""Reads a request's body: whole, bounded in size and in time."""
+"""Reads a request's body: whole, inflated, bounded in size and in time."""
 
 import asyncio
 from time import monotonic
@@ -7,17 +7,19 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from common.service.compression import inflate
 from common.service.problems import Problem
-from common.service.request_context import RequestContext, poll, request_context
+from common.service.request_context import RequestContext, header, poll, request_context
 
 DISCARD_BYTES = 32 * 2**20
 """How much of a body that is too long is read all the same: a client that is still sending misses an early answer."""
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, of at most MAX_BODY_BYTES.
+    """The whole body, of at most MAX_BODY_BYTES; one that came as gzip or deflate is inflated.
 
-    Raises `Problem` 413 (too long) or 408 (not here by the request's deadline), and `ClientDisconnect`.
+    Raises `Problem` 413 (too long), 408 (not here by the request's deadline), 400 (damaged) or 415 (another encoding),
+    and `ClientDisconnect`.
     """
     context = request_context(request)
     # Nearly always the body is here already, and a timer would cost more than reading it. Only a server may be polled.
@@ -32,6 +34,8 @@ async def read_body(request: Request) -> bytes:
         raise Problem(
             413, f"expected a body of at most {context.max_body_bytes} bytes (MAX_BODY_BYTES): send less", close
         )
+    if encoding := header(request, b"content-encoding"):
+        body = await asyncio.to_thread(inflate, body, encoding.lower(), context.max_body_bytes)
     return body
 
 

@@ -9,6 +9,8 @@ import zlib
 from common.service.problems import Problem
 
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
+"""What an answer says that rejects another encoding (RFC 9110, 15.5.16)."""
 WORTHWHILE_BYTES = 1024
 """A smaller answer fits into one packet as it is."""
 
@@ -18,7 +20,7 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding not in WINDOW_BITS:
-        raise Problem(415, f"Content-Encoding: expected gzip or deflate, got {encoding!r:.60}")
+        raise Problem(415, f"Content-Encoding: expected gzip or deflate, got {encoding!r:.60}", ACCEPTED)
     inflator = zlib.decompressobj(WINDOW_BITS[encoding])
     try:
         content = inflator.decompress(body, max_bytes + 1)

@@ -1,0 +1,48 @@
+"""A compressed request body is inflated at any endpoint, within MAX_BODY_BYTES."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.http.problems import is_problem
+from tests.support.samples import PNG, SAMPLES, SEVEN_PIXELS
+from tests.support.service_process import Server, serving
+
+SEVEN = json.dumps({"pixels": SEVEN_PIXELS}).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving() as server:
+        yield server
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+@pytest.mark.parametrize(("body", "headers"), [(SEVEN, JSON), ((SAMPLES / "seven.png").read_bytes(), PNG)])
+def test_compressed_picture_is_read(
+    server: Server, body: bytes, headers: dict[str, str], encoding: str, pack: Callable[[bytes], bytes]
+) -> None:
+    answer = server.client.post("/predict", content=pack(body), headers=headers | {"Content-Encoding": encoding})
+    assert (answer.status_code, answer.json()["digit"]) == (200, 7)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status", "word"),
+    [
+        (gzip.compress(bytes(10**8)), "gzip", 413, "MAX_BODY_BYTES"),
+        (gzip.compress(SEVEN)[:-9], "gzip", 400, "cut short"),
+        (SEVEN, "gzip", 400, "not gzip"),
+        (SEVEN, "br", 415, "expected gzip or deflate"),
+    ],
+)
+def test_body_that_cannot_be_inflated_is_a_problem(
+    server: Server, body: bytes, encoding: str, status: int, word: str
+) -> None:
+    answer = server.client.post("/predict", content=body, headers=JSON | {"Content-Encoding": encoding})
+    is_problem(answer, status, word)
+    assert status != 415 or answer.headers["accept-encoding"] == "gzip, deflate"
+    server.still_reads_right()
