@@ -81,6 +81,17 @@ def _estimate_paper(band: NDArray[np.float32]) -> NDArray[np.float32]:
     image = Image.fromarray(band.astype(np.uint8))
     small = image.reduce(max(1, max(image.size) // PAPER_SIDE)).filter(ImageFilter.MedianFilter(3))
     size = int(max(small.size) * STROKE) | 1
-    closed = small.filter(ImageFilter.MaxFilter(size)).filter(ImageFilter.MinFilter(size))
-    paper = closed.filter(ImageFilter.BoxBlur(1)).resize(image.size, Image.Resampling.BILINEAR)
+    closed = _over_squares(np.minimum, _over_squares(np.maximum, np.asarray(small), size), size)
+    paper = Image.fromarray(closed).filter(ImageFilter.BoxBlur(1)).resize(image.size, Image.Resampling.BILINEAR)
     return np.asarray(paper, np.float32)
+
+
+def _over_squares(choose: np.ufunc, values: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The maximum or minimum of the square of `size` (odd) around each pixel, of shape (height, width)."""
+    for _ in range(2):  # along the rows, then along the columns
+        length, width = len(values), 1
+        values = np.pad(values, ((size // 2, size // 2), (0, 0)), "edge")
+        while 2 * width <= size:  # a window is covered by two of half its width
+            values, width = choose(values[:-width], values[width:]), 2 * width
+        values = choose(values[:length], values[size - width :][:length]).T
+    return values
