@@ -122,8 +122,9 @@ def is_manager(process: Path, port: int) -> bool:
 
 def finished(url: str, run_id: str, seconds: float = 60.0) -> Any:
     """A run that is neither waiting nor running any more."""
-    wait_until(lambda: httpx.get(f"{url}/{run_id}").json()["state"] not in ("queued", "running"), seconds)
-    return httpx.get(f"{url}/{run_id}").json()
+    with httpx.Client(base_url=url) as client:
+        wait_until(lambda: client.get(f"/{run_id}").json()["state"] not in ("queued", "running"), seconds)
+        return client.get(f"/{run_id}").json()
 
 
 FRONT_SERVICES: dict[str, FrontService] = {

@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pyarrow.parquet as pq
 
 from tests.support.batch.digit_datasets import write_data
@@ -20,7 +19,7 @@ from tests.support.models.onnx_models import slow_reader
 from tests.support.patterns import commands
 from tests.support.processes import ROOT, free_port, running, wait_until
 from tests.support.samples import MLP
-from tests.support.service_process import Server, is_ready
+from tests.support.service_process import Server, client_of, is_ready
 
 OPEN = ("queued", "running")
 LONG = 90.0
@@ -52,7 +51,7 @@ class Manager:
         command = f"{commands('batch')['batch']} > {log} 2>&1"
         process = self._stack.enter_context(running("sh", "-c", command, folder=ROOT, **given))
         self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
-        client = self._stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
+        client = self._stack.enter_context(client_of(port, 30))
         self.server = Server(port, process, log, client)
         wait_until(lambda: process.poll() is not None or is_ready(self.server))
         assert process.poll() is None, log.read_text()
