@@ -1,7 +1,7 @@
 """Which addresses a webhook may be sent to: none inside the network, or it could be used to attack its neighbours.
 
 This is the defence against server-side request forgery: every address of the host must be public, and the connection
-goes to exactly the address that was checked.
+goes to exactly the addresses that were checked.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ class PrivateAddress(Exception):
     """The host is inside the network, or may be."""
 
 
-async def resolve_public_address(url: httpx.URL, allow_private: bool = False) -> str:
-    """One of the host's addresses; raises OSError if there is none, `PrivateAddress` if any is not public."""
+async def resolve_public_addresses(url: httpx.URL, allow_private: bool = False) -> list[str]:
+    """The host's addresses, the best first; raises OSError if there is none, `PrivateAddress` if one is not public."""
     loop = asyncio.get_running_loop()
     host = url.raw_host.decode("ascii")  # `host` would be encoded again, by other rules than httpx's
     found = await loop.getaddrinfo(host, url.port or 443, type=socket.SOCK_STREAM)
-    addresses = [str(place[4][0]) for place in found]
+    addresses = list(dict.fromkeys(str(place[4][0]) for place in found))
     if not allow_private and not all(map(is_public, addresses)):
         raise PrivateAddress(f"expected a public host, got {url.host} (WEBHOOK_ALLOW_PRIVATE=true allows it)")
-    return addresses[0]
+    return addresses
 
 
 def is_public(address: str) -> bool:

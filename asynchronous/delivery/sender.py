@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from asynchronous.delivery.outbox import DueWebhook, FinishedJob, Outbox
 from asynchronous.delivery.results import ResultDatabase
-from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
+from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender, trusted_certificates
 from asynchronous.schemas import Job, to_job
 from asynchronous.settings import DeliverySettings
 from common.jobs.redis_connection import REDIS_UNAVAILABLE
@@ -77,7 +77,7 @@ class WebhookDelivery:
         self._sender = sender
         self._settings = settings
         no_limits = httpx.Limits(max_connections=None)  # PLACES is the limit, and `_post` has a timeout
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=no_limits)
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=no_limits, verify=trusted_certificates())
         self._in_progress: dict[asyncio.Task[None], str] = {}  # the host of each attempt
         self._attempts = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
 

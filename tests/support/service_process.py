@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -94,7 +95,9 @@ def client_of(port: int, timeout_seconds: float, **headers: str) -> httpx.Client
     Of more than so many idle ones httpcore closes some, also one that another thread has just been given.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=timeout_seconds, headers=headers, limits=limits)
+    url = f"http://127.0.0.1:{port}"
+    # Without `verify=False` each client reads the certificates that it never needs, which takes longer than a request.
+    return httpx.Client(base_url=url, timeout=timeout_seconds, headers=headers, limits=limits, verify=False)
 
 
 @contextmanager
@@ -141,13 +144,15 @@ def _answers_well(server: Server, path: str) -> bool:
 
 
 @contextmanager
-def web_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a web server that answers as its handler does."""
+def web_server(handler: Callable[..., BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The address of a web server that answers as its handler does, over TLS if there is a context for that."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"https://localhost:{server.server_port}" if tls else f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

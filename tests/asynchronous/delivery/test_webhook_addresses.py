@@ -5,18 +5,21 @@ Three proxies on one Redis: one takes all addresses, one only public ones, one h
 
 import asyncio
 import base64
+import socket
 from collections.abc import Iterator
 from time import monotonic
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
 from asynchronous.delivery.address_check import is_public
-from asynchronous.delivery.webhook_sender import WebhookSender
+from asynchronous.delivery.webhook_sender import WebhookMessage, WebhookSender
 from tests.support.processes import free_port, wait_until
 from tests.support.queue.jobs import another_proxy, submit
-from tests.support.queue.webhook_receiver import SECRET, SIGNING
+from tests.support.queue.webhook_receiver import SECRET, SIGNING, Receiver
 from tests.support.service_process import Server, is_ready
 from tests.support.stack import Stack, stack_of
 
@@ -131,6 +134,25 @@ def test_a_bad_secret_ends_the_process_with_a_line_that_does_not_show_it(deploym
         assert "Traceback" not in log
         assert "hunter2" not in log
         assert SHORT not in log
+
+
+def test_each_address_of_a_host_is_tried_until_one_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look_up(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(socket.AF_INET, 0, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    async def send(url: str) -> str | None:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+        message = WebhookMessage("1", 1.0, b"{}", "")
+        async with httpx.AsyncClient() as client:
+            return await WebhookSender(SecretStr(SECRET), allow_private=True).post(client, url, message)
+
+    with Receiver().listening() as receiver:
+        port = urlsplit(receiver.url).port
+        assert asyncio.run(send(f"http://two.example:{port}/hook")) is None
+        assert receiver.next().headers["host"] == f"two.example:{port}"
+    refused = asyncio.run(send(f"http://two.example:{port}/hook"))
+    assert refused
+    assert refused.startswith("ConnectError")
 
 
 def test_an_international_host_name_is_resolved_as_the_request_spells_it(monkeypatch: pytest.MonkeyPatch) -> None:

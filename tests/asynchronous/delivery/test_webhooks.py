@@ -1,11 +1,14 @@
 """Results go to webhooks (A2): signed, tried again, and each host on its own."""
 
 import json
+import ssl
 from itertools import pairwise
+from pathlib import Path
 from time import sleep
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from standardwebhooks import Webhook
 
 from tests.support.http import fault_proxy as faults
@@ -174,6 +177,27 @@ def test_the_delivery_sends_nothing_to_addresses_inside_the_network(
     finally:
         deployment.stack.stop("delivery")
         deployment.start_delivery()
+
+
+@full
+def test_a_webhook_is_delivered_to_a_receiver_whose_ca_is_in_ssl_cert_file(
+    deployment: DeliveryDeployment, receiver: Receiver, tmp_path: Path
+) -> None:
+    """And to no other: before the CA is trusted, each attempt fails."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with Receiver().listening(tls) as private:
+        job_id = hand_in(deployment.front, callback_url=private.expecting("/hook"))
+        wait_until(lambda: tried(deployment, job_id))
+        assert private.got.empty()
+        deployment.stack.stop("delivery")
+        deployment.start_delivery(ssl_cert_file=tmp_path / "ca.pem")
+        assert private.next().job["job_id"] == job_id
+        hand_in(deployment.front, callback_url=receiver.expecting("/hook"))
+        receiver.next()
+    deployment.stack.stop("delivery")
+    deployment.start_delivery()
 
 
 @full

@@ -2,6 +2,7 @@
 
 import base64
 import sqlite3
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Receiver:
             self.got.get(timeout=seconds)
 
     @contextmanager
-    def listening(self) -> Iterator["Receiver"]:
+    def listening(self, tls: ssl.SSLContext | None = None) -> Iterator["Receiver"]:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -97,7 +98,7 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        with web_server(Handler) as self.url:
+        with web_server(Handler, tls) as self.url:
             try:
                 yield self
             finally:
