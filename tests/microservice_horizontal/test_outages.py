@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Event
 from typing import Any, NamedTuple
@@ -206,15 +206,16 @@ def within(proxy: Server, method: str, path: str) -> tuple[httpx.Response, float
 @pytest.mark.parametrize("kind", ["down", "hung"])
 def test_waiting_request_gets_the_job_as_it_was_when_redis_goes_down(deployment: LinkedDeployment, kind: str) -> None:
     """Once the wait is over; a stream of events goes on, to its end when Redis is back."""
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(1) as threads, ExitStack() as streams:
         with deployment.hung(*MEMBERS):
             job = submit(deployment.front)
-            wait = threads.submit(httpx.get, f"{deployment.front.url}{job}?wait=2", timeout=8)
-            stream = threads.submit(httpx.get, f"{deployment.front.url}{job}/events", timeout=30)
-            time.sleep(0.3)
+            events_url = f"{deployment.front.url}{job}/events"
+            stream = streams.enter_context(httpx.stream("GET", events_url, timeout=30))
+            wait = threads.submit(httpx.get, f"{deployment.front.url}{job}?wait=3", timeout=8)
+            time.sleep(0.5)
             with without_redis(deployment, kind):
                 answer = wait.result()
-        events = stream.result().text
+        events = stream.read().decode()
     assert (answer.status_code, answer.json()["status"]) == (200, "running")
     assert events.count("event: aggregate") == 1
     assert look_again(deployment, job)["status"] == "done"

@@ -14,6 +14,7 @@ from tests.support.processes import PATTERNS, ROOT
 ROOMS: dict[str, set[str]] = {
     "telemetry": set(),
     "service": {"telemetry"},
+    "server": {"service"},
     "inference": {"service", "telemetry"},
     "open_inference": {"service", "telemetry", "inference"},
     "backends": {"service", "telemetry", "open_inference"},

@@ -82,7 +82,7 @@ def test_breaker_answers_immediately_after_five_failures_until_the_predictor_rec
     with hung(flow.predictor):
         for _ in range(5):
             assert flow.soft.metric("backend_breaker_open", backend="predictor") == 0
-            falls_back(sort_seven(flow.soft, 300))
+            falls_back(sort_seven(flow.soft, 500))
         assert flow.soft.metric("backend_breaker_open", backend="predictor") == 1
         began = monotonic()
         falls_back(sort_seven(flow.soft))

@@ -1,6 +1,6 @@
 """The HTTP protocol of the services with a short time for headers, so that a test need not wait."""
 
-from common.service.http_protocol import HttpProtocol
+from common.server.http_protocol import HttpProtocol
 
 
 class QuickProtocol(HttpProtocol):

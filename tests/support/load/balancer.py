@@ -57,7 +57,7 @@ class Balancer:
 
     async def _send(self, http: httpx.AsyncClient) -> None:
         while not self._stopped.is_set():
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
             if not self.ready:
                 continue
             port, number = random.choice(sorted(self.ready)), random.randrange(len(DIGITS))

@@ -85,7 +85,7 @@ class Load:
 
 
 @contextmanager
-def load(call: Call, at_once: int = 8, pause_seconds: float = 0.005) -> Iterator[Load]:
+def load(call: Call, at_once: int = 8, pause_seconds: float = 0.02) -> Iterator[Load]:
     """Calls over and over, from several threads, until the end of the block."""
     result, over = Load(), Event()
 

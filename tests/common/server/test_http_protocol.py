@@ -1,4 +1,4 @@
-"""common/service/http_protocol.py: requests however they are cut, and responses in one packet."""
+"""common/server/http_protocol.py: requests however they are cut, and responses in one packet."""
 
 import json
 import socket

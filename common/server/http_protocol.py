@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.service.http_protocol:HttpProtocol`.
+"""uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.server.http_protocol:HttpProtocol`.
 
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
   httptools would lose the body of that request. WebSocket offers pass.
@@ -15,8 +15,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from common.server.response_transport import ResponseTransport
 from common.service.problems import MEDIA_TYPE, Problem
-from common.service.response_transport import ResponseTransport
 
 END_OF_HEADERS = b"\r\n\r\n"
 OFFER = b"\r\nupgrade:"

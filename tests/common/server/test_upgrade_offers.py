@@ -63,7 +63,7 @@ def create_app() -> FastAPI:
 def test_a_websocket_is_accepted_and_stays_open() -> None:
     options = f"--http {QUICK} --timeout-keep-alive 1"
     with (
-        serving("tests.common.service.test_upgrade_offers:create_app", options) as server,
+        serving("tests.common.server.test_upgrade_offers:create_app", options) as server,
         connect_websocket(f"ws://127.0.0.1:{server.port}/echo") as client,
     ):
         for text in ("seven", "two"):
