@@ -50,15 +50,15 @@ types: install  ## check types
 	MYPYPATH=examples/iris mypy --package domain
 	mypy examples/iris/train.py
 
-TWO_AT_A_TIME := --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+PARALLEL := --numprocesses=3 --dist=loadgroup --no-loadscope-reorder
 # Else each of the processes that the tests start would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
 test: install  ## the quick tests; what this machine lacks is skipped, with the reason
-	@pytest $(TWO_AT_A_TIME)
+	@pytest $(PARALLEL)
 
 test-all: install  ## every test; what this machine lacks is a failure
-	@pytest $(TWO_AT_A_TIME) --all --durations=30
+	@pytest $(PARALLEL) --all --durations=30
 
 bench: install  ## measure; the results are printed
 	python -m benchmarks.online

@@ -4,16 +4,14 @@ A job is stored in Redis before the client gets its 202. A job that cannot be st
 queue is full, 503 if Redis is away. This process holds no state: it may be killed, or run as several replicas.
 """
 
-import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
-from pydantic_core import from_json
 
 from asynchronous.delivery.webhook_sender import WebhookSender
+from asynchronous.idempotency import fingerprint
 from asynchronous.job_endpoints import job_router
 from asynchronous.jobs import IdempotencyConflict, NewJob, QueueFull
 from asynchronous.queue import EVENTS, JobQueue
@@ -27,12 +25,12 @@ from common import domain
 from common.jobs.redis_check import RedisCheck
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, redis_deadline
 from common.playground.serve import add_playground
-from common.prediction.input_decoder import JSON, InputDecoder
+from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
 from common.service.background import add_background_loop
 from common.service.problems import Problem
 from common.service.request_body import read_body
-from common.service.request_context import media_type, request_context
+from common.service.request_context import request_context
 from common.service.responses import problems, request_body
 from common.service.root_path import location
 from common.service.service import Service
@@ -122,15 +120,3 @@ def submit_router(
         return Accepted(job_id=job_id)
 
     return router
-
-
-def fingerprint(request: Request, body: bytes) -> str:
-    """What must be equal for a request to be a repeated one: media type, query parameters, and body.
-
-    Parameters may come in another order, and JSON with other spaces or its members in another order.
-    https://www.ietf.org/archive/id/draft-ietf-httpapi-idempotency-key-header-07.html#section-2.4
-    """
-    if (content_type := media_type(request)) == JSON:
-        body = json.dumps(from_json(body), sort_keys=True).encode()
-    query = json.dumps(sorted(request.query_params.multi_items())).encode()
-    return sha256(b"\0".join([content_type.encode(), query, body])).hexdigest()

@@ -173,7 +173,7 @@ def test_letters_are_counted_by_bin(proxy: Server) -> None:
 ONE_PICTURE: dict[str, Case] = {name: case for name, case in CASES.items() if not case.body.startswith(b"[")} | {
     "an empty list": CASES["[]"]._replace(word="got a list"),
     "a list": CASES["[]"]._replace(body=json.dumps([{"pixels": SEVEN_PIXELS}]).encode(), word="got a list"),
-    "a body of 5 MB": CASES["{}"]._replace(body=b" " * 5_000_000, status=413, word="bytes"),
+    "a body of 17 MB": CASES["{}"]._replace(body=b" " * 17_000_000, status=413, word="bytes"),
 }
 
 

@@ -22,7 +22,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-@pytest.mark.parametrize(("body", "headers"), [(SEVEN, JSON), ((SAMPLES / "seven.png").read_bytes(), PNG)])
+@pytest.mark.parametrize(
+    ("body", "headers"), [(SEVEN, JSON), ((SAMPLES / "seven.png").read_bytes(), PNG)], ids=["json", "png"]
+)
 def test_compressed_picture_is_read(
     server: Server, body: bytes, headers: dict[str, str], encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -38,6 +40,7 @@ def test_compressed_picture_is_read(
         (SEVEN, "gzip", 400, "not gzip"),
         (SEVEN, "br", 415, "expected gzip or deflate"),
     ],
+    ids=["bomb", "cut", "plain", "brotli"],
 )
 def test_body_that_cannot_be_inflated_is_a_problem(
     server: Server, body: bytes, encoding: str, status: int, word: str

@@ -81,6 +81,7 @@ def test_playground_reads_a_digit_under_the_prefix(single: Behind) -> None:
         expect_digit(page, 7)
 
 
+@pytest.mark.full
 def test_location_of_a_job_is_below_the_prefix(tmp_path: Path, strips: bool) -> None:
     with stack_of("asynchronous") as stack:
         stack.start("redis")
@@ -91,6 +92,7 @@ def test_location_of_a_job_is_below_the_prefix(tmp_path: Path, strips: bool) -> 
             assert httpx.get(str(httpx.URL(proxy.url).join(location))).json()["status"] == "queued"
 
 
+@pytest.mark.full
 def test_events_of_a_letter_come_one_by_one_through_the_proxy(tmp_path: Path, strips: bool) -> None:
     """nginx would hold them back until the last, but for `X-Accel-Buffering: no`."""
     with stack_of("synchronous") as stack:
