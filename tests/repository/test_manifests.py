@@ -12,10 +12,19 @@ import pytest
 import yaml
 
 from common.service.healthcheck import is_ready
-from tests.support.patterns import app_in, commands, copied, settings_classes, started, variables, variables_of_all
+from tests.support.patterns import (
+    app_in,
+    commands,
+    copied,
+    settings_classes,
+    settings_file,
+    started,
+    variables,
+    variables_of_all,
+)
 from tests.support.processes import PATTERNS, ROOT, wait_until
 
-NO_SETTINGS = {"ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
+NO_SETTINGS = {"MODELS_FOLDER", "ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
 """Variables that compose, onnxruntime or the C library reads, not our Settings."""
 
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
@@ -74,9 +83,9 @@ def given(pattern: str) -> Iterator[tuple[str, set[str]]]:
 
 def test_every_variable_that_a_service_is_given_is_a_setting_of_it(pattern: str) -> None:
     every = [(app, taken) for app, taken in given(pattern) if taken]
+    assert every
     for app, taken in every:
         assert taken <= set(variables(app)) | NO_SETTINGS, app
-    assert any("MODEL_URI" in taken for _, taken in every)
 
 
 def test_every_variable_that_compose_and_procfile_read_is_a_setting_or_a_port(pattern: str) -> None:
@@ -89,6 +98,13 @@ def test_every_variable_that_compose_and_procfile_read_is_a_setting_or_a_port(pa
     known |= {f"{role}_{limit}" for role in roles for limit in ("CPUS", "MEMORY")}
     known |= {f"{service}{port}" for service in services for port in ("_PORT", "_GRPC_PORT")}
     assert set(re.findall(r"\$\{(\w+)", text)) <= known | NO_SETTINGS
+
+
+def test_compose_hands_on_every_setting_of_a_pattern_from_the_shell(pattern: str) -> None:
+    """By `settings.env`, to each service that runs our image, but for what compose sets itself."""
+    assert (ROOT / pattern / "settings.env").read_text() == settings_file(pattern), "python -m tests.support.patterns"
+    ours = {name: one for name, one in compose(pattern).items() if not str(one.get("image")).startswith("redis:")}
+    assert {name for name, service in ours.items() if service.get("env_file") != "settings.env"} == set()
 
 
 def test_procfile_compose_and_kubernetes_start_the_same_services(pattern: str) -> None:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings
 
 from batch.settings import JobSettings
 from common.service.settings import ServiceSettings
-from tests.support.processes import ROOT, answers, free_port, output_of, running, wait_until
+from tests.support.processes import PATTERNS, ROOT, answers, free_port, output_of, running, wait_until
 
 Ports = dict[str, int]
 """By the variable that sets them."""
@@ -177,6 +177,21 @@ def variables_of_all(pattern: str) -> list[tuple[str, FieldInfo]]:
     return [variable for app in apps for variable in variables(app).items()]
 
 
+SET_BY_THE_IMAGE = {"DATA_ROOT", "GRPC_HOST", "GRPC_PORT", "MANAGER_DATABASE", "RESULTS_DATABASE"}
+"""Addresses and folders inside the container, which do not follow those outside."""
+
+
+def passed_on(pattern: str) -> list[str]:
+    """The environment variables that the pattern's containers get from the shell, where it has them."""
+    return sorted({"UVICORN_ROOT_PATH", *(name for name, _ in variables_of_all(pattern))} - SET_BY_THE_IMAGE)
+
+
+def settings_file(pattern: str) -> str:
+    """What `PATTERN/settings.env` must say."""
+    head = "# What Compose hands on from the shell, if set there. Written by `python -m tests.support.patterns`.\n"
+    return head + "".join(f"{name}\n" for name in passed_on(pattern))
+
+
 def free_ports(pattern: str) -> Ports:
     """A free port for every process of a pattern."""
     names = re.findall(rf"\$\{{({pattern.upper()}\w*_PORT):-", (ROOT / pattern / "Procfile").read_text())
@@ -200,3 +215,8 @@ def started(pattern: str, folder: Path, **environment: str) -> Iterator[tuple[su
         ready = f"http://127.0.0.1:{ports[f'{pattern.upper()}_PORT']}/health/ready"
         wait_until(lambda: process.poll() is not None or answers(ready))
         yield process, ports
+
+
+if __name__ == "__main__":
+    for name in PATTERNS:
+        (ROOT / name / "settings.env").write_text(settings_file(name))

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.support.docker import NOT_INSIDE, Composed, inside, inspect
-from tests.support.patterns import FRONT_SERVICES, commands
-from tests.support.processes import output_of, wait_until
+from tests.support.patterns import FRONT_SERVICES, commands, passed_on
+from tests.support.processes import PATTERNS, ROOT, output_of, wait_until
 from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
@@ -41,6 +41,16 @@ def ours(pattern: str, project: Composed) -> dict[str, str]:
     """The containers of our own services by name, the front's first."""
     roles = [role for role in commands(pattern) if role not in (pattern, "redis")]
     return {name: project.container(name) for name in (pattern, *(f"{pattern}-{role}" for role in roles))}
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_compose_hands_every_setting_on_to_every_service(name: str) -> None:
+    config = output_of(
+        "docker", "compose", "config", "--format=json", folder=ROOT, **dict.fromkeys(passed_on(name), "1")
+    )
+    services = {one: service for one, service in json.loads(config)["services"].items() if one.split("-")[0] == name}
+    services.pop(f"{name}-redis", None)
+    assert all({*passed_on(name)} <= service["environment"].keys() for service in services.values())
 
 
 @each_pattern

@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from tests.support.docker import NOT_INSIDE, composed, inside, inspect
 from tests.support.patterns import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, free_port, output_of, wait_until
+from tests.support.samples import SEVEN_PIXELS
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
@@ -75,7 +78,7 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
             "web_single",
             "models",
             "playground",
-            *("service", "telemetry", "inference", "domain", "prediction", "open_inference", "generated"),
+            *("service", "server", "telemetry", "inference", "domain", "prediction", "open_inference", "generated"),
             "diagram.svg",
             "requirements.txt",
             "mlp.onnx",
@@ -183,6 +186,17 @@ def test_compose_serves_hardened_and_healthy_from_the_root() -> None:
         assert host["NanoCpus"]
         assert host["Memory"]
         assert {"HostIp": "127.0.0.1", "HostPort": str(project.port)} in found["NetworkSettings"]["Ports"]["8000/tcp"]
+
+
+def test_a_setting_of_the_shell_and_a_model_of_a_mounted_folder_are_used_in_the_container(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "common" / "models" / "svm.onnx", tmp_path / "mine.onnx")
+    tmp_path.chmod(0o755)
+    settings = {"MODELS_FOLDER": str(tmp_path), "MODEL_URI": "/models/mine.onnx", "MAX_BODY_BYTES": "1000"}
+    with composed(ROOT, **settings) as project:
+        answer = httpx.post(f"http://127.0.0.1:{project.port}/predict", json={"pixels": SEVEN_PIXELS})
+        assert (answer.json()["digit"], answer.json()["model"]["name"]) == (7, "mine")
+        refused = httpx.post(f"http://127.0.0.1:{project.port}/predict", json={"pixels": [0.25] * 400})
+        assert (refused.status_code, "1000" in refused.json()["detail"]) == (413, True)
 
 
 def test_compose_publishes_its_ports_on_this_host_alone() -> None:
