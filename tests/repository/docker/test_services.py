@@ -161,6 +161,23 @@ def stored(project: Composed, ids: list[str]) -> dict[str, list[int]]:
 
 
 @of_synchronous
+@pytest.mark.parametrize("how", ["hang", "kill"])
+def test_make_break_breaks_and_heals_a_container(project: Composed, how: str) -> None:
+    def inject(fault: str) -> None:
+        command = ("make", "break", "SERVICE=synchronous-predictor", f"HOW={fault}")
+        output_of(*command, folder=project.folder, **project.environment)
+
+    def bin_is(name: str) -> bool:
+        letter = httpx.post(f"http://127.0.0.1:{project.port}/letters", json={"pixels": SEVEN_PIXELS}, timeout=10)
+        return bool(letter.json()["bin"] == name)
+
+    inject(how)
+    assert bin_is("manual")
+    inject("heal")
+    wait_until(lambda: bin_is("7"))
+
+
+@of_synchronous
 def test_one_setting_makes_the_flow_ask_over_grpc(project: Composed) -> None:
     project.compose("up", "--detach", "--no-deps", "--wait", "synchronous", PREDICTOR_URL=GRPC)
     assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7

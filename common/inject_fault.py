@@ -1,0 +1,96 @@
+"""Breaks a service that runs here, and heals it: `make break SERVICE=synchronous-predictor HOW=hang`.
+
+It finds the process that `make PATTERN` started, by `.state/PATTERN/NAME.pid`, or else the container that
+`docker compose up PATTERN` started. The last part of a service's name is enough where no other service has it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+HOWS = {
+    "kill": "ends at once, without finishing anything; the runner starts it again, Docker does not",
+    "hang": "stands still, and keeps its connections open",
+    "slow": "stands still nine tenths of the time, until Ctrl-C",
+    "heal": "goes on; a killed container is started again",
+}
+SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP, "heal": signal.SIGCONT}
+STILL_SECONDS, AWAKE_SECONDS = 0.27, 0.03
+
+Inject = Callable[[str], object]
+"""Does `kill`, `hang` or `heal` to one service."""
+
+
+def processes() -> Iterator[tuple[str, Inject]]:
+    """The services that `make PATTERN` started, by the names that Compose gives them."""
+    for file in sorted(Path(".state").glob("*/*.pid")):
+        pattern, name = file.parent.name, file.stem
+        with suppress(ValueError, ProcessLookupError):
+            process = int(file.read_text())
+            if os.getsid(process) == process:  # the file of a run that was killed may name another's process by now
+                yield pattern if name == pattern else f"{pattern}-{name}", partial(_signal, process)
+
+
+def containers() -> Iterator[tuple[str, Inject]]:
+    """The services that `docker compose up PATTERN` started."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        command = ["docker", "compose", "ps", "--all", "--format=json"]
+        listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        for line in listed.splitlines():
+            container = json.loads(line)
+            yield container["Service"], partial(_command, container["Service"], container["State"])
+
+
+def find(service: str) -> tuple[str, Inject]:
+    """The service of this name, or ending in it; ends the process with one line if it is not exactly one."""
+    running = dict(containers()) | dict(processes())
+    found = [name for name in running if name == service] or [name for name in running if name.endswith(f"-{service}")]
+    if len(found) != 1:
+        running_names = ", ".join(sorted(running)) or "nothing: start a pattern first, as with `make synchronous`"
+        sys.exit(f"SERVICE={service}: expected the name of one service that runs here; running: {running_names}")
+    return found[0], running[found[0]]
+
+
+def slow_down(inject: Inject) -> None:
+    """Hang and heal in turn, until Ctrl-C."""
+    try:
+        while True:
+            inject("hang")
+            time.sleep(STILL_SECONDS)
+            inject("heal")
+            time.sleep(AWAKE_SECONDS)
+    except KeyboardInterrupt:
+        inject("heal")
+
+
+def main(service: str, how: str) -> None:
+    """Break or heal the service."""
+    if how not in HOWS:
+        sys.exit(f"HOW={how}: expected " + "; ".join(f"{name} ({what})" for name, what in HOWS.items()))
+    name, inject = find(service)
+    print(f"{name}: {HOWS[how]}", file=sys.stderr)
+    if how == "slow":
+        slow_down(inject)
+    else:
+        inject(how)
+
+
+def _signal(group: int, how: str) -> None:
+    os.killpg(group, SIGNALS[how])
+
+
+def _command(service: str, state: str, how: str) -> None:
+    heal = "start" if state == "exited" else "unpause"
+    command = {"kill": "kill", "hang": "pause", "heal": heal}[how]
+    subprocess.run(["docker", "compose", command, service], check=how != "heal", capture_output=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,86 @@
+"""`python -m common.inject_fault SERVICE HOW`: what happens to the process that the runner started.
+
+That it finds containers too, the blocks "Break it" of the READMEs show.
+"""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, wait_until
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that a runner might have started in this folder, and its file."""
+    (tmp_path / ".state" / "demo").mkdir(parents=True)
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    (tmp_path / ".state" / "demo" / "worker.pid").write_text(f"{process.pid}\n")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "common.inject_fault", *arguments]
+    environment = {"PATH": "", "PYTHONPATH": str(ROOT)}  # no docker
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def inject(folder: Path, *arguments: str) -> tuple[int, str]:
+    """The exit status, and what it says."""
+    process = start(folder, *arguments)
+    _, said = process.communicate(timeout=20)
+    return process.returncode, said
+
+
+def state(process: subprocess.Popen[bytes]) -> str:
+    """`S`: it sleeps; `T`: it is stopped."""
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.parametrize("service", ["demo-worker", "worker"])
+def test_service_hangs_until_it_is_healed_and_then_is_killed(
+    worker: subprocess.Popen[bytes], tmp_path: Path, service: str
+) -> None:
+    assert inject(tmp_path, service, "hang")[0] == 0
+    wait_until(lambda: state(worker) == "T")
+    assert inject(tmp_path, service, "heal")[0] == 0
+    wait_until(lambda: state(worker) == "S")
+    status, said = inject(tmp_path, service, "kill")
+    assert status == 0
+    assert said.startswith("demo-worker: ends at once")
+    assert worker.wait(10) == -signal.SIGKILL
+
+
+def test_slow_service_stands_still_most_of_the_time_until_ctrl_c(
+    worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    slow = start(tmp_path, "worker", "slow")
+    for expected in ("T", "S", "T"):
+        wait_until(lambda expected=expected: state(worker) == expected)  # type: ignore[misc]
+    slow.send_signal(signal.SIGINT)
+    assert slow.wait(10) == 0
+    assert state(worker) == "S"
+    assert slow.stderr
+    slow.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing", "kill"], ["SERVICE=nothing", "demo-worker"]),
+        (["worker", "hug"], ["HOW=hug", "kill", "hang", "slow", "heal"]),
+    ],
+)
+def test_wrong_name_or_fault_is_one_line_that_says_what_there_is(
+    worker: subprocess.Popen[bytes], tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    status, said = inject(tmp_path, *arguments)
+    assert (status, said.count("\n")) == (1, 1)
+    assert all(word in said for word in words)
+    assert state(worker) == "S"
