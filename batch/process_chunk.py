@@ -20,7 +20,6 @@ from batch.dataset.columns import ITEMS, Rows, read_batches
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.durable import make_folder, publish
 from common.inference.model_file import ModelError
-from common.service.problems import Problem
 
 BATCH_ROWS = 8_192
 """Rows of one inference: enough for a small overhead, few enough for the CPU's cache."""
@@ -69,8 +68,6 @@ def process_chunk(task: Task) -> Result:
         _predict(task, result, temporary)
         if not task.trial:
             publish(temporary, task.file)
-    except Problem as problem:
-        result.error = f"{task.chunk.file}: {problem.detail}"
     except (OSError, ValueError, pa.ArrowException, FileChanged, ModelError) as error:
         result.error = f"{task.chunk.file}: {' '.join(str(error).split())}"
     except Exception as error:

@@ -15,11 +15,14 @@ from common.inference.model_file import ModelFile, has_dynamic_quantization, rea
 from common.inference.session import INPUT_ERRORS, Session, first_line
 from common.inference.tensor_spec import Tensors
 from common.inference.warm_up import WarmUp, run_in_batches, warm_up
-from common.service.problems import Problem
 
 logger = logging.getLogger(__name__)
 
 QUANTIZED = "its dynamic quantization scales all rows by the largest value among them"
+
+
+class InvalidInput(ValueError):
+    """The model rejects these values: an index beyond its table, shapes that do not fit."""
 
 
 class Model:
@@ -82,12 +85,12 @@ class Model:
     def run(self, inputs: Tensors) -> Tensors:
         """Predict: `inputs` by name, n rows each; returns every output by name, n rows each.
 
-        Raises `Problem` 422 for values that the model rejects: an index beyond its table, shapes that do not fit.
+        Raises `InvalidInput`.
         """
         try:
             return run_in_batches(self._session.run, inputs, self.fixed_batch_size)
         except (*INPUT_ERRORS, NotProved) as error:
-            raise Problem(422, f"the model {self.name} cannot process this input: {first_line(error)}") from None
+            raise InvalidInput(f"the model {self.name} cannot process this input: {first_line(error)}") from None
 
     def _log(self, warm: WarmUp) -> None:
         """One line if requests do not share runs, since that costs throughput, or if there was no warm-up."""

@@ -9,10 +9,11 @@ from typing import Protocol
 
 from common.inference.batcher import NEVER_INLINE, Batcher
 from common.inference.metrics import PredictorMetrics
-from common.inference.model import Model
+from common.inference.model import InvalidInput, Model
 from common.inference.model_file import ModelError
 from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import ANY, Tensors
+from common.service.problems import Problem
 from common.telemetry.metrics import ServiceMetrics
 
 THREAD_HOP_SECONDS = 38e-6
@@ -66,10 +67,16 @@ class Predictor:
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
     async def predict(self, inputs: Tensors, rows: int, context: Context) -> Tensors:
-        """Every output for `rows` rows of every input, in order; raises what `Batcher.submit` raises."""
-        prediction = await self._batcher.submit(
-            inputs, rows, context.deadline, self._batch_key(inputs, rows), context.client_disconnected
-        )
+        """Every output for `rows` rows of every input, in order.
+
+        Raises what `Batcher.submit` raises, and `Problem` 422 for values that the model rejects.
+        """
+        try:
+            prediction = await self._batcher.submit(
+                inputs, rows, context.deadline, self._batch_key(inputs, rows), context.client_disconnected
+            )
+        except InvalidInput as error:
+            raise Problem(422, str(error)) from None
         context.timings["queue"], context.timings["predict"] = prediction.waited, prediction.ran
         return prediction.outputs
 

@@ -7,10 +7,9 @@ a model's tensors over the network ask by the domain's names: `require_domain(mo
 import numpy as np
 
 from common import domain
-from common.inference.model import Model
+from common.inference.model import InvalidInput, Model
 from common.inference.tensor_spec import Tensors
 from common.prediction.payload import EXAMPLE_ROWS
-from common.service.problems import Problem
 
 Names = dict[str, str]
 """The model's name for an input or output, by the domain's."""
@@ -65,7 +64,7 @@ class DomainModel:
             return False
         try:
             return len(self.to_outputs(model.run(two))) == 2
-        except Problem:
+        except InvalidInput:
             return True
 
 
