@@ -49,6 +49,7 @@ class Stack:
         environment = {"GRPC_PORT": self._ports.get(f"{self.front_name}_{name}_grpc_port".upper(), "0")} | environment
         environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **self._ports} | environment
         log = self._folder / f"{name}-{len(list(self._folder.iterdir()))}.log"
+        log.touch()  # a test may look before the shell has begun
         command = self._commands[name].replace(".state/", f"{self._folder}/state/")
         command = command.replace(app_in(command), str(app)) if app else command
         process = self._exit_stack.enter_context(

@@ -21,7 +21,7 @@ def test_other_work_waits_for_a_blocking_caller_but_not_for_an_async_one() -> No
         stack.servers["predictor"].process.send_signal(signal.SIGCONT)
     blocking, awaiting = (longest_wait_ms(table, caller) for caller in ("blocking", "awaiting"))
     assert blocking > 0.9 * DEADLINE_MS
-    assert awaiting < 0.5 * DEADLINE_MS
+    assert awaiting < 0.8 * DEADLINE_MS
 
 
 def longest_wait_ms(table: str, caller: str) -> float:
