@@ -98,6 +98,9 @@ class DockerLauncher:
         self._remove(run_id)
         return printed[-LOG_BYTES:].decode(errors="replace").strip()
 
+    def remove_log(self, run_id: str) -> None:
+        """Nothing: the log went with its container."""
+
     def _remove(self, run_id: str) -> None:
         with suppress(DockerException, OSError):
             self._container(run_id).remove(force=True)

@@ -81,6 +81,10 @@ class ProcessLauncher:
         except FileNotFoundError:
             return ""
 
+    def remove_log(self, run_id: str) -> None:
+        """Remove the log."""
+        self._log(run_id).unlink(missing_ok=True)
+
     def _lock(self, run_id: str) -> Path:
         return self._folder.absolute() / f"{run_id}.lock"
 

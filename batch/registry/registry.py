@@ -19,6 +19,11 @@ from batch.registry.tables import SCHEMA, to_run, to_schedule, to_text, to_value
 from batch.registry.transitions import Transition
 from batch.schemas import Run, RunRequest, Schedule, ScheduleRequest, State
 
+DEFERRED = """state = 'done' AND json_extract(progress, '$.chunks') < json_extract(progress, '$.chunks_total')
+    AND NOT EXISTS (SELECT 1 FROM runs AS taker WHERE taker.deferred_from = earlier.output
+                    AND taker.id != ifnull(?, '') AND taker.state IN ('queued', 'running', 'done'))"""
+"""The run `earlier` has deferred chunks that no other run has taken, apart from the run whose id is given."""
+
 
 class OutputTaken(Exception):
     """Another open run has this output."""
@@ -158,14 +163,21 @@ class Registry:
         """The output of the schedule's oldest finished run with deferred chunks that no other run has taken."""
         if run.schedule_id is None or run.due_at is None or run.trial:
             return None
-        query = """
-            SELECT output FROM runs AS earlier WHERE schedule_id = ? AND due_at < ? AND NOT trial AND state = 'done'
-            AND json_extract(progress, '$.chunks') < json_extract(progress, '$.chunks_total')
-            AND NOT EXISTS (SELECT 1 FROM runs AS taker WHERE taker.deferred_from = earlier.output
-                            AND taker.id != ? AND taker.state IN ('queued', 'running', 'done'))
+        query = f"""
+            SELECT output FROM runs AS earlier WHERE schedule_id = ? AND due_at < ? AND NOT trial AND {DEFERRED}
             ORDER BY due_at LIMIT 1"""
         rows = self._rows(query, run.schedule_id, run.due_at, run.id)
         return str(rows[0]["output"]) if rows else None
+
+    def remove_ended(self, before: datetime) -> list[str]:
+        """Forget the runs that ended before; returns their ids. One whose deferred chunks no run has taken stays."""
+        query = f"""
+            SELECT id FROM runs AS earlier WHERE state NOT IN ('queued', 'running') AND finished_at < ?
+            AND NOT (schedule_id IS NOT NULL AND NOT trial AND {DEFERRED})"""
+        with self._transaction():
+            removed = [str(row["id"]) for row in self._rows(query, before, None)]
+            self._connection.executemany("DELETE FROM runs WHERE id = ?", [(run_id,) for run_id in removed])
+        return removed
 
     def _existing_runs(self, schedule_id: str, trial: bool, since: datetime) -> ExistingRuns:
         open_runs = self._rows("SELECT * FROM runs WHERE state IN ('queued', 'running')")

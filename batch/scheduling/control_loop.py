@@ -63,6 +63,8 @@ class ControlLoop:
             self._try(self._follow, run, now)
         for run, retry in self._registry.ready_to_start(now):
             self._try(self._starter.start_run, run, retry, now)
+        for run_id in self._registry.remove_ended(now - timedelta(days=self._settings.history_days)):
+            self._launcher.remove_log(run_id)
         counts = self._registry.counts()
         for state in get_args(State):
             self._runs.labels(state).set(counts.get(state, 0))

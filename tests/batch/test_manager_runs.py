@@ -43,6 +43,15 @@ def test_run_reports_progress_is_cancelled_and_resumes(shared: Manager) -> None:
     assert done.items() <= stamps(shared.data / "cancelled").items()
 
 
+def test_run_is_forgotten_with_its_log_when_its_time_is_over_and_its_output_stays(tmp_path: Path) -> None:
+    with filled_manager(tmp_path, history_days=3 / 86_400) as service:
+        run_id = service.run("out")
+        assert_whole(service, service.ended(run_id))
+        wait_until(lambda: service.server.get(f"/runs/{run_id}").status_code == 404)
+        assert list(service.database.parent.glob("*.log")) == []
+        assert (service.data / "out" / "_SUCCESS").exists()
+
+
 def test_failed_run_is_resumed_in_part_or_as_a_whole_by_retry_policy(shared: Manager) -> None:
     write_data(shared.data / "mended", ROWS, row_group=ROWS)
     damaged = write_damaged(shared.data / "mended" / "b.parquet")

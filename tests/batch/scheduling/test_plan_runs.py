@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
+from batch.output.progress import Progress
 from batch.registry import transitions
 from batch.registry.plan_runs import ExistingRuns, Skip, Start, plan_runs
 from batch.registry.registry import Registry
@@ -116,6 +117,37 @@ def test_readme_lists_every_transition_with_its_states(run: Run) -> None:
         before, after = listed[name]
         assert {text.strip() for text in before.split(",")} == {*transition.expected}, name
         assert transition.columns.get("state", transition.expected[0]) in after, name
+
+
+def ended(registry: Registry, due: datetime, chunks: int, deferred_from: str | None = None) -> str:
+    """A run of a schedule that ended at its due time, with so many of its four chunks done; its id."""
+    request = RunRequest(input=["in"], output=f"out/{due.hour}", retry="none")
+    stored = registry.schedules() or [
+        registry.add_schedule(ScheduleRequest(name="a", rule="hourly", input=["in"], output="out/{time}"), DUE[0], None)
+    ]
+    current = stored[0]
+    registry.trigger(current, [(due, request)], due + timedelta(hours=1), trial=False)
+    run = registry.runs(count=1)[0]
+    progress = Progress(engine="local", rows_total=4, chunks=chunks, chunks_total=4).model_dump_json()
+    columns = {"state": "done", "finished_at": due, "progress": progress, "deferred_from": deferred_from}
+    assert registry.apply(run.id, Transition(("queued",), columns))
+    return run.id
+
+
+def test_old_runs_are_forgotten_but_for_open_ones_and_those_with_chunks_that_no_run_has_taken(
+    registry: Registry, run: Run
+) -> None:
+    first, second, third = (
+        ended(registry, DUE[0], chunks=4),
+        ended(registry, DUE[1], chunks=3),
+        ended(registry, DUE[2], chunks=4),
+    )
+    assert registry.remove_ended(DUE[0]) == []
+    assert registry.remove_ended(DUE[2]) == [first]
+    assert {one.id for one in registry.runs()} == {run.id, second, third}
+    taker = ended(registry, DUE[2] + timedelta(hours=1), chunks=4, deferred_from="out/1")
+    assert sorted(registry.remove_ended(DUE[2])) == [second]
+    assert {one.id for one in registry.runs()} == {run.id, third, taker}
 
 
 def test_retry_starts_the_deadline_again(run: Run) -> None:
