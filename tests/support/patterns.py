@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from uuid import uuid4
 
 import httpx
+import yaml
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -182,8 +183,13 @@ SET_BY_THE_IMAGE = {"DATA_ROOT", "GRPC_HOST", "GRPC_PORT", "MANAGER_DATABASE", "
 
 
 def passed_on(pattern: str) -> list[str]:
-    """The environment variables that the pattern's containers get from the shell, where it has them."""
-    return sorted({"UVICORN_ROOT_PATH", *(name for name, _ in variables_of_all(pattern))} - SET_BY_THE_IMAGE)
+    """The environment variables that all of a pattern's containers get from the shell, where it has them.
+
+    Not those that compose gives to some of them: `MEMBERS` of the proxy is to change no member.
+    """
+    services = yaml.safe_load((ROOT / pattern / "docker-compose.yml").read_text())["services"].values()
+    given = {name for service in services for name in service.get("environment", {})}
+    return sorted({"UVICORN_ROOT_PATH", *(name for name, _ in variables_of_all(pattern))} - given - SET_BY_THE_IMAGE)
 
 
 def settings_file(pattern: str) -> str:

@@ -185,7 +185,7 @@ def test_call_rejected_by_a_busy_replica_is_answered_by_another(slow: Replicas) 
     """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be left out."""
     with ThreadPoolExecutor(2) as threads:
         for _ in range(2):  # one is worked on, one waits
-            threads.submit(httpx.post, f"{slow.url(1)}/predict", json=slow_pixels(5), headers=PATIENT, timeout=9)
+            threads.submit(httpx.post, f"{slow.url(1)}/predict", json=slow_pixels(4), headers=PATIENT, timeout=9)
         wait_until(lambda: sample(f"{slow.url(1)}/metrics", "queue_rows") == 1)
         for body in (SEVEN, SEVEN + b" " * 2_000_000):
             wait_until(partial(again_and_again, slow, partial(reads, slow, body)))
