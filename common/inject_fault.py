@@ -89,7 +89,9 @@ def _signal(group: int, how: str) -> None:
 def _command(service: str, state: str, how: str) -> None:
     heal = "start" if state == "exited" else "unpause"
     command = {"kill": "kill", "hang": "pause", "heal": heal}[how]
-    subprocess.run(["docker", "compose", command, service], check=how != "heal", capture_output=True)
+    done = subprocess.run(["docker", "compose", command, service], capture_output=True, text=True)
+    if done.returncode and how != "heal":  # what is not broken cannot be healed, and need not be
+        sys.exit(done.stderr.strip())
 
 
 if __name__ == "__main__":
