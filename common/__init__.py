@@ -7,5 +7,7 @@ import os
 
 # onnxruntime reports its use to its makers unless this is set before it is first imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# numpy would start a thread per CPU for products of large matrices: none are here, and threads take time to start.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # gRPC's core writes lines of its own to stderr, and every line of our logs is to be JSON.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
