@@ -35,7 +35,7 @@ def test_the_health_check_exits_1_where_a_service_is_not_ready(service_that_is_n
 def test_the_health_check_loads_nothing_heavy() -> None:
     code = "import sys, common.service.healthcheck; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert not {"numpy", "pydantic", "onnxruntime", "fastapi", "asyncio"} & set(modules.split())
+    assert not {"numpy", "pydantic", "onnxruntime", "fastapi", "asyncio", "http.client"} & set(modules.split())
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
