@@ -1,6 +1,6 @@
 """The model of a job: rows of the domain in, columns of the output out. Loaded once in each process."""
 
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,12 @@ class ChunkModel:
         if self._domain_model.misfit:
             raise ModelError(self._domain_model.misfit)
         self.version = model.version
-        example = self.predict(EXAMPLE_ROWS)
-        self.fields = [pa.field(name, pa.array(values).type) for name, values in example.items()]
+        self._example = self.predict(EXAMPLE_ROWS)
+
+    @cached_property
+    def fields(self) -> list[pa.Field]:
+        """The columns' names and types."""
+        return [pa.field(name, pa.array(values).type) for name, values in self._example.items()]
 
     def predict(self, rows: Tensors) -> Tensors:
         """The domain's columns for these rows."""

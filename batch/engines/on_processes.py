@@ -1,13 +1,13 @@
 """Engine `local`: a pool of processes on this machine, one per CPU, each with the model and one thread.
 
-If a process is killed, only its chunk is processed again. If the job is killed, its processes exit.
+The processes are forked from one that has imported what they need, and neither a model nor a thread. If a process is
+killed, only its chunk is processed again. If the job is killed, its processes exit.
 """
 
 import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +17,8 @@ from batch.process_chunk import Result, Task, process_chunk
 MAX_CRASHES = 3
 """A chunk fails after this many of its processes were killed."""
 POLL_SECONDS = 0.2
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["batch.job", "pandas"])  # pyarrow imports pandas with its first value, if it is there
 
 
 def run(tasks: Sequence[Task], workers: int) -> Iterator[Result | None]:
@@ -37,12 +39,13 @@ def run(tasks: Sequence[Task], workers: int) -> Iterator[Result | None]:
                 continue
             if result:
                 del waiting[result.name]
+                result.workers = workers
             yield result
 
 
 def _run_pool(tasks: Sequence[Task], workers: int) -> Iterator[Result | list[str] | None]:
     """Results; if a process was killed, at the end the names of the chunks that it may have processed."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_process, (os.getpid(),))
+    pool = ProcessPoolExecutor(workers, PROCESSES, _prepare_process)
     queue = iter(tasks)
     running: dict[Future[Result], Task] = {}
     try:
@@ -74,13 +77,13 @@ def _terminate(pool: ProcessPoolExecutor) -> None:
         process.join()
 
 
-def _prepare_process(parent: int) -> None:
+def _prepare_process() -> None:
     """Ctrl-C is for the job, which stops its processes. If the job is killed, exit."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
+        if job := multiprocessing.parent_process():
+            job.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
