@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from redis.asyncio import Redis
 
 from asynchronous.queue import EVENTS, JobQueue
+from asynchronous.queue_monitor import QueueMonitor
 from asynchronous.schemas import Accepted, DeadLetter, Job, to_dead_letter, to_job
 from asynchronous.settings import ProxySettings
 from common.jobs.redis_connection import redis_deadline
@@ -22,10 +23,13 @@ from common.service.service import Service
 
 CANCELLED = "cancelled by the client"
 TOO_MANY = "too many clients are waiting: fetch the job later"
+NO_PREDICTOR = "a predictor: none is running"
 GONE = "it has expired, or the queue came back without its data"
 
 
-def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySettings) -> APIRouter:
+def job_router(
+    app: Service, redis: Redis, queue: JobQueue, monitor: QueueMonitor, settings: ProxySettings
+) -> APIRouter:
     """The endpoints under /jobs/{job_id} and /dead-letters."""
     router = APIRouter(responses=problems(404, 422, 503))
     subscription = JobSubscription(app, redis, EVENTS, settings.max_waiting_requests)
@@ -44,7 +48,10 @@ def job_router(app: Service, redis: Redis, queue: JobQueue, settings: ProxySetti
     async def fetch(job_id: str) -> Job:
         if not (fields := await queue.get(job_id)):
             raise Problem(404, f"job_id: there is no job {job_id}, or no more: {GONE}")
-        return to_job(job_id, fields)
+        job = to_job(job_id, fields)
+        if job.status == "queued" and settings.trigger == "queue" and not monitor.predictors_alive:
+            job.waiting_for = NO_PREDICTOR
+        return job
 
     async def wait_for(job: Job, seconds: float) -> Job:
         async for newer in subscription.states(job.job_id, fetch, has_ended, seconds):

@@ -54,7 +54,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     monitor = QueueMonitor(redis, app.metrics.registry)
     add_background_loop(app, monitor.tick, "queue monitor", unavailable=REDIS_UNAVAILABLE)
     app.include_router(submit_router(queue, triggers[settings.trigger], monitor, settings))
-    app.include_router(job_router(app, redis, queue, settings))
+    app.include_router(job_router(app, redis, queue, monitor, settings))
     RedisCheck(app, redis, "asynchronous", EVENTS)
     add_playground(app, Path(__file__).parent, "/jobs")
     return app

@@ -69,6 +69,7 @@ class Job(BaseModel):
     started_at: datetime | None = Field(description="When its latest attempt started.")
     finished_at: datetime | None
     ordering_key: str | None
+    waiting_for: str | None = Field(None, description="What a queued job needs that is missing: a predictor.")
 
     @property
     def ended(self) -> bool:

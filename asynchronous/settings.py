@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
 from common.jobs.settings import RedisUrl, WaitSettings
@@ -57,6 +57,13 @@ class ProxySettings(InputSettings, QueueSettings, WaitSettings, WebhookSettings)
     max_queued_jobs: int = Field(10_000, gt=0, description="maximum number of open jobs; one more is a 429")
     require_predictor: bool = Field(False, description="true: 503 while no predictor is running")
     max_wait_seconds: float = Field(20.0, gt=0, description="maximum of `?wait=`; a longer one is reduced to this")
+
+    @field_validator("require_predictor")
+    @classmethod
+    def _require_a_queue(cls, require_predictor: bool, info: ValidationInfo) -> bool:
+        if require_predictor and info.data.get("trigger", "queue") != "queue":
+            raise ValueError("expected TRIGGER=queue, which alone knows its predictors")
+        return require_predictor
 
 
 class PredictorSettings(PredictSettings, QueueSettings):

@@ -1,71 +1,26 @@
-"""Redis behind one address: a failover, a server that comes back empty, one that can take no write (A1).
-
-The services reach it over a link. A failover leads new connections to the other server; open ones stay with the old.
-"""
+"""Redis behind one address: a failover, a server that comes back empty, one that can take no write (A1)."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any
 
 import pytest
 
 from tests.support.http import fault_proxy as faults
-from tests.support.http.fault_proxy import Link
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import done, events, hand_in, hung, submit
-from tests.support.redis_servers import RedisServer, redis_server
+from tests.support.queue.redis_pair import RECOVERY_SECONDS, Pair, pair_of
+from tests.support.redis_servers import OTHERS
 from tests.support.service_process import is_ready
-from tests.support.stack import Stack, stack_of
 
 pytestmark = pytest.mark.full
-RECOVERY_SECONDS = 10
 SERVICES = ("predictor", "delivery", "asynchronous")
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """All services of the pattern, the address of their Redis, and two servers; the address leads to the first."""
-
-    stack: Stack
-    link: Link
-    first: RedisServer
-    second: RedisServer
-
-    def fail_over(self) -> None:
-        """The second becomes the primary, and the first its replica, which lives on."""
-        self.second.client.replicaof("NO", "ONE")
-        self.first.client.replicaof("127.0.0.1", self.second.port)
-        self.link.to = self.second.port
-
-    def all_ready(self) -> bool:
-        return all(is_ready(self.stack.servers[name]) for name in SERVICES)
-
-
-@contextmanager
-def pair_of(kind: str) -> Iterator[Pair]:
-    with ExitStack() as exit_stack:
-        first, second = (exit_stack.enter_context(redis_server(kind)) for _ in range(2))
-        link = exit_stack.enter_context(Link(first.port).running())
-        stack = exit_stack.enter_context(stack_of("asynchronous"))
-        for name in SERVICES:
-            stack.launch(name, redis_url=f"redis://127.0.0.1:{link.port}/0")
-        pair = Pair(stack, link, first, second)
-        wait_until(pair.all_ready)
-        yield pair
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    with pair_of("valkey") as pair:
+    with pair_of("valkey", "asynchronous", SERVICES) as pair:
         yield pair
-
-
-def replicates(pair: Pair) -> bool:
-    facts: Any = pair.second.client.info("replication")
-    return bool(facts["master_link_status"] == "up")
 
 
 def recovers(pair: Pair, began: float) -> str:
@@ -78,13 +33,12 @@ def recovers(pair: Pair, began: float) -> str:
     return job_id
 
 
-@pytest.mark.parametrize("kind", ["valkey", pytest.param("redis-7", marks=pytest.mark.redis_server)])
+@pytest.mark.parametrize("kind", ["valkey", *OTHERS])
 def test_jobs_go_on_after_a_failover_behind_one_address(kind: str) -> None:
-    with pair_of(kind) as pair, ThreadPoolExecutor(8) as threads:
+    with pair_of(kind, "asynchronous", SERVICES) as pair, ThreadPoolExecutor(8) as threads:
         with hung(pair.stack.servers["predictor"]):
             earlier = list(threads.map(lambda _: hand_in(pair.stack.front), range(20)))  # on as many connections
-            pair.second.client.replicaof("127.0.0.1", pair.first.port)
-            wait_until(lambda: replicates(pair))
+            pair.replicate()
             pair.fail_over()
             began = monotonic()
         recovers(pair, began)

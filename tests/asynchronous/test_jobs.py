@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from asynchronous.settings import ProxySettings
 from tests.support.models.onnx_models import POISON, poisoned
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import (
@@ -234,15 +235,19 @@ def test_a_trace_goes_through_the_queue(deployment: Deployment) -> None:
 
 
 @pytest.mark.full
-def test_metrics_of_the_proxy_show_that_no_predictor_is_running() -> None:
+def test_metrics_of_the_proxy_and_its_jobs_show_that_no_predictor_is_running() -> None:
     with deployment_with(**TWO_ATTEMPTS) as deployment:
         metric = deployment.front.metric
         wait_until(lambda: metric("predictors_alive") == 1)
         deployment.stack.stop("predictor")
-        hand_in_all(deployment.front, [SEVEN_JSON] * 3)
+        job_id, *_ = hand_in_all(deployment.front, [SEVEN_JSON] * 3)
         wait_until(lambda: metric("queue_depth") == 3)
         wait_until(lambda: metric("oldest_job_seconds") > 2)
         wait_until(lambda: metric("predictors_alive") == 0, 15)
+        assert look(deployment.front, job_id)["waiting_for"] == "a predictor: none is running"
+        deployment.stack.start("predictor")
+        (job,) = done(deployment.front, job_id)
+        assert job["waiting_for"] is None
 
 
 @pytest.mark.full
@@ -255,3 +260,10 @@ def test_a_job_is_a_503_while_no_predictor_is_running_if_one_is_required() -> No
         assert int(answer.headers["retry-after"]) > 0
         stack.start("predictor")
         wait_until(lambda: submit(proxy).status_code == 202)
+
+
+def test_only_a_queue_can_require_a_predictor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUIRE_PREDICTOR", "true")
+    monkeypatch.setenv("TRIGGER", "pubsub")
+    with pytest.raises(SystemExit, match="REQUIRE_PREDICTOR=true: Value error, expected TRIGGER=queue"):
+        ProxySettings.from_environment()

@@ -81,8 +81,8 @@ def _as_process(kind: str, port: int, folder: Path, stack: ExitStack) -> Control
 
 def _contained(kind: str, port: int, folder: Path, stack: ExitStack) -> Controls:
     name = f"test-{kind}-{uuid4().hex[:8]}"
-    publish = ("--publish", f"127.0.0.1:{port}:6379")
-    output_of("docker", "create", "--name", name, *publish, IMAGE, "redis-server", *OPTIONS)
+    listen = ("--port", str(port), "--bind", "127.0.0.1")  # on the host's network, so that a pair finds each other
+    output_of("docker", "create", "--name", name, "--network=host", IMAGE, "redis-server", *listen, *OPTIONS)
     stack.callback(output_of, "docker", "rm", "--force", "--volumes", name)
     return (
         lambda: print(output_of("docker", "start", name)),
