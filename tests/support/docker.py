@@ -36,8 +36,11 @@ class Composed:
         return output_of("docker", "compose", *arguments, folder=self.folder, **self.environment | environment)
 
     def containers(self, *services: str) -> list[str]:
-        """The ids of the containers that run, of these services or of all."""
-        return self.compose("ps", "--quiet", *services).splitlines()
+        """The ids of the containers that run, of these services or of all; `compose ps` would take 20 times as long."""
+        project = f"--filter=label=com.docker.compose.project={self.environment['COMPOSE_PROJECT_NAME']}"
+        filters = [f"--filter=label=com.docker.compose.service={service}" for service in services] or [project]
+        listed = [output_of("docker", "ps", "--quiet", "--no-trunc", project, one) for one in filters]
+        return "\n".join(listed).split()
 
     def container(self, service: str) -> str:
         """The id of the one container of this service."""
