@@ -14,6 +14,7 @@ from batch.chunk_model import check_model
 from batch.command_line import JobOptions, parse_arguments
 from batch.dataset.dataset import Chunk, DataSet, plan
 from batch.dataset.files import DataError
+from batch.engines.installed import EngineMissing, require_engine
 from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
 from batch.output.progress import ModelId, Progress
 from batch.output.verify import report_differences
@@ -34,7 +35,7 @@ def main() -> int:
     stop.set_on_signals()
     try:
         return run(options, settings, stop)
-    except (DataError, ModelMismatch, ModelError, OSError) as error:
+    except (DataError, EngineMissing, ModelMismatch, ModelError, OSError) as error:
         return report_failure(options, str(error))
     except OutputInUse as error:
         print(f"refused: {error}", file=sys.stderr)
@@ -50,12 +51,14 @@ def main() -> int:
 def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
     """Run the job; returns the exit code.
 
-    Raises `DataError`, `ModelMismatch`, `ModelError`, `OutputInUse`, and `Cancelled` before the first chunk.
+    Raises `DataError`, `EngineMissing`, `ModelMismatch`, `ModelError`, `OutputInUse`, and `Cancelled` before the first
+    chunk.
     """
     folder = OutputFolder(options.output.absolute())
     if folder.is_finished and not options.trial:
         print(f"{folder.path} is finished: nothing to do")
         return DONE
+    require_engine(options.engine)
     file = read_model_file(settings.model_uri, settings.model_sha256 or None, 30.0)
     check_model(file)
     model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)

@@ -30,9 +30,10 @@ def create_app(settings: ManagerSettings | None = None) -> FastAPI:
     app = Service("batch", settings)
     root, registry = DataRoot(settings.data_root), Registry(settings.manager_database)
     add_registry(app, registry)
-    ControlLoop(app, registry, create_launcher(settings), root, settings)
-    app.include_router(schedule_endpoints(registry, root))
-    app.include_router(run_endpoints(registry, root))
+    launcher = create_launcher(settings)
+    ControlLoop(app, registry, launcher, root, settings)
+    app.include_router(schedule_endpoints(registry, root, launcher))
+    app.include_router(run_endpoints(registry, root, launcher))
     add_page(app)
     return app
 

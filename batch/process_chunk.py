@@ -55,6 +55,8 @@ class Result:
     rejected: int = 0
     seconds: float = 0.0
     error: str | None = None
+    workers: int = 1
+    """Chunks that the engine processes at the same time, where it says so."""
     confidence_sum: float = 0.0
     feature_sums: list[float] = field(default_factory=list)
 

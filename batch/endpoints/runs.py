@@ -7,6 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from batch.data_root import DataRoot, check_finished_output
+from batch.endpoints.engine_check import check_engine
+from batch.launchers.launcher import Launcher
 from batch.registry import transitions
 from batch.registry.registry import OutputTaken, Registry
 from batch.schemas import RetryRequest, Run, RunRequest, State
@@ -17,7 +19,7 @@ PROBLEM = {"description": "see detail"}
 DEFAULT_COUNT = 100
 
 
-def run_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
+def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> APIRouter:
     """The router of `/runs`."""
     router = APIRouter()
 
@@ -30,6 +32,7 @@ def run_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
     @router.post("/runs", status_code=201, responses={409: PROBLEM, 422: PROBLEM})
     def add_run(request: RunRequest, http: Request, response: Response) -> Run:
         """Start a run as soon as possible."""
+        check_engine(launcher, request.engine)
         request.input, request.output = root.check(request.input, request.output)
         request = request.with_trial_output()
         check_finished_output(root, request)
@@ -57,8 +60,10 @@ def run_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
     @router.post("/runs/{run_id}/retry", status_code=202, responses={404: PROBLEM, 409: PROBLEM, 422: PROBLEM})
     def retry_run(run_id: UUID, request: RetryRequest | None = None) -> Run:
         """Resume a run that is failed, cancelled or late; its deadline starts again."""
-        run = find(run_id)
-        transition = transitions.queue_again(run, request.retry if request else None, datetime.now(UTC))
+        run, retry = find(run_id), request.retry if request else None
+        if retry == "none" and run.schedule_id and not registry.schedules(run.schedule_id):
+            raise Problem(409, "retry: the run's schedule is gone, so no next run would take the chunks: use partial")
+        transition = transitions.queue_again(run, retry, datetime.now(UTC))
         try:
             if registry.apply(run.id, transition):
                 return registry.run(run.id)

@@ -1,12 +1,15 @@
 """The endpoints of schedules: add, list, get, remove."""
 
 from datetime import UTC, datetime
+from posixpath import normpath
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from batch.data_root import DataRoot
-from batch.registry.registry import Registry
+from batch.endpoints.engine_check import check_engine
+from batch.launchers.launcher import Launcher
+from batch.registry.registry import Registry, ScheduleTaken
 from batch.scheduling.cron import Rule, fill_template
 from batch.schemas import Schedule, ScheduleRequest
 from common.service.problems import Problem
@@ -15,19 +18,24 @@ from common.service.root_path import location
 PROBLEM = {"description": "see detail"}
 
 
-def schedule_endpoints(registry: Registry, root: DataRoot) -> APIRouter:
+def schedule_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> APIRouter:
     """The router of `/schedules`."""
     router = APIRouter()
 
-    @router.post("/schedules", status_code=201, responses={422: PROBLEM})
+    @router.post("/schedules", status_code=201, responses={409: PROBLEM, 422: PROBLEM})
     def add_schedule(request: ScheduleRequest, http: Request, response: Response) -> Schedule:
         """Start a run at each due time of a rule."""
+        check_engine(launcher, request.engine)
         rule, now = Rule(request.rule, request.time_zone), datetime.now(UTC)
         next_due = rule.next_due(now)
         paths = [fill_template(path, next_due or now, rule.zone) for path in (*request.input, request.output)]
         root.check(paths[:-1], paths[-1])
+        request.output = normpath(request.output)
         next_trial = Rule(request.trial_rule, request.time_zone).next_due(now) if request.trial_rule else None
-        schedule = registry.add_schedule(request, next_due, next_trial)
+        try:
+            schedule = registry.add_schedule(request, next_due, next_trial)
+        except ScheduleTaken as error:
+            raise Problem(409, str(error)) from None
         response.headers["Location"] = location(http, f"/schedules/{schedule.id}")
         return schedule
 

@@ -7,6 +7,7 @@ started, which ends with the job.
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import dask.bag
 from distributed import Client, LocalCluster, as_completed
@@ -14,6 +15,8 @@ from distributed import Client, LocalCluster, as_completed
 from batch.process_chunk import Result, Task, process_chunk
 
 POLL_SECONDS = 0.1
+WORKER_SECONDS = 45
+"""A cluster without a worker is given up after so long."""
 
 
 def run(tasks: Sequence[Task], workers: int, scheduler: str | None) -> Iterator[Result | None]:
@@ -23,6 +26,12 @@ def run(tasks: Sequence[Task], workers: int, scheduler: str | None) -> Iterator[
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40)
             scheduler = stack.enter_context(cluster)
         client = stack.enter_context(Client(scheduler))
+        latest = time.monotonic() + WORKER_SECONDS
+        while not (threads := sum(client.nthreads().values())):
+            if time.monotonic() > latest:
+                raise ConnectionError(f"DASK_SCHEDULER={scheduler}: no worker has connected to it: do the workers run?")
+            yield None
+            time.sleep(POLL_SECONDS)
         bag = dask.bag.from_sequence(tasks, npartitions=len(tasks)).map_partitions(_process_partition)
         futures = client.compute(bag.to_delayed())
         stack.callback(client.cancel, futures, force=True)
@@ -37,7 +46,7 @@ def run(tasks: Sequence[Task], workers: int, scheduler: str | None) -> Iterator[
             if error := future.exception():  # its worker was killed several times
                 yield Result(names[future.key], error=f"{type(error).__name__}: {error}")
             else:
-                yield from future.result()
+                yield from (replace(result, workers=threads) for result in future.result())
 
 
 def _process_partition(tasks: Iterable[Task]) -> list[Result]:

@@ -7,10 +7,13 @@ results at the end, so progress is reported from the parts that appear.
 import base64
 import os
 import pickle
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,13 +26,18 @@ from batch.dataset.dataset import REJECTED
 from batch.process_chunk import Result, Task, process_chunk
 
 POLL_SECONDS = 0.2
+CONNECT_SECONDS = 5
+EXECUTOR_SECONDS = 45
+"""A cluster without an executor is given up after so long: Spark itself would wait for ever."""
 
 
 def run(tasks: Sequence[Task], master: str) -> Iterator[Result | None]:
     """Yield each result as soon as it is there, and None in between; closing it cancels the rest.
 
     Spark starts in a thread: in the main thread it would install a handler of SIGINT of its own, in place of the job's.
+    Raises ConnectionError where no master listens, or no executor connects.
     """
+    _require_master(master)
     with ThreadPoolExecutor(1) as thread:
         starting = thread.submit(_start_spark, master)
         try:
@@ -39,6 +47,20 @@ def run(tasks: Sequence[Task], master: str) -> Iterator[Result | None]:
             yield from _run(starting.result(), tasks)
         finally:
             starting.result().stop()  # a half-started Spark cannot be stopped: waits until it has started
+
+
+def _require_master(master: str) -> None:
+    """At once: Spark itself would need a minute, and end with Java's words."""
+    addresses = master.removeprefix("spark://").split(",") if master.startswith("spark://") else []
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), CONNECT_SECONDS):
+                return
+        except (OSError, ValueError):
+            continue
+    if addresses:
+        raise ConnectionError(f"SPARK_MASTER={master}: nothing listens there: does the master run?")
 
 
 def _start_spark(master: str) -> SparkSession:
@@ -61,19 +83,34 @@ def _run(spark: SparkSession, tasks: Sequence[Task]) -> Iterator[Result | None]:
     thread = threading.Thread(target=lambda: outcome.put(_collect(spark, tasks)), daemon=True)
     thread.start()
     waiting = {task.chunk.name: task for task in tasks}
+    latest = time.monotonic() + EXECUTOR_SECONDS
+    has_executors = False
     while True:
         try:
             results = outcome.get(timeout=POLL_SECONDS)
             break
         except Empty:
             yield None
+            has_executors = has_executors or _has_executors(spark)
+            if not has_executors and time.monotonic() > latest:
+                raise ConnectionError(
+                    "Spark: no executor has connected: do the workers run, and do they reach the driver "
+                    "(SPARK_LOCAL_HOSTNAME)?"
+                ) from None
             for name in [name for name, task in waiting.items() if not task.trial and task.file.exists()]:
                 yield _result_from_files(waiting.pop(name))
     if isinstance(results, Exception):
         error = str(results).partition("\n")[0]
         yield from [Result(name, error=f"Spark stopped: {error}") for name in waiting]
         return
-    yield from [result for result in results if result.name in waiting]
+    threads = spark.sparkContext.defaultParallelism
+    yield from [replace(result, workers=threads) for result in results if result.name in waiting]
+
+
+def _has_executors(spark: SparkSession) -> bool:
+    """In `local` mode the driver is the executor; else there are others beside it."""
+    context = spark.sparkContext
+    return str(context.master).startswith("local") or len(context._jsc.sc().statusTracker().getExecutorInfos()) > 1
 
 
 def _result_from_files(task: Task) -> Result:

@@ -14,6 +14,7 @@ from typing import Any
 import docker
 from docker.errors import DockerException, NotFound
 
+from batch.command_line import Engine
 from batch.launchers.launcher import LOG_BYTES, LaunchError
 from batch.settings import JobSettings, ManagerSettings
 
@@ -39,6 +40,9 @@ class DockerLauncher:
     @cached_property
     def _client(self) -> Any:
         return docker.from_env(timeout=10)
+
+    def require_engine(self, engine: Engine) -> None:
+        """Not known: JOB_IMAGE has it or not, and the job says so."""
 
     def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
         """The container gets the data, the job settings of the manager's environment, and nothing else."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from batch.command_line import Engine
+
 LOG_BYTES = 2_000
 """The end of a job's output that is kept as the reason of a crash."""
 
@@ -13,6 +15,9 @@ class LaunchError(Exception):
 
 class Launcher(Protocol):
     """Starts, checks and stops the jobs of runs."""
+
+    def require_engine(self, engine: Engine) -> None:
+        """Raise `EngineMissing` where it is already known that jobs do not have this engine."""
 
     def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
         """Start the job; returns its process id, if it has one. Raises `LaunchError`."""

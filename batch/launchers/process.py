@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from batch.command_line import Engine
+from batch.engines.installed import require_engine
 from batch.launchers.launcher import LOG_BYTES, LaunchError
 from batch.output.lock import is_held
 
@@ -32,6 +34,10 @@ class ProcessLauncher:
         self._folder = folder
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._stopped_at: dict[str, float] = {}
+
+    def require_engine(self, engine: Engine) -> None:
+        """A job is run by this Python."""
+        require_engine(engine)
 
     def start(self, run_id: str, arguments: Sequence[str]) -> int | None:
         """In a session of its own, so that Ctrl-C stops the manager but not the job."""

@@ -29,6 +29,10 @@ class OutputTaken(Exception):
     """Another open run has this output."""
 
 
+class ScheduleTaken(Exception):
+    """Another schedule has this name or output."""
+
+
 class Registry:
     """The SQLite file. Safe to use from several threads and processes."""
 
@@ -52,9 +56,13 @@ class Registry:
     def add_schedule(
         self, request: ScheduleRequest, next_due: datetime | None, next_trial: datetime | None
     ) -> Schedule:
-        """Store a schedule."""
+        """Store a schedule. Raises `ScheduleTaken`."""
         schedule_id = str(uuid4())
         with self._transaction():
+            for name in ("name", "output"):
+                query, value = "SELECT id FROM schedules WHERE json_extract(request, ?) = ?", getattr(request, name)
+                for row in self._rows(query, f"$.{name}", value):
+                    raise ScheduleTaken(f"{name}: the schedule {row['id']} has {value}: remove it, or use another")
             self._insert(
                 "schedules",
                 id=schedule_id,

@@ -44,7 +44,7 @@ class RunStarter:
 
     def _start(self, run: Run, retry: Retry | None, now: datetime) -> None:
         """The registry is changed before the job starts: an unknown job could be started twice."""
-        deferred_from = self._registry.deferred_output(run) if run.retry == "none" else None
+        deferred_from = self._registry.deferred_output(run)
         if not self._registry.apply(run.id, transitions.start(run, retry, deferred_from, now)):
             return  # cancelled in the meantime
         try:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from batch.command_line import JobOptions
 from batch.dataset.dataset import plan
 from batch.dataset.files import DataError
-from batch.engines.engine import process_chunks, worker_count
+from batch.engines.engine import process_chunks
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
 from batch.process_chunk import Result, Task
@@ -42,7 +42,7 @@ def run_trial(
     progress.finished_at = datetime.now(UTC)
     if result.rows:
         progress.rows_per_second = result.rows / result.seconds
-        parallel = min(worker_count(settings), len(data.chunks))
+        parallel = min(result.workers, len(data.chunks))
         progress.eta_seconds = data.rows / progress.rows_per_second / parallel
         progress.at_risk = progress.eta_seconds > (options.deadline_seconds or math.inf)
         progress.trial = measure_drift(result, settings.model_uri)

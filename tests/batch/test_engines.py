@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from tests.support.batch.parquet_data import (
     write_slow,
 )
 from tests.support.models.onnx_models import slow_reader
-from tests.support.processes import wait_until
+from tests.support.processes import free_port, listens, running, wait_until
 
 ENGINES = ("local", "dask", "spark")
 SETTINGS = {"chunk_rows": 20_000}
@@ -149,6 +151,52 @@ def test_job_fails_with_the_reason_if_its_engine_cannot_start(tmp_path: Path) ->
     assert "no-java" in errors
     assert state(output)["status"] == "failed"
     assert "Java" in state(output)["errors"][0]
+
+
+def test_spark_job_fails_at_once_where_no_master_listens(tmp_path: Path) -> None:
+    source, nowhere = write(tmp_path / "a.parquet", pictures(10)), f"spark://127.0.0.1:{free_port()}"
+    said = run_job(source, tmp_path / "out", "--engine=spark", code=1, spark_master=nowhere)
+    assert f"SPARK_MASTER={nowhere}: nothing listens there" in said
+    assert state(tmp_path / "out")["status"] == "failed"
+
+
+@pytest.mark.full
+def test_trial_on_a_cluster_estimates_with_all_of_its_threads(tmp_path: Path) -> None:
+    source, port = write(tmp_path / "a.parquet", pictures(2_000), row_group_size=100), str(free_port())
+    cluster = f"tcp://127.0.0.1:{port}"
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", cluster, "--nthreads", "3", "--no-dashboard"]
+    with (
+        running(sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", port, "--no-dashboard"),
+        running(*worker, "--no-nanny", "--local-directory", str(tmp_path)),
+    ):
+        how = ("--engine=dask", "--trial")
+        run_job(source, tmp_path / "out", *how, chunk_rows=100, workers=1, dask_scheduler=cluster)
+    report = state(tmp_path / "out", "_trial.json")
+    assert report["eta_seconds"] == pytest.approx(2_000 / report["rows_per_second"] / 3)
+
+
+@pytest.mark.full
+def test_job_on_a_cluster_without_workers_fails_within_a_minute_and_says_so(tmp_path: Path) -> None:
+    source, ports = write(tmp_path / "a.parquet", pictures(10)), [str(free_port()) for _ in range(3)]
+    scheduler = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", ports[0], "--no-dashboard"]
+    spark_class = Path(find_spec("pyspark").origin).parent / "bin" / "spark-class"  # type: ignore[union-attr, arg-type]
+    listen = ["--host", "127.0.0.1", "--port", ports[1], "--webui-port", ports[2]]
+    addresses = {"dask_scheduler": f"tcp://127.0.0.1:{ports[0]}", "spark_master": f"spark://127.0.0.1:{ports[1]}"}
+    with (
+        running(*scheduler, folder=tmp_path),
+        running(str(spark_class), "org.apache.spark.deploy.master.Master", *listen, folder=tmp_path),
+    ):
+        wait_until(lambda: all(listens(int(port)) for port in ports[:2]))
+        with (
+            job(source, tmp_path / "by-dask", "--engine=dask", **addresses) as by_dask,
+            job(source, tmp_path / "by-spark", "--engine=spark", **addresses) as by_spark,
+        ):
+            began = time.monotonic()
+            for one, reason in ((by_dask, "no worker has connected"), (by_spark, "no executor has connected")):
+                code, _, errors = one.ended()
+                assert (code, "Traceback" in errors) == (1, False), errors
+                assert reason in state(one.output)["errors"][0]
+            assert time.monotonic() - began < 75  # a minute, and the start of Java
 
 
 def peak_mb(source: Path, output: Path) -> float:

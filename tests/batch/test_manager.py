@@ -132,6 +132,17 @@ def test_schedule_is_stored_listed_and_removed(shared: Manager) -> None:
     assert schedule not in shared.server.get("/schedules").json()
 
 
+@pytest.mark.parametrize("form", [{"name": "nightly"}, {"output": "./by-night/{date}/"}], ids=["name", "output"])
+def test_schedule_with_the_name_or_output_of_another_is_a_409(shared: Manager, form: dict[str, str]) -> None:
+    schedule = shared.schedule(name="nightly", output="by-night/{date}")
+    usual = {"name": "other", "rule": "daily", "input": "scans", "output": "other/{date}"}
+    detail = shared.post("/schedules", 409, **usual | form)["detail"]
+    assert detail.startswith(f"{next(iter(form))}: the schedule {schedule['id']} has ")
+    assert shared.server.client.delete(f"/schedules/{schedule['id']}").status_code == 204
+    again = shared.post("/schedules", 201, **usual | form)
+    assert shared.server.client.delete(f"/schedules/{again['id']}").status_code == 204
+
+
 # The page
 
 

@@ -124,9 +124,10 @@ def test_finished_output_is_refused_for_other_days(shared: Manager) -> None:
     assert_read(shared, shared.run("dated-out", "dated", **first), [*range(100, 110)])
 
     one = shared.schedule(input="dated/date=2026-01-01", output="shared/{date}")
-    other = shared.schedule(input="dated/date=2026-01-02", output="shared/{date}")
     shared.is_due(one)
     assert [run["state"] for run in shared.runs_of(one)] == ["done"]
+    assert shared.server.client.delete(f"/schedules/{one['id']}").status_code == 204
+    other = shared.schedule(input="dated/date=2026-01-02", output="shared/{date}")
     shared.is_due(other)
     (run,) = shared.runs_of(other)
     assert run["state"] == "failed"

@@ -80,6 +80,36 @@ def test_chunks_deferred_by_a_late_run_join_the_next_run(shared: Manager) -> Non
         assert_read(shared, shared.runs_of(schedule, count)[0]["id"], rows)
 
 
+def test_chunks_of_a_run_that_is_retried_with_none_join_the_schedules_next_run(shared: Manager) -> None:
+    """The schedule itself retries in part, so its first run fails."""
+    write_data(shared.data / "partial", 50)
+    damaged = write_damaged(shared.data / "partial" / "b.parquet")
+    schedule = shared.schedule(input="partial", output="retried/{date}/{time}")
+    shared.is_due(schedule, ago=120)
+    (first,) = shared.runs_of(schedule)
+    assert first["state"] == "failed"
+    shared.post(f"/runs/{first['id']}/retry", 202, retry="none")
+    assert shared.ended(first["id"])["state"] == "done"
+    write_data(shared.data / "mended-partial", 10, first_id=900)
+    (shared.data / "mended-partial" / "0000.parquet").rename(damaged)
+    change_input(shared, schedule, "scans")
+    shared.is_due(schedule)
+    second = shared.runs_of(schedule, 2)[0]
+    assert (second["state"], second["deferred_from"]) == ("done", first["output"])
+    assert ids(shared.data / second["output"]) == [*range(ROWS), *range(900, 910)]
+
+
+def test_retry_with_none_is_refused_where_no_next_run_would_take_the_chunks(shared: Manager) -> None:
+    write_damaged(shared.data / "alone" / "b.parquet")
+    schedule = shared.schedule(input="alone", output="alone-out/{date}/{time}")
+    shared.is_due(schedule)
+    (run,) = shared.runs_of(schedule)
+    assert run["state"] == "failed"
+    assert shared.server.client.delete(f"/schedules/{schedule['id']}").status_code == 204
+    assert "schedule is gone" in shared.post(f"/runs/{run['id']}/retry", 409, retry="none")["detail"]
+    shared.post(f"/runs/{run['id']}/retry", 202, retry="partial")
+
+
 def change_input(service: Manager, schedule: Any, source: str) -> None:
     """As templates with {date} would: the input of the next due time is another."""
     with closing(sqlite3.connect(service.database, timeout=10)) as registry, registry:

@@ -75,6 +75,21 @@ def test_the_command_of_the_cronjob_reads_yesterday_and_then_has_nothing_to_do(p
 
 
 @pytest.mark.parametrize("engine", ["dask", "spark"])
+def test_an_engine_that_the_image_lacks_is_refused_with_the_name_of_the_image_that_has_it(
+    project: Composed, scans: None, engine: str
+) -> None:
+    run = {"input": "scans", "output": f"refused-{engine}", "engine": engine}
+    for path, body in (("runs", run), ("schedules", {**run, "name": "nightly", "rule": "daily", "output": "{date}"})):
+        refused = httpx.post(f"http://127.0.0.1:{project.port}/{path}", json=body, timeout=10)
+        assert refused.status_code == 422
+        assert f"Use the image serving-patterns-batch-{engine} " in refused.json()["detail"]
+    options = ("--input=/data/scans", f"--output=/data/refused-{engine}", f"--engine={engine}")
+    command = f"python -m batch.job run {' '.join(options)} 2>&1 || true"
+    said = project.compose("exec", "--no-TTY", "batch", "sh", "-c", command)
+    assert said.startswith(f"failed: engine: {engine} is not installed here")
+
+
+@pytest.mark.parametrize("engine", ["dask", "spark"])
 def test_a_cluster_gives_the_same_rows(project: Composed, local: Any, engine: str) -> None:
     """One manager at a time has the port and the volumes."""
     project.compose("stop", "--timeout=0")

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow.parquet as pq
 
@@ -95,7 +96,8 @@ class Manager:
 
     def schedule(self, **form: object) -> Any:
         """A schedule that is due in a year or so, unless a rule is given."""
-        usual = {"name": "a", "rule": "0 0 1 1 *", "input": "scans", "output": "out/{date}/{time}"}
+        name = uuid4().hex[:8]
+        usual = {"name": name, "rule": "0 0 1 1 *", "input": "scans", "output": f"{name}/{{date}}/{{time}}"}
         return self.post("/schedules", 201, **usual | form)
 
     def is_due(self, schedule: Any, ago: float = 0.0, column: str = "next_due") -> str:
