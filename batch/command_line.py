@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 Engine = Literal["local", "dask", "spark"]
 Retry = Literal["all", "partial", "none"]
@@ -26,6 +26,13 @@ class JobOptions(BaseModel):
     deadline_seconds: float | None = Field(None, gt=0, description="from the start of this attempt")
     on_deadline: OnDeadline = Field("stop", description="what happens at the deadline")
     trial: bool = Field(False, description="one chunk, nothing is published")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _require_folder(cls, output: str | Path) -> str | Path:
+        if "://" in str(output):
+            raise ValueError(f"--output: expected a folder, got the address {output}: copy the finished folder there")
+        return output
 
 
 def parse_arguments(arguments: Sequence[str]) -> JobOptions | Path:

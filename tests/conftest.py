@@ -58,6 +58,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "redis_server": _none_of("redis-server"),
     "nginx": _none_of("nginx"),
     "faketime": _none_of("faketime"),
+    "strace": _none_of("strace"),
     "mount": _no_mount,
 }
 """By marker: why this machine cannot run such a test, or nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -68,7 +68,7 @@ def read_version(path: str) -> FileVersion | None:
         filesystem, inner = _filesystem(path)
         info = filesystem.get_file_info(inner)
         with filesystem.open_input_file(inner) as file:
-            etag = {key.lower(): value for key, value in (file.metadata() or {}).items()}.get(b"etag", b"")
+            etag = (file.metadata() or {}).get("ETag", b"")
             return FileVersion(size=file.size(), mtime_ns=info.mtime_ns, identity=etag.decode(errors="replace"))
     except (OSError, pa.ArrowException):
         return None
@@ -119,9 +119,15 @@ def _files(source: str) -> list[str]:
                 f"{source}: this is a table of {table}, whose folder also holds files of earlier versions: "
                 "name its current files instead"
             )
-    prefix = source[: source.index(inner)] if "://" in source and inner in source else ""
     visible = [path for path in found if not _is_hidden(path, inner)]
-    return sorted(prefix + path for path in visible if DATA_NAME.search(path) or _has_magic(filesystem, path))
+    data = sorted(path for path in visible if DATA_NAME.search(path) or _has_magic(filesystem, path))
+    return [_address(source, path.removeprefix(inner)) for path in data] if "://" in source else data
+
+
+def _address(folder: str, name: str) -> str:
+    """The URI of a file in a folder, whose options (`?region=…`) it keeps."""
+    uri = urlsplit(folder)
+    return uri._replace(path=f"{uri.path.rstrip('/')}/{quote(name.lstrip('/'), safe='/=')}").geturl()
 
 
 def _has_magic(filesystem: Any, path: str) -> bool:

@@ -171,17 +171,14 @@ def test_statistics_that_python_cannot_hold_do_not_end_the_run(tmp_path: Path) -
     assert len(rows_of(out)) == 2 * len(columns) + 3
 
 
-STRACE = shutil.which("strace")
-
-
 @pytest.mark.full
-@pytest.mark.skipif(STRACE is None, reason="needs strace")
+@pytest.mark.strace
 def test_success_is_on_the_disk_after_everything_else(tmp_path: Path) -> None:
     """The order of the system calls: each content before its name, each name before `_SUCCESS`, the folder at last."""
     file = write(tmp_path / "a.parquet", [[1.0] * 64, None, [2.0] * 64], row_group_size=1)
     out, log = tmp_path / "new" / "out", tmp_path / "calls"
     calls = "trace=fsync,rename,renameat,renameat2,mkdir,mkdirat"
-    command = [str(STRACE), "-f", "-y", "-s", "500", "-e", calls, "-o", str(log), *JOB]
+    command = ["strace", "-f", "-y", "-s", "500", "-e", calls, "-o", str(log), *JOB]
     environment = os.environ | {"CHUNK_ROWS": "1", "WORKERS": "1"}
     subprocess.run(
         [*command, f"--input={file}", f"--output={out}"], cwd=ROOT, env=environment, check=True, stdout=sys.stderr
