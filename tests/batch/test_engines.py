@@ -196,7 +196,7 @@ def test_job_on_a_cluster_without_workers_fails_within_a_minute_and_says_so(tmp_
                 code, _, errors = one.ended()
                 assert (code, "Traceback" in errors) == (1, False), errors
                 assert reason in state(one.output)["errors"][0]
-            assert time.monotonic() - began < 75  # a minute, and the start of Java
+            assert time.monotonic() - began < 95  # a minute, and the start of Java beside other work
 
 
 def peak_mb(source: Path, output: Path) -> float:

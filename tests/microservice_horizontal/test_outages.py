@@ -211,8 +211,8 @@ def test_waiting_request_gets_the_job_as_it_was_when_redis_goes_down(deployment:
             job = submit(deployment.front)
             events_url = f"{deployment.front.url}{job}/events"
             stream = streams.enter_context(httpx.stream("GET", events_url, timeout=30))
-            wait = threads.submit(httpx.get, f"{deployment.front.url}{job}?wait=3", timeout=8)
-            time.sleep(0.5)
+            wait = threads.submit(deployment.front.client.get, f"{job}?wait=3")
+            time.sleep(1)
             with without_redis(deployment, kind):
                 answer = wait.result()
         events = stream.read().decode()

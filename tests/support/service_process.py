@@ -21,7 +21,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.processes import ROOT, free_port, listens, running, wait_until
+from tests.support.forked.services import ForkedProcess, running_service
+from tests.support.processes import ROOT, free_port, listens, wait_until
 from tests.support.samples import PNG, SAMPLES, SEVEN_PIXELS
 
 APP = "web_single.predictor:create_app"
@@ -37,7 +38,7 @@ class Server:
     """One that listens on a port of this machine, a client of it, and what it has logged."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: "subprocess.Popen[bytes] | ForkedProcess"
     log: Path
     client: httpx.Client
 
@@ -114,7 +115,8 @@ def starting(app: str = APP, /, options: object = "", **settings: object) -> Ite
     environment |= {"WEB_SINGLE_PORT": str(port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with TemporaryDirectory() as folder, client_of(port, 30) as client:
         log = Path(folder) / "log"
-        with running("sh", "-c", f"{command} {options} > {log} 2>&1", folder=ROOT, **environment) as process:
+        log.touch()  # a test may look before the service has begun
+        with running_service(f"{command} {options}", log, **environment) as process:
             yield Server(port, process, log, client)
         print(log.read_text()[-10_000:])
 

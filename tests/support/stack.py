@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 
 from redis import Redis, RedisError
 
+from tests.support.forked.services import running_service
 from tests.support.http.fault_proxy import Link
 from tests.support.patterns import app_in, commands, free_ports
-from tests.support.processes import ROOT, listens, running, wait_until
+from tests.support.processes import listens, wait_until
 from tests.support.service_process import Server, client_of, is_ready
 
 LONG_TIMEOUT = 30.0
@@ -52,9 +53,7 @@ class Stack:
         log.touch()  # a test may look before the shell has begun
         command = self._commands[name].replace(".state/", f"{self._folder}/state/")
         command = command.replace(app_in(command), str(app)) if app else command
-        process = self._exit_stack.enter_context(
-            running("sh", "-c", f"{{ {command}; }} > {log} 2>&1", folder=ROOT, **environment)
-        )
+        process = self._exit_stack.enter_context(running_service(command, log, **environment))
         port = int(settings.get(f"{self.front_name}_{name}_port", 0) or self.port(name))  # type: ignore[call-overload]
         client = self._exit_stack.enter_context(client_of(port, LONG_TIMEOUT))
         server = Server(port, process, log, client)

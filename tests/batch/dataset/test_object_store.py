@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.fs as pafs
@@ -14,7 +15,11 @@ from tests.support.processes import free_port, listens, running, wait_until
 
 pytestmark = pytest.mark.full
 
-CREDENTIALS = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "aws_ec2_metadata_disabled": "true"}
+CREDENTIALS: dict[str, Any] = {
+    "aws_access_key_id": "key",
+    "aws_secret_access_key": "secret",
+    "aws_ec2_metadata_disabled": "true",
+}
 NAMES = ["date=2026-01-01/a b.parquet", "date=2026-01-01/100%25.parquet", "date=2026-01-02/größe#1?.parquet"]
 
 

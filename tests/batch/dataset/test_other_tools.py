@@ -62,7 +62,7 @@ def test_the_current_files_of_a_delta_table_are_read_by_the_listing_of_the_readm
 def test_duckdb_reads_the_output_folder_as_the_readme_says(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", np.concatenate([pictures(40), np.zeros((1, 64), np.float32)]))
     run_job(source, tmp_path / "by-hand", chunk_rows=10)
-    counted = duckdb.sql(
+    counted = duckdb.execute(
         f"SELECT digit, count(*) FROM '{tmp_path}/by-hand/*.parquet' GROUP BY digit ORDER BY digit"
     ).fetchall()
     digits = [digit for digit, *_ in rows_of(tmp_path / "by-hand").values()]

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from tests.support.batch.digit_datasets import write_data
 from tests.support.batch.parquet_data import members
+from tests.support.forked.services import running_service
 from tests.support.models.onnx_models import slow_reader
 from tests.support.patterns import commands
-from tests.support.processes import ROOT, free_port, running, wait_until
+from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP
 from tests.support.service_process import Server, client_of, is_ready
 
@@ -49,8 +50,7 @@ class Manager:
         given |= {"BATCH_PORT": str(port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         given |= {"DATA_ROOT": str(self.data), "MANAGER_DATABASE": str(self.database)}
         log = self._folder / f"{port}.log"
-        command = f"{commands('batch')['batch']} > {log} 2>&1"
-        process = self._stack.enter_context(running("sh", "-c", command, folder=ROOT, **given))
+        process = self._stack.enter_context(running_service(commands("batch")["batch"], log, **given))
         self._stack.callback(lambda: print(log.read_text()[-5_000:], end="", file=sys.stderr))
         client = self._stack.enter_context(client_of(port, 30))
         self.server = Server(port, process, log, client)
