@@ -55,6 +55,7 @@ class Predictor:
 
     def __init__(self, model: Model, settings: ModelSettings, metrics: ServiceMetrics) -> None:
         self.model = model
+        self.max_batch_rows = settings.max_batch_rows
         model_metrics = PredictorMetrics(metrics.registry, model.name, model.version)
         self._batcher = Batcher(
             model.run,

@@ -9,13 +9,22 @@ from time import monotonic
 from typing import Any
 
 import grpc
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from common.inference.predictor import Predictor
+from common.open_inference.extensions import (
+    EXTENSIONS,
+    NOT_HERE_GRPC,
+    classified,
+    model_config,
+    model_statistics,
+    repository_index,
+)
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import GrpcCall, RequestInterceptor, method_handler
+from common.open_inference.grpc_interceptor import Context, GrpcCall, Handler, RequestInterceptor, method_handler
 from common.open_inference.grpc_server import add_grpc_server
-from common.open_inference.rest import EXTENSIONS, model_metadata
+from common.open_inference.rest import model_metadata
 from common.open_inference.settings import GrpcSettings
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
@@ -33,8 +42,27 @@ def add_open_inference_grpc(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> None:
     """Serve the protocol on GRPC_PORT while the app runs; `interceptors` see every call, health checks included."""
-    handlers = OpenInferenceGrpc(app, predictor).handlers()
+    handlers = WithRefusals(OpenInferenceGrpc(app, predictor).handlers())
     add_grpc_server(app, settings, SERVICE, handlers, RequestInterceptor(app, SERVICE, {INFER}), interceptors)
+
+
+class WithRefusals(grpc.GenericRpcHandler):
+    """The methods that are there, and for those of an extension that is not, UNIMPLEMENTED with its name."""
+
+    def __init__(self, methods: grpc.GenericRpcHandler) -> None:
+        self._methods = methods
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """The method with this name, or None."""
+        name = handler_call_details.method.removeprefix(f"/{SERVICE}/")
+        missing = next((extension for prefix, extension in NOT_HERE_GRPC.items() if name.startswith(prefix)), None)
+        if missing is None:
+            return self._methods.service(handler_call_details)
+
+        async def refuse(request: bytes, context: Context) -> bytes:
+            raise Problem(501, f"this server has one model, and not the extension: {missing}")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class OpenInferenceGrpc:
@@ -55,6 +83,9 @@ class OpenInferenceGrpc:
             "ServerMetadata": self._metadata,
             "ModelMetadata": self._model_metadata,
             "ModelInfer": self._infer,
+            "RepositoryIndex": self._repository_index,
+            "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
         }
         limit = self._app.settings.max_body_bytes
         handlers = {
@@ -71,9 +102,14 @@ class OpenInferenceGrpc:
         if "timeout" in request.parameters and (timeout := request.parameters["timeout"].int64_param) > 0:
             call.deadline = min(call.deadline, started + timeout / 1e6)
         call.timings["decode"] = monotonic() - started
-        outputs = await self._predictor.predict(inputs, rows, call)
+        values = await self._predictor.predict(inputs, rows, call)
+        outputs = {name: values[name] for name in names}
+        for output in request.outputs:
+            if "classification" in output.parameters:
+                count = output.parameters["classification"].int64_param
+                outputs[output.name] = classified(output.name, outputs[output.name], count)
         response = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
-        write_outputs(response, {name: outputs[name] for name in names}, bool(request.raw_input_contents))
+        write_outputs(response, outputs, bool(request.raw_input_contents))
         return response
 
     async def _live(self, request: Message, call: GrpcCall) -> pb.ServerLiveResponse:
@@ -97,6 +133,20 @@ class OpenInferenceGrpc:
         response.parameters["batching"].string_param = batching
         response.parameters["warmed_up"].bool_param = warmed_up
         return response
+
+    async def _repository_index(self, request: pb.RepositoryIndexRequest, call: GrpcCall) -> pb.RepositoryIndexResponse:
+        ready = await self._app.is_ready()
+        models = repository_index(self._predictor, ready) if ready or not request.ready else []
+        return ParseDict({"models": models}, pb.RepositoryIndexResponse())
+
+    async def _model_config(self, request: pb.ModelConfigRequest, call: GrpcCall) -> pb.ModelConfigResponse:
+        self._check_model(request.name, request.version)
+        return ParseDict({"config": model_config(self._predictor)}, pb.ModelConfigResponse())
+
+    async def _model_statistics(self, request: pb.ModelStatisticsRequest, call: GrpcCall) -> pb.ModelStatisticsResponse:
+        self._check_model(request.name or self._model.name, request.version)
+        found = model_statistics(self._app, self._predictor)
+        return ParseDict({"model_stats": [found]}, pb.ModelStatisticsResponse())
 
     def _check_model(self, name: str, version: str) -> None:
         if name != self._model.name or version not in ("", self._model.version):

@@ -13,14 +13,25 @@ from pydantic_core import to_json
 
 from common.inference.predictor import Predictor
 from common.open_inference.datatypes import metadata
+from common.open_inference.extensions import (
+    EXTENSIONS,
+    NOT_HERE,
+    classified,
+    model_config,
+    model_statistics,
+    repository_index,
+)
 from common.open_inference.rest_body import HEADER_LENGTH, read_inputs, read_request, wanted_as_bytes, write_response
 from common.open_inference.schema import (
     Error,
     Health,
+    IndexedModel,
     InferRequest,
     InferResponse,
+    ModelConfig,
     ModelMetadata,
     ModelReady,
+    ModelStatistics,
     ServerMetadata,
 )
 from common.open_inference.tensor_check import TensorCheck
@@ -30,10 +41,10 @@ from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import header, request_context
 from common.service.responses import BINARY, json_errors, request_body
+from common.service.root_path import local_path
 from common.service.service import Service
 
 PLATFORM = "onnx_onnxv1"
-EXTENSIONS = ["binary_tensor_data"]
 OCTETS = "application/octet-stream"
 LENGTH = HEADER_LENGTH.lower().encode()
 
@@ -44,18 +55,22 @@ def add_open_inference(app: Service, predictor: Predictor) -> None:
 
     def to_v2_error(request: Request, problem: Problem) -> Response:
         detail = problem.detail
+        if problem.status_code in (404, 405):
+            path = local_path(request.scope)
+            if missing := next((name for part, name in NOT_HERE.items() if part in path), ""):
+                return _json({"error": f"this server has one model, and not the extension: {missing}"}, 501)
         if problem.status_code == 404:  # such as a path with another model's name or version
             known = f"{model.name}, version {model.version}"
             detail = f"{request.scope['path'][:80]} is not here: this server has the model {known}"
         return _json({"error": detail}, problem.status_code, problem.headers)
 
     app.problem_renderers["/v2"] = to_v2_error
-    app.include_router(server_router(app))
+    app.include_router(server_router(app, predictor))
     for path in (f"/v2/models/{model.name}", f"/v2/models/{model.name}/versions/{model.version}"):
         app.include_router(model_router(app, predictor), prefix=path)
 
 
-def server_router(app: Service) -> APIRouter:
+def server_router(app: Service, predictor: Predictor) -> APIRouter:
     """What the protocol says of a server."""
     router = APIRouter(prefix="/v2", route_class=LeanRoute, responses=json_errors(Error, 503))
 
@@ -75,6 +90,16 @@ def server_router(app: Service) -> APIRouter:
         ready = await app.is_ready()
         return _json({"live": True, "ready": ready}, 200 if ready else 503)
 
+    @router.post("/repository/index", response_model=list[IndexedModel])
+    async def index_repository(request: Request) -> Response:
+        """The models of this server: one."""
+        return _json(repository_index(predictor, await app.is_ready()))
+
+    @router.get("/models/stats", response_model=ModelStatistics)
+    async def describe_all_statistics(request: Request) -> Response:
+        """What the model has done since the start."""
+        return _json({"model_stats": [model_statistics(app, predictor)]})
+
     return router
 
 
@@ -88,6 +113,16 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
     async def describe_model(request: Request) -> Response:
         """What the model takes and gives, read from its graph."""
         return _json(model_metadata(predictor))
+
+    @router.get("/config", response_model=ModelConfig)
+    async def describe_config(request: Request) -> Response:
+        """The model's configuration in Triton's form."""
+        return _json(model_config(predictor))
+
+    @router.get("/stats", response_model=ModelStatistics)
+    async def describe_statistics(request: Request) -> Response:
+        """What the model has done since the start."""
+        return _json({"model_stats": [model_statistics(app, predictor)]})
 
     @router.get("/ready", response_model=ModelReady, responses=json_errors(Error, 503))
     async def model_ready(request: Request) -> Response:
@@ -120,6 +155,9 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
         context.timings["decode"] = monotonic() - started
         values = await predictor.predict(inputs, rows, context)
         outputs = {name: values[name] for name in names}
+        for output in wanted.outputs:
+            if output.classification:
+                outputs[output.name] = classified(output.name, outputs[output.name], output.classification)
         response = write_response(model, outputs, wanted_as_bytes(wanted, len(outputs)), wanted.id)
         if accepted := header(request, b"accept-encoding"):
             await _compress(response, accepted)
@@ -148,5 +186,5 @@ async def _compress(response: Response, accepted: str) -> None:
     response.headers.update({"Content-Length": str(len(response.body)), **headers})
 
 
-def _json(document: dict[str, Any], status: int = 200, headers: Any = None) -> Response:
+def _json(document: object, status: int = 200, headers: Any = None) -> Response:
     return Response(to_json(document), status, headers, "application/json")

@@ -39,7 +39,9 @@ class OutputParameters(Part):
     """Parameters of one requested output."""
 
     binary_data: bool | None = Field(None, description="true: in bytes after the JSON")
-    classification: None = Field(None, description="not supported")
+    classification: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
+        None, description="the so many largest scores, as strings SCORE:INDEX"
+    )
     shared_memory_region: None = Field(None, description="not supported")
 
 
@@ -53,6 +55,11 @@ class RequestedOutput(Part):
     def binary(self) -> bool | None:
         """Whether to send it as bytes; None: as the request says for all outputs."""
         return self.parameters.binary_data if self.parameters else None
+
+    @property
+    def classification(self) -> int | None:
+        """How many of its largest scores are wanted; None: all values, as they are."""
+        return self.parameters.classification if self.parameters else None
 
 
 class RequestParameters(Part):
@@ -138,6 +145,66 @@ class ModelMetadata(BaseModel):
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
     parameters: ModelParameters
+
+
+class IndexedModel(BaseModel):
+    """A model of the server's repository, and whether it can predict."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
+class ConfiguredTensor(BaseModel):
+    """One input or output in a configuration; `dims` are without the axis that counts rows."""
+
+    name: str
+    data_type: str
+    dims: list[int]
+
+
+class ModelConfig(BaseModel):
+    """Triton's configuration of a model, as far as an ONNX file has one; `max_batch_size` 0: requests run alone."""
+
+    name: str
+    platform: str
+    backend: str
+    max_batch_size: int
+    input: list[ConfiguredTensor]
+    output: list[ConfiguredTensor]
+
+
+class Duration(BaseModel):
+    """How often, and how many nanoseconds in all, where they are measured."""
+
+    count: int
+    ns: int = 0
+
+
+class InferStatistics(BaseModel):
+    """Requests that succeeded and failed; the waiting and the computing of batches."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_infer: Duration
+
+
+class ModelStats(BaseModel):
+    """What a model has done since the start: rows, batches, requests."""
+
+    name: str
+    version: str
+    inference_count: int
+    execution_count: int
+    inference_stats: InferStatistics
+
+
+class ModelStatistics(BaseModel):
+    """Of each model that was asked for."""
+
+    model_stats: list[ModelStats]
 
 
 class ModelReady(BaseModel):

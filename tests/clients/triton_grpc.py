@@ -15,6 +15,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from common.open_inference.extensions import EXTENSIONS
 from tests.support.open_inference.tensors import values
 
 
@@ -30,7 +31,7 @@ def ask_all(url: str, model: str) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(model)
-    assert client.get_server_metadata().extensions == ["binary_tensor_data"]
+    assert client.get_server_metadata().extensions == EXTENSIONS
     metadata = client.get_model_metadata(model)
     assert metadata.platform == "onnx_onnxv1"
     inputs = values(3, 1)
@@ -45,6 +46,10 @@ def ask_all(url: str, model: str) -> None:
     answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
     client.async_infer(model, tensors, callback=lambda result, error: answers.put((result, error)))
     right(answers.get(timeout=10)[0], inputs)
+    largest = client.infer(model, tensors, outputs=[triton.InferRequestedOutput("sum", class_count=1)]).as_numpy("sum")
+    sums = (inputs["in_FP32"] + inputs["in_FP64"]).max(axis=1).tolist()
+    assert [text.decode().partition(":")[0] for text in largest.ravel()] == [f"{value:f}" for value in sums]
+    extensions(client, model, version, url)
     wrong: dict[str, Callable[[], Any]] = {
         "NOT_FOUND": lambda: client.infer("nope", tensors),
         "INVALID_ARGUMENT": lambda: client.infer(model, tensors[:-1]),
@@ -54,6 +59,34 @@ def ask_all(url: str, model: str) -> None:
             ask()
         assert status in str(caught.value.status())
     client.close()
+
+
+def extensions(client: Any, model: str, version: str, url: str) -> None:
+    """The repository, the configuration, the statistics; what is not there is named."""
+    (indexed,) = client.get_model_repository_index().models
+    assert (indexed.name, indexed.version, indexed.state) == (model, version, "READY")
+    config = client.get_model_config(model).config
+    assert (config.name, config.platform, config.max_batch_size) == (model, "onnxruntime_onnx", 64)
+    assert {tensor.name: tensor.dims for tensor in config.input}["in_FP32"] == [2]
+    (statistics,) = client.get_inference_statistics(model).model_stats
+    assert statistics.inference_stats.success.count >= 4
+    assert statistics.inference_count >= 4 * 3
+    for name, ask in {
+        "system_shared_memory": client.get_system_shared_memory_status,
+        "cuda_shared_memory": client.get_cuda_shared_memory_status,
+        "loading and unloading": lambda: client.load_model(model),
+        "trace": client.get_trace_settings,
+        "logging": client.get_log_settings,
+    }.items():
+        with pytest.raises(InferenceServerException, match=name) as caught:
+            ask()
+        assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
+    answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+    with triton.InferenceServerClient(url) as another:
+        another.start_stream(lambda result, error: answers.put((result, error)))
+        another.async_stream_infer(model, [])
+        assert "ModelStreamInfer" in str(answers.get(timeout=10)[1])
+        another.stop_stream(cancel_requests=True)
 
 
 async def ask_at_once(url: str, model: str) -> None:

@@ -11,6 +11,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from common.open_inference.extensions import EXTENSIONS
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.tensors import every_type, values
 from tests.support.processes import free_port, output_of
@@ -63,7 +64,7 @@ def test_triton_http_health_and_metadata(client: Any) -> None:
     assert client.is_server_ready()
     assert client.is_model_ready("every_type")
     assert not client.is_model_ready("nope")
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert client.get_server_metadata()["extensions"] == EXTENSIONS
     metadata = client.get_model_metadata("every_type")
     assert metadata["platform"] == "onnx_onnxv1"
     version = metadata["versions"][0]

@@ -48,7 +48,7 @@ def test_metadata_comes_from_the_graph(server: Server, all_types: tuple[Server, 
     assert server.get("/v2").json() == {
         "name": "web_single",
         "version": server.get("/openapi.json").json()["info"]["version"],
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"],
     }
     metadata = server.get("/v2/models/mlp").json()
     version = metadata["versions"][0]
@@ -81,8 +81,9 @@ def test_openapi_describes_every_path(server: Server) -> None:
     paths = server.get("/openapi.json").json()["paths"]
     version = server.get("/v2/models/mlp").json()["versions"][0]
     model = ["/v2/models/mlp", f"/v2/models/mlp/versions/{version}"]
-    expected = {"/v2", "/v2/health/live", "/v2/health/ready", *model, *(f"{path}/ready" for path in model)}
-    assert {path for path in paths if path.startswith("/v2")} == expected | {f"{path}/infer" for path in model}
+    of_server = {"/v2", "/v2/health/live", "/v2/health/ready", "/v2/repository/index", "/v2/models/stats"}
+    of_model = {f"{path}{part}" for path in model for part in ("", "/ready", "/infer", "/config", "/stats")}
+    assert {path for path in paths if path.startswith("/v2")} == of_server | of_model
     assert "requestBody" not in paths["/v2"]["get"]
     assert paths[INFER]["post"]["responses"]["400"]["content"].keys() == {"application/json"}
 

@@ -31,7 +31,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "outputs": ({"outputs": [{"name": "nope"}]}, "label", "nope"),
     "output twice": ({"outputs": [{"name": "label"}] * 2}, "twice"),
     "outputs null": ({"outputs": None}, "outputs"),
-    "classification": ({"outputs": [{"name": "label", "parameters": {"classification": 3}}]}, "classification"),
+    "classification": ({"outputs": [{"name": "label", "parameters": {"classification": 0}}]}, "classification"),
     "timeout": ({"parameters": {"timeout": -1}}, "timeout"),
     "input twice": ({"inputs": in_json(SEVEN_TENSOR)["inputs"] * 2}, "features", "twice"),
     "many wrong inputs": ({"inputs": [1] * 20_000}, "inputs[0]"),

@@ -1,0 +1,104 @@
+"""What Triton's clients ask of a server besides the protocol: its models, their configuration, their statistics.
+
+Each answer is a dict with Triton's names, for REST and gRPC alike. What a server of one model has no use for, shared
+memory, loading and unloading, traces, log settings, is listed in `NOT_HERE`.
+https://github.com/triton-inference-server/server/tree/main/docs/protocol
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.inference.predictor import Predictor
+from common.inference.tensor_spec import TensorSpec
+from common.open_inference.datatypes import BYTES, datatype
+from common.service.problems import Problem
+from common.service.service import Service
+
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+NOT_HERE = {
+    "/systemsharedmemory": "system_shared_memory",
+    "/cudasharedmemory": "cuda_shared_memory",
+    "/repository/models/": "loading and unloading models (extension model_repository)",
+    "/trace/setting": "trace",
+    "/logging": "logging",
+}
+"""By a part of its paths: the extension that is not there."""
+NOT_HERE_GRPC = {
+    "SystemSharedMemory": "system_shared_memory",
+    "CudaSharedMemory": "cuda_shared_memory",
+    "RepositoryModel": "loading and unloading models (extension model_repository)",
+    "TraceSetting": "trace",
+    "LogSettings": "logging",
+    "ModelStreamInfer": "streams of requests (ModelStreamInfer)",
+}
+"""The same, by the beginning of the method's name."""
+
+
+def repository_index(predictor: Predictor, ready: bool) -> list[dict[str, Any]]:
+    """The one model, and whether it can predict."""
+    model = predictor.model
+    return [{"name": model.name, "version": model.version, "state": "READY" if ready else "UNAVAILABLE", "reason": ""}]
+
+
+def model_config(predictor: Predictor) -> dict[str, Any]:
+    """The part of Triton's configuration that an ONNX file has; `dims` are without the axis that counts rows."""
+    model = predictor.model
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": predictor.max_batch_rows if model.is_batched else 0,
+        "input": [_tensor(spec, model.is_batched) for spec in model.inputs],
+        "output": [_tensor(spec, model.is_batched) for spec in model.outputs],
+    }
+
+
+def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
+    """Counts and times since the start, from the metrics; what is not measured is left out.
+
+    `inference_count` is rows and `execution_count` batches, however the model was asked; `success` and `fail` are
+    requests to the protocol's inference. Times are in nanoseconds.
+    """
+    samples = [sample for family in app.metrics.registry.collect() for sample in family.samples]
+
+    def of_batches(name: str) -> float:
+        return sum(sample.value for sample in samples if sample.name == name)
+
+    requests: dict[bool, float] = {True: 0, False: 0}
+    for sample in samples:
+        if sample.name == "http_requests_total" and sample.labels["path"].endswith(("/infer", "/ModelInfer")):
+            requests[sample.labels["status"] == "200"] += sample.value
+    batches = int(of_batches("batch_rows_count"))
+    return {
+        "name": predictor.model.name,
+        "version": predictor.model.version,
+        "inference_count": int(of_batches("batch_rows_sum")),
+        "execution_count": batches,
+        "inference_stats": {
+            "success": {"count": int(requests[True])},
+            "fail": {"count": int(requests[False])},
+            "queue": {"count": batches, "ns": int(1e9 * of_batches("queue_wait_seconds_sum"))},
+            "compute_infer": {"count": batches, "ns": int(1e9 * of_batches("batch_run_seconds_sum"))},
+        },
+    }
+
+
+def classified(name: str, values: NDArray[Any], count: int) -> NDArray[np.object_]:
+    """The `count` largest scores along the last axis as strings `SCORE:INDEX`, the largest first.
+
+    Raises `Problem` 400 for an output that has no scores.
+    """
+    if values.dtype.kind not in "iuf" or not values.ndim:
+        raise Problem(400, f"output {name}: expected scores to classify, got {datatype(values.dtype)}")
+    order = np.argsort(values, axis=-1, kind="stable")[..., ::-1][..., :count]
+    scores = np.take_along_axis(values, order, axis=-1)
+    texts = [f"{score:f}:{index}" for score, index in zip(scores.ravel().tolist(), order.ravel().tolist(), strict=True)]
+    return np.array(texts, object).reshape(order.shape)
+
+
+def _tensor(spec: TensorSpec, is_batched: bool) -> dict[str, Any]:
+    name = datatype(spec.dtype)
+    dims = list(spec.shape[1:] if is_batched else spec.shape)
+    return {"name": spec.name, "data_type": "TYPE_STRING" if name == BYTES else f"TYPE_{name}", "dims": dims}
