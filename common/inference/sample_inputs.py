@@ -30,6 +30,10 @@ class Guess(NamedTuple):
             spec.name: _values(random, spec.dtype, self._shape(spec, count), self.kind, self.first) for spec in specs
         }
 
+    def is_small(self, specs: Sequence[TensorSpec], count: int) -> bool:
+        """Whether so many rows are few enough elements to try."""
+        return sum(float(np.prod(self._shape(spec, count), dtype=float)) for spec in specs) <= MAX_ELEMENTS
+
     def _shape(self, spec: TensorSpec, count: int) -> list[int]:
         lengths = [self.length if length == ANY else length for length in spec.shape]
         return [count * self.first, *lengths[1:]] if spec.shape[:1] == (ANY,) else lengths

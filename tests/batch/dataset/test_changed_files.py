@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.batch.parquet_data import JOB, job, leftovers, parts, pictures, rows_of, run_job, state, write
 from tests.support.models.onnx_models import slow_reader
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, wait_until
 from tests.support.samples import MLP
 
 CHUNKS, ROWS = 8, 20
@@ -141,7 +141,7 @@ def test_output_has_one_model_if_its_file_changes_during_a_run(tmp_path: Path) -
         one.wait_for_parts(2)
         shutil.copy(MLP, tmp_path / "new.onnx")
         (tmp_path / "new.onnx").rename(model)
-        for worker in one.workers_at():
+        for worker in wait_until(one.workers_at):
             os.kill(worker, 9)
         code, _, errors = one.ended()
     assert code == 1

@@ -118,6 +118,18 @@ def test_a_model_without_inputs_answers(tmp_path: Path, loop: asyncio.AbstractEv
             assert_same(served.infer(way, {}), by_onnxruntime(str(path), {}))
 
 
+def test_a_graph_that_fits_one_length_alone_is_proved_without_huge_samples(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Two free axes that must be 1: longer ones fail, and the longest together would not fit into memory."""
+    node, path = NODE("Concat", ["x", "one"], ["y"], axis=0), tmp_path / "model.onnx"
+    inputs, outputs = [tensor("x", [2, "h", "w"])], [tensor("y", [3, "h", "w"])]
+    save(path, [node], inputs, outputs, one=np.ones((1, 1, 1), np.float32))
+    request: Arrays = {"x": np.full((2, 1, 1), 5, np.float32)}
+    with in_process(path, loop) as served:
+        assert_same(served.infer("grpc", request), by_onnxruntime(str(path), request))
+
+
 @pytest.mark.full
 def test_a_picture_of_640_pixels_fits(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
     path = tmp_path / "model.onnx"
