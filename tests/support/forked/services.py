@@ -34,18 +34,24 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
-        if self.returncode is None and select.select([self._handle], [], [], 0)[0]:
+        if self.returncode is None and self._has_ended(0):
             self.returncode = self._server.ask(self.pid)
             os.close(self._handle)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, once it has ended."""
-        if self.returncode is None and not select.select([self._handle], [], [], timeout)[0]:
+        if self.returncode is None and not self._has_ended(timeout):
             raise subprocess.TimeoutExpired("uvicorn", timeout or 0)
         code = self.poll()
         assert code is not None
         return code
+
+    def _has_ended(self, seconds: float | None) -> bool:
+        """Whether it has, or does so within this time; `select.select` would take no handle above 1,023."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1e3))
 
     def send_signal(self, number: int) -> None:
         """A signal, if it has not ended."""
