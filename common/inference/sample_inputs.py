@@ -30,9 +30,9 @@ class Guess(NamedTuple):
             spec.name: _values(random, spec.dtype, self._shape(spec, count), self.kind, self.first) for spec in specs
         }
 
-    def is_small(self, specs: Sequence[TensorSpec], count: int) -> bool:
-        """Whether so many rows are few enough elements to try."""
-        return sum(float(np.prod(self._shape(spec, count), dtype=float)) for spec in specs) <= MAX_ELEMENTS
+    def is_small(self, specs: Sequence[TensorSpec]) -> bool:
+        """Whether one row has few enough elements to be tried."""
+        return sum(float(np.prod(self._shape(spec, 1), dtype=float)) for spec in specs) <= MAX_ELEMENTS
 
     def _shape(self, spec: TensorSpec, count: int) -> list[int]:
         lengths = [self.length if length == ANY else length for length in spec.shape]

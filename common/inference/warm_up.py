@@ -172,7 +172,7 @@ def _more_samples(run: Run, specs: Sequence[TensorSpec], guess: Guess, size: int
         ran = False
         for kind in ("signed", "positive"):
             one = Guess(length, 1, kind)
-            if not one.is_small(specs, 1):  # two free axes of this length
+            if not one.is_small(specs):  # two free axes of this length
                 continue
             rows = [one._replace(kind=kind).rows(specs, ROWS)] if size is None else _fixed_rows(one, specs, size)
             try:

@@ -88,8 +88,10 @@ def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
 def classified(name: str, values: NDArray[Any], count: int) -> NDArray[np.object_]:
     """The `count` largest scores along the last axis as strings `SCORE:INDEX`, the largest first.
 
-    Raises `Problem` 400 for an output that has no scores.
+    Raises `Problem` 400 for an output that has no scores, and for a count below 1, which gRPC's messages allow.
     """
+    if count < 1:
+        raise Problem(400, f"output {name}: expected a classification of 1 or more, got {count}")
     if values.dtype.kind not in "iuf" or not values.ndim:
         raise Problem(400, f"output {name}: expected scores to classify, got {datatype(values.dtype)}")
     order = np.argsort(values, axis=-1, kind="stable")[..., ::-1][..., :count]

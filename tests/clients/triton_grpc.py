@@ -49,6 +49,11 @@ def ask_all(url: str, model: str) -> None:
     largest = client.infer(model, tensors, outputs=[triton.InferRequestedOutput("sum", class_count=1)]).as_numpy("sum")
     sums = (inputs["in_FP32"] + inputs["in_FP64"]).max(axis=1).tolist()
     assert [text.decode().partition(":")[0] for text in largest.ravel()] == [f"{value:f}" for value in sums]
+    for count in (0, -1):
+        none = triton.InferRequestedOutput("sum")
+        none._get_tensor().parameters["classification"].int64_param = count
+        with pytest.raises(InferenceServerException, match="expected a classification of 1 or more"):
+            client.infer(model, tensors, outputs=[none])
     extensions(client, model, version, url)
     wrong: dict[str, Callable[[], Any]] = {
         "NOT_FOUND": lambda: client.infer("nope", tensors),
