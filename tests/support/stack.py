@@ -69,6 +69,11 @@ class Stack:
         assert server.process.poll() is None, server.log.read_text()
         return server
 
+    def launch_store(self) -> None:
+        """Start the pattern's Valkey, and wait until it listens; a service that is quicker logs an error."""
+        self.launch("redis")
+        wait_until(lambda: listens(self.port("redis")))
+
     def stop(self, name: str) -> None:
         """End a process as an update does: SIGTERM, and wait."""
         self.servers[name].process.terminate()
@@ -117,7 +122,8 @@ def predictor_url(stack: Stack, scheme: str, port: int | None = None) -> str:
 def vertical_stack(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Stack]:
     """The whole vertical pattern, once it is ready; settings of each service by its name, and of the proxy."""
     with stack_of("microservice_vertical") as stack:
-        for name in ("redis", "quality", "reader", "specialist"):
+        stack.launch_store()
+        for name in ("quality", "reader", "specialist"):
             stack.launch(name, **(services or {}).get(name, {}))
         stack.start("microservice_vertical", **proxy)
         yield stack
@@ -127,8 +133,7 @@ def vertical_stack(services: dict[str, dict[str, object]] | None = None, **proxy
 def asynchronous_stack(services: dict[str, dict[str, object]] | None = None, **proxy: object) -> Iterator[Stack]:
     """The asynchronous pattern's proxy, once it is ready, its Redis, and the services named, with settings of each."""
     with stack_of("asynchronous") as stack:
-        stack.launch("redis")
-        wait_until(lambda: listens(stack.port("redis")))  # else the first request for it waits
+        stack.launch_store()
         services = {"predictor": {}} if services is None else services
         others = [stack.launch(name, **settings) for name, settings in services.items()]
         stack.start("asynchronous", **proxy)
@@ -147,7 +152,8 @@ def horizontal_stack(
     `links` gets a link to each member, over which the proxy asks it.
     """
     with stack_of("microservice_horizontal") as stack, ExitStack() as exit_stack:
-        for name in ("redis", *MEMBERS, "postprocessor"):
+        stack.launch_store()
+        for name in (*MEMBERS, "postprocessor"):
             stack.launch(name, **(services or {}).get(name, {}))
         if links is not None:
             links |= {name: exit_stack.enter_context(Link(stack.port(name)).running()) for name in MEMBERS}
