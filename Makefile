@@ -2,7 +2,7 @@
 PATTERNS := web_single synchronous asynchronous batch microservice_vertical microservice_horizontal
 PYTHON   ?= python3
 ENV      := .venv/bin
-PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes
 LOCK     := $(ENV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK_OPTIONS)
 export PATH := $(CURDIR)/$(ENV):$(PATH)
@@ -119,5 +119,5 @@ $(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt require
 
 .venv-queues/.installed: requirements-queues.txt | .venv/bin/python  # an environment of its own: they want an older redis-py
 	$(PYTHON) -m venv .venv-queues
-	.venv-queues/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	.venv-queues/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes -r $<
 	@touch $@
