@@ -5,17 +5,15 @@ adds the runs, which are unique by schedule and due time. Two open runs never sh
 """
 
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from batch.command_line import Retry
+from batch.registry.database import Database
 from batch.registry.plan_runs import ExistingRuns, Start, plan_runs
-from batch.registry.tables import SCHEMA, to_run, to_schedule, to_text, to_value
+from batch.registry.tables import SCHEMA, to_run, to_schedule
 from batch.registry.transitions import Transition
 from batch.schemas import Run, RunRequest, Schedule, ScheduleRequest, State
 
@@ -34,36 +32,27 @@ class ScheduleTaken(Exception):
 
 
 class Registry:
-    """The SQLite file. Safe to use from several threads and processes."""
+    """What the SQLite file knows. Safe to use from several threads and processes."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemExit(f"cannot start, MANAGER_DATABASE={path}: {error.strerror}") from None
         self.path = path
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.executescript(SCHEMA)
+        self._database = Database(path, SCHEMA)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
 
     def add_schedule(
         self, request: ScheduleRequest, next_due: datetime | None, next_trial: datetime | None
     ) -> Schedule:
         """Store a schedule. Raises `ScheduleTaken`."""
         schedule_id = str(uuid4())
-        with self._transaction():
+        with self._database.transaction():
             for name in ("name", "output"):
                 query, value = "SELECT id FROM schedules WHERE json_extract(request, ?) = ?", getattr(request, name)
-                for row in self._rows(query, f"$.{name}", value):
+                for row in self._database.rows(query, f"$.{name}", value):
                     raise ScheduleTaken(f"{name}: the schedule {row['id']} has {value}: remove it, or use another")
-            self._insert(
+            self._database.insert(
                 "schedules",
                 id=schedule_id,
                 created_at=datetime.now(UTC),
@@ -76,18 +65,20 @@ class Registry:
 
     def schedules(self, schedule_id: str | None = None) -> list[Schedule]:
         """All schedules, or the one with this id."""
-        rows = self._rows("SELECT * FROM schedules WHERE id = ifnull(?, id) ORDER BY created_at, id", schedule_id)
+        rows = self._database.rows(
+            "SELECT * FROM schedules WHERE id = ifnull(?, id) ORDER BY created_at, id", schedule_id
+        )
         return [self._schedule(row) for row in rows]
 
     def due_schedules(self, now: datetime) -> list[Schedule]:
         """The schedules with a due time that has passed."""
         query = "SELECT * FROM schedules WHERE next_due <= ? OR next_trial <= ? ORDER BY created_at, id"
-        return [self._schedule(row) for row in self._rows(query, now, now)]
+        return [self._schedule(row) for row in self._database.rows(query, now, now)]
 
     def remove_schedule(self, schedule_id: str) -> bool:
         """Remove a schedule; False if there is none. Its runs stay."""
-        with self._transaction():
-            return bool(self._connection.execute("DELETE FROM schedules WHERE id = ?", (schedule_id,)).rowcount)
+        with self._database.transaction():
+            return bool(self._database.change("DELETE FROM schedules WHERE id = ?", schedule_id))
 
     def trigger(
         self,
@@ -101,9 +92,9 @@ class Registry:
         Does nothing if another manager has triggered the schedule in the meantime.
         """
         column, expected = ("next_trial", schedule.next_trial) if trial else ("next_due", schedule.next_due)
-        with self._transaction():
+        with self._database.transaction():
             query = f"UPDATE schedules SET {column} = ? WHERE id = ? AND {column} = ?"
-            if not self._connection.execute(query, (to_text(next_due), schedule.id, to_text(expected))).rowcount:
+            if not self._database.change(query, next_due, schedule.id, expected):
                 return 0
             since = requests[0][0] if requests else datetime.now(UTC)
             plan = plan_runs(schedule, expected, requests, self._existing_runs(schedule.id, trial, since))
@@ -112,13 +103,13 @@ class Registry:
                     self._insert_run(step.request, schedule.id, step.due_at)
                 else:
                     query = "UPDATE schedules SET skipped = ? WHERE id = ?"
-                    self._connection.execute(query, (step.reason, schedule.id))
+                    self._database.change(query, step.reason, schedule.id)
             return sum(isinstance(step, Start) for step in plan)
 
     def add_run(self, request: RunRequest) -> Run:
         """Store a run that starts as soon as possible. Raises `OutputTaken`."""
-        with self._transaction():
-            for row in self._rows(
+        with self._database.transaction():
+            for row in self._database.rows(
                 "SELECT id FROM runs WHERE output = ? AND state IN ('queued', 'running')", request.output
             ):
                 raise OutputTaken(f"output: {request.output} is that of the run {row['id']}, which is open")
@@ -127,14 +118,14 @@ class Registry:
 
     def run(self, run_id: str) -> Run:
         """The run with this id. Raises `KeyError`."""
-        for row in self._rows("SELECT * FROM runs WHERE id = ?", run_id):
+        for row in self._database.rows("SELECT * FROM runs WHERE id = ?", run_id):
             return to_run(row)
         raise KeyError(run_id)
 
     def runs(self, state: State | None = None, schedule_id: str | None = None, count: int = 100) -> list[Run]:
         """The newest first; a negative count means all."""
         query = "SELECT * FROM runs WHERE state = ifnull(?, state) AND (? IS NULL OR schedule_id = ?)"
-        rows = self._rows(f"{query} ORDER BY number DESC LIMIT ?", state, schedule_id, schedule_id, count)
+        rows = self._database.rows(f"{query} ORDER BY number DESC LIMIT ?", state, schedule_id, schedule_id, count)
         return [to_run(row) for row in rows]
 
     def ready_to_start(self, now: datetime) -> list[tuple[Run, Retry | None]]:
@@ -142,16 +133,19 @@ class Registry:
         ready = "state = 'queued' AND (ifnull(not_before, '') <= ? OR cancelling)"
         return [
             (to_run(row), row["next_retry"])
-            for row in self._rows(f"SELECT * FROM runs WHERE {ready} ORDER BY number", now)
+            for row in self._database.rows(f"SELECT * FROM runs WHERE {ready} ORDER BY number", now)
         ]
 
     def counts(self) -> dict[str, int]:
         """The number of runs by state."""
-        return {row["state"]: row["n"] for row in self._rows("SELECT state, count(*) AS n FROM runs GROUP BY state")}
+        return {
+            row["state"]: row["n"]
+            for row in self._database.rows("SELECT state, count(*) AS n FROM runs GROUP BY state")
+        }
 
     def last_retry_policy(self, run_id: str) -> Retry | None:
         """The retry policy of the latest attempt, if it was not the run's own."""
-        (row,) = self._rows("SELECT next_retry FROM runs WHERE id = ?", run_id)
+        (row,) = self._database.rows("SELECT next_retry FROM runs WHERE id = ?", run_id)
         policy: Retry | None = row["next_retry"]
         return policy
 
@@ -159,11 +153,10 @@ class Registry:
         """Make a transition; False if the run is in another state by now. Raises `OutputTaken`."""
         names = ", ".join(f"{name} = ?" for name in transition.columns)
         states = ", ".join("?" * len(transition.expected))
-        values = [to_value(value) for value in transition.columns.values()]
         query = f"UPDATE runs SET {names} WHERE id = ? AND state IN ({states})"
-        with self._transaction():
+        with self._database.transaction():
             try:
-                return bool(self._connection.execute(query, (*values, run_id, *transition.expected)).rowcount)
+                return bool(self._database.change(query, *transition.columns.values(), run_id, *transition.expected))
             except sqlite3.IntegrityError:
                 raise OutputTaken("another open run has the same output") from None
 
@@ -174,7 +167,7 @@ class Registry:
         query = f"""
             SELECT output FROM runs AS earlier WHERE schedule_id = ? AND due_at < ? AND NOT trial AND {DEFERRED}
             ORDER BY due_at LIMIT 1"""
-        rows = self._rows(query, run.schedule_id, run.due_at, run.id)
+        rows = self._database.rows(query, run.schedule_id, run.due_at, run.id)
         return str(rows[0]["output"]) if rows else None
 
     def remove_ended(self, before: datetime) -> list[str]:
@@ -182,23 +175,26 @@ class Registry:
         query = f"""
             SELECT id FROM runs AS earlier WHERE state NOT IN ('queued', 'running') AND finished_at < ?
             AND NOT (schedule_id IS NOT NULL AND NOT trial AND {DEFERRED})"""
-        with self._transaction():
-            removed = [str(row["id"]) for row in self._rows(query, before, None)]
-            self._connection.executemany("DELETE FROM runs WHERE id = ?", [(run_id,) for run_id in removed])
+        with self._database.transaction():
+            removed = [str(row["id"]) for row in self._database.rows(query, before, None)]
+            for run_id in removed:
+                self._database.change("DELETE FROM runs WHERE id = ?", run_id)
         return removed
 
     def _existing_runs(self, schedule_id: str, trial: bool, since: datetime) -> ExistingRuns:
-        open_runs = self._rows("SELECT * FROM runs WHERE state IN ('queued', 'running')")
+        open_runs = self._database.rows("SELECT * FROM runs WHERE state IN ('queued', 'running')")
         own = "SELECT due_at FROM runs WHERE schedule_id = ? AND trial = ? AND due_at >= ?"
         return ExistingRuns(
             has_open_run=any((row["schedule_id"], row["trial"]) == (schedule_id, trial) for row in open_runs),
-            due_times={datetime.fromisoformat(row["due_at"]) for row in self._rows(own, schedule_id, trial, since)},
+            due_times={
+                datetime.fromisoformat(row["due_at"]) for row in self._database.rows(own, schedule_id, trial, since)
+            },
             open_outputs={row["output"]: row["id"] for row in open_runs},
         )
 
     def _insert_run(self, request: RunRequest, schedule_id: str | None, due_at: datetime | None) -> str:
         run_id, now = str(uuid4()), datetime.now(UTC)
-        self._insert(
+        self._database.insert(
             "runs",
             id=run_id,
             schedule_id=schedule_id,
@@ -211,25 +207,5 @@ class Registry:
         )
         return run_id
 
-    def _insert(self, table: str, **columns: Any) -> None:
-        query = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
-        self._connection.execute(query, [to_value(value) for value in columns.values()])
-
     def _schedule(self, row: sqlite3.Row) -> Schedule:
         return to_schedule(row, next(iter(self.runs(None, row["id"], 1)), None))
-
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._connection.execute(query, [to_value(value) for value in values]).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, with no other writer in between."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")

@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from datetime import UTC, datetime
 from typing import Any
 
 from batch.schemas import Run, Schedule
@@ -58,16 +57,6 @@ def to_run(row: sqlite3.Row) -> Run:
     values |= {"errors": json.loads(row["errors"]), "progress": progress or None}
     values |= {name: progress.get(name) for name in ("model", "data_checksum")}
     return Run(**json.loads(row["request"]), **values, trial_report=progress.get("trial"))
-
-
-def to_text(time: datetime | None) -> str | None:
-    """A time in UTC and of fixed length, so that the texts sort as the times do."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds") if time else None
-
-
-def to_value(value: Any) -> Any:
-    """A value as SQLite stores it."""
-    return to_text(value) if isinstance(value, datetime) else value
 
 
 def _columns(row: sqlite3.Row, *without: str) -> dict[str, Any]:

@@ -1,0 +1,62 @@
+"""An SQLite file that several threads and processes share: one connection, and transactions without another writer."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+class Database:
+    """The connection. A thread that writes keeps the others waiting; readers see the last finished transaction."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SystemExit(f"cannot start, MANAGER_DATABASE={path}: {error.strerror}") from None
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.executescript(schema)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """What a query finds."""
+        with self._lock:
+            return self._connection.execute(query, [to_value(value) for value in values]).fetchall()
+
+    def change(self, query: str, *values: Any) -> int:
+        """Make a change; returns how many rows it concerns. Raises `sqlite3.IntegrityError`."""
+        with self._lock:
+            return self._connection.execute(query, [to_value(value) for value in values]).rowcount
+
+    def insert(self, table: str, **columns: Any) -> None:
+        """Add a row. Raises `sqlite3.IntegrityError`."""
+        self.change(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})", *columns.values()
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, with no other writer in between."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+
+def to_value(value: Any) -> Any:
+    """A value as SQLite stores it; a time in UTC and of fixed length, so that the texts sort as the times do."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
