@@ -28,7 +28,10 @@ def crop_to_sheet(image: Image.Image) -> Image.Image:
         return image
     grey = np.asarray(image.convert("L").filter(ImageFilter.BoxBlur(1)), np.float32)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    desk, paper = float(np.median(border)), float(np.percentile(grey, 95))
+    desk = float(np.median(border))
+    if grey.max() - desk < SHEET_CONTRAST:  # the usual picture: a percentile takes longer than all of this
+        return image
+    paper = float(np.percentile(grey, 95))
     bright = grey > 0.7 * desk + 0.3 * paper
     if paper - desk < SHEET_CONTRAST or (border > 0.7 * desk + 0.3 * paper).mean() > 0.1:
         return image
@@ -57,11 +60,12 @@ def find_ink_in_uneven_light(bands: Bands, ink: NDArray[np.float32]) -> NDArray[
     if strongest < FAINT:
         return None
     local = np.clip(local / strongest, 0, 1)
+    if (ink > FAINT).sum() < MORE_INK * (local > FAINT).sum():
+        return None
     brightness = dark.min(axis=0)
     lowest = float(brightness.min())
     darkest = brightness < lowest + DARKEST * (float(np.percentile(brightness, 98)) - lowest)
-    is_uneven = (ink > FAINT).sum() >= MORE_INK * (local > FAINT).sum()
-    if not is_uneven or (local[darkest] > CERTAIN).mean() < 0.9:
+    if (local[darkest] > CERTAIN).mean() < 0.9:
         return None
     local[local < CERTAIN] = 0
     found: NDArray[np.float32] = local
@@ -90,7 +94,7 @@ def _over_squares(choose: np.ufunc, values: NDArray[np.uint8], size: int) -> NDA
     """The maximum or minimum of the square of `size` (odd) around each pixel, of shape (height, width)."""
     for _ in range(2):  # along the rows, then along the columns
         length, width = len(values), 1
-        values = np.pad(values, ((size // 2, size // 2), (0, 0)), "edge")
+        values = values[np.arange(-(size // 2), length + size // 2).clip(0, length - 1)]  # the edges go on
         while 2 * width <= size:  # a window is covered by two of half its width
             values, width = choose(values[:-width], values[width:]), 2 * width
         values = choose(values[:length], values[size - width :][:length]).T
