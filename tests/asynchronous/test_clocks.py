@@ -3,12 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.models.onnx_models import poisoned
-from tests.support.processes import output_of, wait_until
+from tests.support.processes import wait_until
 from tests.support.queue.jobs import (
     SHORT_LEASE,
     another_predictor,
@@ -21,17 +20,12 @@ from tests.support.queue.jobs import (
     predictors,
     retry,
 )
+from tests.support.queue.shifted_clock import shifted
 from tests.support.queue.webhook_receiver import ATTEMPTS, Receiver, delivery_deployment
 from tests.support.service_process import is_ready
 from tests.support.stack import asynchronous_stack
 
 pytestmark = [pytest.mark.full, pytest.mark.faketime]
-
-
-def shifted(offset: str) -> dict[str, Any]:
-    """The settings of a process whose clock differs by so much; timers run as usual."""
-    library = output_of("faketime", "-f", offset, "printenv", "LD_PRELOAD").strip()
-    return {"ld_preload": library, "faketime": offset, "faketime_dont_fake_monotonic": "1"}
 
 
 def is_recent(when: datetime) -> bool:

@@ -1,22 +1,16 @@
 """A host whose clock is days off changes nothing: every time that decides something is Redis's (H7)."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from tests.support.horizontal.deployment import linked_deployment
 from tests.support.horizontal.jobs import all_answered, look, submit
-from tests.support.processes import output_of, wait_until
+from tests.support.processes import wait_until
+from tests.support.queue.shifted_clock import shifted
 from tests.support.stack import MEMBERS
 
 pytestmark = [pytest.mark.full, pytest.mark.faketime]
-
-
-def shifted(offset: str) -> dict[str, Any]:
-    """The settings of a process whose clock differs by so much; timers run as usual."""
-    library = output_of("faketime", "-f", offset, "printenv", "LD_PRELOAD").strip()
-    return {"ld_preload": library, "faketime": offset, "faketime_dont_fake_monotonic": "1"}
 
 
 @pytest.mark.parametrize("offset", ["+2d", "-2d"])
