@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import httpx
 
@@ -69,12 +69,26 @@ def running(*command: str, folder: Path = ROOT, **environment: str) -> Iterator[
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end(process)
+
+
+class Process(Protocol):
+    """What `end` needs, of `subprocess.Popen` and of a forked service."""
+
+    @property
+    def pid(self) -> int: ...
+    def terminate(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+def end(process: Process) -> None:
+    """SIGTERM to a process that leads its session, and SIGKILL to all of the session if it stays."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def output_of(*command: str, folder: Path = ROOT, **environment: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-from tests.support.processes import ROOT, running
+from tests.support.processes import ROOT, end, running
 
 EXEC = "exec uvicorn "
 FIRST = ("LD_", "PYTHON", "FAKETIME", "MALLOC")
@@ -133,9 +133,4 @@ def running_service(command: str, log: Path, **environment: str) -> "Iterator[su
     try:
         yield forked
     finally:
-        forked.terminate()
-        try:
-            forked.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(forked.pid, signal.SIGKILL)
-            forked.wait()
+        end(forked)
