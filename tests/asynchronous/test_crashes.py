@@ -7,17 +7,18 @@ import os
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
+from http.client import HTTPConnection
 from threading import Event
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from redis import Redis
 
 from common.inference.model import Model
-from tests.support.load.chaos import KEYED, Client, ProcessKiller, scans
+from tests.support.load.chaos import KEYED, Client, ProcessKiller, ask, scans
 from tests.support.processes import wait_until
 from tests.support.queue.history import History, each_ended_once
 from tests.support.redis_servers import OTHERS, RedisServer, redis_server
@@ -79,13 +80,12 @@ def nothing_is_lost(stack: Stack, redis: RedisServer, jobs: int, seconds: float,
 def look_at_all(front: Server, history: History) -> dict[str, dict[str, Any]]:
     """Every accepted job, by id, once no process is killed any more."""
     found = {}
-    with httpx.Client(base_url=front.url, timeout=10, trust_env=False) as client:
+    with closing(HTTPConnection("127.0.0.1", front.port, timeout=10)) as connection:
         for number, job_id in sorted(history.accepted.items()):
             started = time.monotonic()
-            answer = client.get(f"/jobs/{job_id}")
-            job = answer.json()
-            history.see(job_id, started, answer.status_code, job)
-            assert is_the_models_own(job, number), answer.text
+            status, job = ask(connection, "GET", f"/jobs/{job_id}")
+            history.see(job_id, started, status, job)
+            assert is_the_models_own(job, number), job
             found[job_id] = job
     return found
 

@@ -41,17 +41,8 @@ def test_common_knows_no_pattern() -> None:
 
 
 @pytest.mark.full
-def test_a_copy_runs_by_its_procfile(pattern: str, copy: Path) -> None:
-    with started(pattern, copy) as (processes, ports):
-        assert FRONT_SERVICES[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
-        processes.send_signal(signal.SIGINT)
-        assert processes.wait(20) == 0
-        assert not any(map(listens, ports.values()))
-
-
-@pytest.mark.full
 @pytest.mark.timeout(300)
-def test_the_lock_of_a_copy_is_all_it_needs(pattern: str, copy: Path) -> None:
+def test_a_copy_runs_by_its_procfile_and_its_lock_is_all_it_needs(pattern: str, copy: Path) -> None:
     """And, where there is no Redis, requirements-run.txt for a Valkey."""
     uv = str(Path(sys.executable).parent / "uv")  # quicker than pip, which `test_packaging.py` has
     output_of(uv, "venv", "--quiet", "--python", sys.executable, ".venv", folder=copy)
@@ -60,8 +51,11 @@ def test_the_lock_of_a_copy_is_all_it_needs(pattern: str, copy: Path) -> None:
         locks.append(str(ROOT / "requirements-run.txt"))
     for lock in locks:
         output_of(uv, "pip", "install", "--quiet", "--python", ".venv", "--require-hashes", "-r", lock, folder=copy)
-    with started(pattern, copy, PATH=f"{copy}/.venv/bin:{os.environ['PATH']}") as (_, ports):
+    with started(pattern, copy, PATH=f"{copy}/.venv/bin:{os.environ['PATH']}") as (processes, ports):
         assert FRONT_SERVICES[pattern].read(ports[f"{pattern.upper()}_PORT"])["digit"] == 7
+        processes.send_signal(signal.SIGINT)
+        assert processes.wait(20) == 0
+        assert not any(map(listens, ports.values()))
 
 
 @pytest.mark.docker

@@ -24,7 +24,7 @@ ANYTHING = "…"
 
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--rmi=local", "--timeout=0")
+DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--timeout=0")
 
 
 def served_pattern(step: Step) -> str | None:
@@ -98,7 +98,8 @@ def assert_alike(answer: object, shown: object) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy: Path) -> None:
-    with ExitStack() as server:
+    with ExitStack() as images, ExitStack() as server:
+        images.callback(output_of, *DOWN, "--rmi=local", folder=copy)  # each is built once, as for its reader
         for step in steps(readme):
             if all(line in CI for line in step.commands.splitlines()):
                 continue

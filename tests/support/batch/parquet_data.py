@@ -35,7 +35,7 @@ def pictures(rows: int, seed: int = 1) -> Features:
     return drawn.astype(np.float32)
 
 
-def write(file: Path, features: Sequence[Any] | Features, kind: pa.DataType = LIST, **options: Any) -> Path:
+def write(file: Path, features: Sequence[Any] | NDArray[Any], kind: pa.DataType = LIST, **options: Any) -> Path:
     """A file of these rows, whose ids are unlike those of any other file; options are those of `write_table`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     ids = [f"{file.stem}-{row}" for row in range(len(features))]
