@@ -29,26 +29,73 @@ export function showWaiting() {
   element("answer-status").textContent = "Reading…";
 }
 
+/* Shows that a job is accepted: its caller is free to go, and fetches the answer later. */
+export function showAccepted({ text, timings }) {
+  element("answer-status").textContent = `Accepted after ${ms(timings.accepted)}: the caller is free, the job waits.`;
+  element("answer-raw").textContent = pretty(text);
+}
+
 /* Shows an outcome of request.js. */
-export function show({ problem, answer, text, timings, roundTrip, status }) {
+export function show({ problem, answer, text, timings, roundTrip, status, waits }) {
   if (problem) {
     render({ label: "!", status: problem, failed: true, text, timings, roundTrip, facts: status && { status } });
+    return;
+  }
+  if (waits) {
+    render({ label: NOTHING, status: `The job still waits: ${answer.waiting_for ?? answer.status}.`, text: pretty(text) });
     return;
   }
   const reading = answer.prediction ?? answer;
   const read = isRead(reading);
   const certainty = reading.confidence === undefined ? "" : `, ${sure(reading.confidence)} sure`;
   const sentence = read ? `Read as ${reading[LABEL]}${certainty}.` : unread(answer);
-  render({ label: read ? reading[LABEL] : "?", status: sentence, reading, facts: facts(answer, reading), text, timings, roundTrip });
+  const lacks = lacking(answer);
+  const missing = (answer.missing ?? []).map(({ model }) => model); // what they took is no part of the answer
+  render({
+    label: read ? reading[LABEL] : "?",
+    status: lacks ? `${sentence} ${lacks}` : sentence,
+    partial: lacks !== "",
+    reading,
+    facts: facts(answer, reading),
+    text: pretty(text),
+    timings: Object.fromEntries(Object.entries(timings).filter(([name]) => !missing.includes(name))),
+    roundTrip,
+  });
+}
+
+/* What an answer goes without, as a sentence: it is an answer, but not all of it. */
+function lacking(answer) {
+  const failed = (answer.stages ?? []).filter(({ error }) => error).map(({ name }) => name);
+  const missing = (answer.missing ?? []).map(({ model, reason }) => `${model} (${reason})`);
+  const without = [...failed, ...missing];
+  if (without.length > 0) return `Without ${without.join(", ")}.`;
+  if (answer.degraded) return "No reading came in time: this is the fallback.";
+  return answer.attempts > 1 ? `It took ${answer.attempts} attempts.` : "";
+}
+
+/* JSON with a line for each member of an object; its numbers stay as they came. */
+function pretty(json) {
+  const open = [];
+  const line = () => `\n${"  ".repeat(open.filter((bracket) => bracket === "{").length)}`;
+  const spaced = (token) => {
+    if ("{[".includes(token)) open.push(token);
+    if ("}]".includes(token)) open.pop();
+    if (token === "{") return token + line();
+    if (token === "}") return line() + token;
+    if (token === ",") return open.at(-1) === "{" ? token + line() : ", ";
+    return token === ":" ? ": " : token;
+  };
+  return json.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g).map(spaced).join("");
 }
 
 function isRead(part) {
   return part[LABEL] !== undefined && part[LABEL] !== null;
 }
 
-function render({ label, status, failed = false, reading = {}, facts = {}, text = "–", timings = {}, roundTrip }) {
+function render({ label, status, failed = false, partial = false, reading = {}, facts = {}, text = "–", timings = {}, roundTrip }) {
   card.classList.remove("waiting");
   card.classList.toggle("failed", failed);
+  card.classList.toggle("partial", partial);
   card.classList.toggle("idle", label === NOTHING);
   card.removeAttribute("aria-busy");
   element("answer-digit").textContent = label;

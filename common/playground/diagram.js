@@ -8,6 +8,11 @@
                         it is the first after the last one that was timed
    data-ms="decode"     a text that shows this timing; `round-trip` is what the page measured
    data-whole           red where nothing came back, or no step claims the status
+   data-accepted        the last step before the caller of a job is free: lit at the 202, the rest with the outcome
+
+   Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
+   is missing or of a stage that failed, and the way of a fallback. What such a member took is not shown: it is no part
+   of the answer.
 
    The drawing uses presentation attributes and no style of its own, which the page's Content-Security-Policy forbids;
    page.css colours .box, .arrow, .frame and .note. */
@@ -22,6 +27,7 @@ export class Diagram {
   #loaded;
   #svg = null;
   #timers = [];
+  #reached = 0; // the last step that is lit already
 
   constructor(place, url) {
     this.#loaded = this.#load(place, url);
@@ -38,7 +44,8 @@ export class Diagram {
   reset() {
     this.#timers.forEach(clearTimeout);
     this.#timers = [];
-    for (const part of this.#parts("[data-step], [data-whole]")) part.classList.remove("lit", "failed", "waiting");
+    this.#reached = 0;
+    for (const part of this.#parts("[data-step], [data-whole]")) part.classList.remove("lit", "failed", "waiting", "partial");
     for (const text of this.#parts("[data-ms]")) text.textContent = "";
   }
 
@@ -48,20 +55,33 @@ export class Diagram {
     for (const part of this.#steps()) if (order(part) <= LEFT) part.classList.add("waiting");
   }
 
-  /* The outcome is here (see request.js): light up the way that it took. */
-  async travel({ status, problem, timings = {}, roundTrip }) {
+  /* A job is accepted (see request.js): light up the way to the queue, and back to its caller. */
+  async accept({ timings = {} }) {
     await this.#loaded;
     this.reset();
+    this.#reached = Math.max(0, ...this.#parts("[data-accepted]").map(order));
+    for (const part of this.#steps()) if (order(part) <= this.#reached && isPart(part, timings)) part.classList.add("lit");
+    this.#write(timings);
+  }
+
+  /* The outcome is here (see request.js): light up the way that it took. */
+  async travel({ status, problem, answer, timings = {}, roundTrip }) {
+    await this.#loaded;
+    const reached = problem ? 0 : this.#reached;
+    this.reset();
+    const without = lacking(answer);
     const culprit = problem && this.#culprit(status, timings);
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
-    const lit = this.#steps().filter((part) => order(part) <= last && isPart(part, timings));
+    const lit = this.#steps().filter((part) => order(part) <= last && (isPart(part, timings) || isMissing(part, without)));
     const numbers = [...new Set(lit.map(order))];
-    numbers.forEach((number, index) => this.#later(index, () => {
-      for (const part of lit) if (order(part) === number) part.classList.add("lit");
+    const before = numbers.filter((number) => number <= reached).length;
+    numbers.forEach((number, index) => this.#later(Math.max(0, index - before), () => {
+      for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, without) ? "partial" : "lit");
     }));
-    this.#later(numbers.length, () => {
+    this.#later(numbers.length - before, () => {
       if (problem) this.#fail(culprit, status);
-      this.#write({ ...timings, "round-trip": roundTrip });
+      this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !without.includes(name))));
+      this.#write({ "round-trip": roundTrip });
     });
   }
 
@@ -98,4 +118,11 @@ export class Diagram {
 }
 
 const order = (part) => (part.dataset.step === "answer" ? ANSWER : Number(part.dataset.step));
+const isMissing = (part, names) => part.classList.contains("box") && isOf(part, names);
+const isOf = (part, names) => names.includes(part.dataset.timing?.split(".")[0]);
+const lacking = (answer) => [
+  ...(answer?.missing ?? []).map(({ model }) => model),
+  ...(answer?.stages ?? []).filter(({ error }) => error).map(({ name }) => name),
+  "fallback",
+];
 const isPart = (part, timings) => !part.dataset.timing || part.dataset.timing in timings;

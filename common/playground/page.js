@@ -1,18 +1,23 @@
 /* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
    images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
-   request.js (HTTP), answer.js (result), diagram.js (the journey). */
+   samples.js, options.js (what a request can choose), request.js (HTTP), answer.js (result), jobs.js, diagram.js (the
+   journey). */
 
-import { show, showNothing, showWaiting } from "./answer.js";
+import { show, showAccepted, showNothing, showWaiting } from "./answer.js";
 import { Diagram } from "./diagram.js";
+import { Jobs } from "./jobs.js";
+import { Options } from "./options.js";
 import { Pad } from "./pad.js";
 import { ask } from "./request.js";
+import { showSamples } from "./samples.js";
 
 const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
 
 const element = (id) => document.getElementById(id);
 const endpoint = new URL(document.body.dataset.endpoint.replace(/^\//, ""), document.baseURI);
 const images = document.body.dataset.images === "yes";
-const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));
+const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));const jobs = new Jobs(element("jobs-card"), element("jobs-list"));
+const options = new Options(element("request-options"), new URL("openapi.json", document.baseURI), document.body.dataset.endpoint, chosen);
 
 const pad = new Pad(element("draw-pad"), element("draw-cursor"), {
   width: () => Number(element("pen-width").value),
@@ -37,18 +42,28 @@ function changed() {
   }
 }
 
+function chosen() {
+  showCommand();
+  if (!images || !pad.empty) read();
+}
+
 async function read() {
   clearTimeout(timer);
   request?.abort();
   const mine = (request = new AbortController());
   showWaiting();
   diagram.wait();
-  const outcome = images
-    ? await ask(endpoint, await pad.png(), "image/png", mine)
-    : await ask(endpoint, element("input-json").value, "application/json", mine);
+  const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
+  const headers = { ...options.headers, "Content-Type": mediaType };
+  const outcome = await ask(options.addressOf(endpoint), body, headers, mine, (accepted) => {
+    jobs.add(accepted.location);
+    if (mine !== request) return;
+    showAccepted(accepted);
+    diagram.accept(accepted);
+  });
   if (mine === request) { // else a newer item is on its way
     show(outcome);
-    diagram.travel(outcome);
+    if (!outcome.waits) diagram.travel(outcome);
   }
 }
 
@@ -62,6 +77,7 @@ async function open(file) {
 }
 
 showNothing();
+showSamples(element("sample-pictures"), images ? JSON.parse(document.body.dataset.samples) : [], open);
 element("read-now").addEventListener("click", read);
 element("send-json").addEventListener("click", read);
 element("undo-stroke").addEventListener("click", () => pad.undo());
@@ -96,9 +112,12 @@ element("save-picture").addEventListener("click", async () => {
 
 function showCommand() {
   const json = element("input-json").value.replace(/\s*\n\s*/g, " ");
+  const address = options.addressOf(endpoint);
+  const url = address.search ? `'${address.href}'` : address.href;
+  const headers = Object.entries(options.headers).map(([name, value]) => `-H '${name}: ${value}' `).join("");
   element("curl-command").textContent = images
-    ? `curl -H 'Content-Type: image/png' --data-binary @digit.png ${endpoint.href}`
-    : `curl -H 'Content-Type: application/json' -d '${json}' ${endpoint.href}`;
+    ? `curl ${headers}-H 'Content-Type: image/png' --data-binary @digit.png ${url}`
+    : `curl ${headers}-H 'Content-Type: application/json' -d '${json}' ${url}`;
 }
 element("input-json").addEventListener("input", showCommand);
 showCommand();

@@ -2,19 +2,22 @@
 
    An outcome is { status, answer, text, timings, roundTrip, problem }: the body parsed and as it came, the milliseconds
    of `Server-Timing` by name, those of the whole round trip, and a sentence where there is no answer to show.
-   `status` is missing where nothing came back. */
+   `status` is missing where nothing came back; `waits` is true where a job was accepted and has not ended yet. */
 
 const TIMEOUT_MS = 5_000; // for one answer
 const JOB_TIMEOUT_MS = 30_000; // for a job that was accepted
 const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
 
-export async function ask(url, body, mediaType, controller) {
+/* `accepted` is called with the outcome of a 202, before the job has ended. */
+export async function ask(url, body, headers, controller, accepted) {
   const started = performance.now();
-  const options = { method: "POST", body, headers: { "Content-Type": mediaType } };
+  const took = (outcome) => ({ ...outcome, roundTrip: performance.now() - started });
   try {
-    const first = await get(url, options, controller, TIMEOUT_MS);
-    const outcome = first.status === 202 && first.location ? await finished(first, controller) : first;
-    return { ...outcome, roundTrip: performance.now() - started };
+    const first = await get(url, { method: "POST", body, headers }, controller, TIMEOUT_MS);
+    if (first.status !== 202 || !first.location) return took(first);
+    first.timings.accepted = performance.now() - started;
+    accepted(first);
+    return took(await finished(first, controller));
   } catch (error) {
     if (error.name === "TimeoutError") return { problem: `There was no answer within ${TIMEOUT_MS / 1000} seconds. Try again.` };
     if (error.name === "AbortError") return { problem: "Cancelled." };
@@ -27,14 +30,15 @@ async function finished(accepted, controller) {
   const end = performance.now() + JOB_TIMEOUT_MS;
   const address = new URL(accepted.location);
   address.searchParams.set("wait", WAIT_SECONDS);
+  let outcome = accepted;
   while (performance.now() < end) {
-    const outcome = await get(address, {}, controller, TIMEOUT_MS);
+    outcome = await get(address, {}, controller, TIMEOUT_MS);
     if (!["queued", "running"].includes(outcome.answer?.status)) {
       return { ...outcome, timings: { ...accepted.timings, ...outcome.timings } };
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  return { ...accepted, problem: `The job has not ended within ${JOB_TIMEOUT_MS / 1000} seconds.` };
+  return { ...outcome, waits: true };
 }
 
 async function get(url, options, controller, milliseconds) {

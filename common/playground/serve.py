@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from string import Template
+from xml.etree import ElementTree
 
 from fastapi import FastAPI, Response
 from pydantic_core import to_json
@@ -15,11 +16,14 @@ from common import domain
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
+SAMPLES = PAGE.parent / "samples"
+DESCRIPTION = "{http://www.w3.org/2000/svg}desc"
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
 }
 """Spelled out, since what Python's `mimetypes` answers depends on the machine."""
 HEADERS = {
@@ -34,12 +38,14 @@ HEADERS = {
 def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
     """Serve the page at `/`, with the folder's `diagram.svg`; it sends what it is given to `endpoint`.
 
-    Where the domain reads images, it is a pad to draw on; else a form, filled with the domain's example.
+    Where the domain reads images, it is a pad to draw on, with samples to click; else a form, filled with the domain's
+    example. The diagram's description is what the page says of the pattern.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
     files["diagram.svg"] = (folder / "diagram.svg").read_bytes()
+    samples = {path.name: path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))}
     template = Template(files.pop("index.html").decode())
     values = {
         "title": app.title,
@@ -49,10 +55,12 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "example": to_json(domain.EXAMPLE, indent=2).decode(),
         "label": domain.LABEL,
         "labels": to_json(domain.LABELS).decode(),
+        "samples": to_json(list(samples)).decode(),
+        "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
 
-    serve(app, page, files, "playground")
+    serve(app, page, files | samples, "playground")
 
 
 def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str) -> None:

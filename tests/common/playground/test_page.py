@@ -120,6 +120,34 @@ def test_picture_from_a_file_is_read(server: Server, browser: Browser) -> None:
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_every_sample_is_shown_and_read_at_a_click(server: Server, browser: Browser) -> None:
+    with opened(browser, server.url) as page:
+        buttons = page.locator("#sample-pictures button")
+        assert buttons.evaluate_all("buttons => buttons.map(button => button.title)") == sorted(
+            file.name for file in SAMPLES.glob("*.png")
+        )
+        shown = "images => Promise.all(images.map(image => image.decode()))"
+        page.locator("#sample-pictures img").evaluate_all(shown)
+        for name, digit in (("four", 4), ("drawn_three", 3), ("zero", 0)):
+            page.click(f"#sample-pictures [title='{name}.png']")
+            expect_digit(page, digit)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_deadline_that_is_chosen_is_sent_and_stands_in_the_command(server: Server, browser: Browser) -> None:
+    with opened(browser, server.url) as page:
+        page.click(".choices summary")
+        page.get_by_label("X-Request-Timeout-Ms").fill("1500")
+        with page.expect_request("**/predict") as sent:
+            page.click("[title='seven.png']")
+        assert sent.value.headers["x-request-timeout-ms"] == "1500"
+        expect(page.locator("#curl-command")).to_contain_text("curl -H 'X-Request-Timeout-Ms: 1500' -H")
+        expect_digit(page, 7)
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_saved_picture_and_shown_command_give_the_same_answer(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
         draw(page, 7)

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.support import pictures
 from tests.support.browsers import chromium, draw, expect_digit, opened
 from tests.support.service_process import Server, serving
-from tests.support.stack import horizontal_stack, stack_of
+from tests.support.stack import Stack, asynchronous_stack, horizontal_stack, stack_of
 
 DOCS = pictures.FOLDER
 
@@ -29,6 +29,12 @@ def server() -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def horizontal() -> Iterator[Stack]:
+    with horizontal_stack() as stack:
+        yield stack
 
 
 def answer_with(page: Page, body: dict[str, object], status: int = 200, **headers: str) -> None:
@@ -66,8 +72,30 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(browser: Browser) -> None:
-    with horizontal_stack() as stack, opened(browser, stack.front.url) as page:
+def test_jobs_are_followed_wait_without_alarm_and_a_dead_letter_can_be_retried(browser: Browser) -> None:
+    with asynchronous_stack({}) as stack, opened(browser, stack.front.url) as page:
+        draw(page, 7)
+        expect(page.locator("#answer-status")).to_contain_text("Accepted after")
+        expect(page.locator("#jobs-list li[data-state=queued]")).to_contain_text("queued, a predictor")
+        expect(page.locator("#journey-diagram #accepted.lit")).to_have_count(1)
+        assert page.locator(".failed").count() == 0
+        stack.start("predictor", job_timeout_seconds=0.000001, max_attempts=1)
+        expect(page.locator("#jobs-list li[data-state=failed]")).to_have_count(1)
+        stack.stop("predictor")
+        stack.start("predictor", job_timeout_seconds=5)
+        page.click("#jobs-list button")
+        expect(page.locator("#jobs-list li[data-state=done]")).to_have_count(1)
+        page.click("#read-now")
+        expect_digit(page, 7)
+        expect(page.locator("[data-ms=accepted]")).to_contain_text(" ms")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
         lit = page.locator("#journey-diagram .lit")
         draw(page, 7)
         expect_digit(page, 7)
@@ -77,13 +105,38 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_stays_dark(br
         assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
         for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
             expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
-        os.kill(stack.servers["svm"].process.pid, signal.SIGSTOP)
+        assert page.locator(".partial").count() == 0
+        os.kill(horizontal.servers["svm"].process.pid, signal.SIGSTOP)
         page.click("#read-now")
         expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
         expect_digit(page, 7)
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
-        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - {"svm", "from-svm"}
-        os.kill(stack.servers["svm"].process.pid, signal.SIGCONT)
+        without = {"to-svm", "svm", "from-svm"}
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - without
+        partial = page.locator("#journey-diagram .partial").evaluate_all("parts => parts.map(part => part.id)")
+        assert set(partial) == {"to-svm", "svm"}
+        expect(page.locator("#answer-card.partial #answer-status")).to_contain_text("Without svm (timeout).")
+        expect(page.locator("[data-ms=svm]")).to_have_text("")
+        os.kill(horizontal.servers["svm"].process.pid, signal.SIGCONT)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        page.click(".choices summary")
+        labels = page.locator("#request-options label").all_inner_texts()
+        assert [label.split()[0] for label in labels] == ["X-Request-Timeout-Ms", "policy", "quorum", "aggregation"]
+        choices = page.locator("#request-options")
+        choices.get_by_label("policy").select_option("wait")
+        choices.get_by_label("aggregation").select_option("mean")
+        with page.expect_request("**/predict?*") as sent:
+            page.click("[title='seven.png']")
+        assert sent.value.url.endswith("/predict?policy=wait&aggregation=mean")
+        expect(page.locator("#curl-command")).to_contain_text("/predict?policy=wait&aggregation=mean'")
+        expect_digit(page, 7)
 
 
 @pytest.mark.full
@@ -127,6 +180,8 @@ def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -
             route.fulfill(json={"job_id": "1", "status": status, "prediction": reading})
 
         page.route("**/jobs/1?wait=*", job)
+        events = "event: queued\ndata: {}\n\nevent: done\ndata: {}\n\n"
+        page.route("**/jobs/1/events", lambda route: route.fulfill(content_type="text/event-stream", body=events))
         page.click("#read-now")
         expect_digit(page, 7)
 

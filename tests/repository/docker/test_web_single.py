@@ -78,6 +78,7 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
             "web_single",
             "models",
             "playground",
+            "samples",
             *("service", "server", "telemetry", "inference", "domain", "prediction", "open_inference", "generated"),
             "diagram.svg",
             "requirements.txt",
@@ -85,6 +86,7 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
             "mlp.json",
         ),
         *(file.name for file in (ROOT / "common" / "playground").glob("*")),
+        *(file.name for file in (ROOT / "common" / "samples").glob("*.png")),
     }
 
 
