@@ -99,13 +99,13 @@ class Client:
                     self._look(connection, self._dice.choice(self._jobs[max(0, place - 200) : place + 1]))
 
     def _hand_in(self, connection: HTTPConnection, number: int) -> None:
-        heard = self._history.connection
+        listening = self._history.connection
         headers = {"Content-Type": "application/json", "Idempotency-Key": f"{self._seed}-{number}"}
         path = f"/jobs?ordering_key=client-{self._jobs.start}" if number % KEYED == 0 else "/jobs"
         while True:
             status, body = ask(connection, "POST", path, picture(number), headers)
             if status == 202:
-                return self._history.accept(number, body["job_id"], heard)
+                return self._history.accept(number, body["job_id"], listening)
             assert status in (None, 429, 503, 504), body
             time.sleep(0.05)
 
@@ -125,7 +125,7 @@ def ask(
         with connection.getresponse() as answer:
             return answer.status, json.loads(answer.read())
     except (HTTPException, OSError):
-        connection.close()  # the next request opens it anew
+        connection.close()  # the next request opens it again
         return None, None
 
 
