@@ -92,6 +92,25 @@ def test_jobs_are_followed_wait_without_alarm_and_a_dead_letter_can_be_retried(b
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        page.click(".choices summary")
+        labels = page.locator("#request-options label").all_inner_texts()
+        assert [label.split()[0] for label in labels] == ["X-Request-Timeout-Ms", "policy", "quorum", "aggregation"]
+        choices = page.locator("#request-options")
+        choices.get_by_label("policy").select_option("wait")
+        choices.get_by_label("aggregation").select_option("mean")
+        with page.expect_request("**/predict?*") as sent:
+            page.click("[title='seven.png']")
+        assert sent.value.url.endswith("/predict?policy=wait&aggregation=mean")
+        expect(page.locator("#curl-command")).to_contain_text("/predict?policy=wait&aggregation=mean'")
+        expect_digit(page, 7)
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
     browser: Browser, horizontal: Stack
 ) -> None:
@@ -118,25 +137,6 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
         expect(page.locator("#answer-card.partial #answer-status")).to_contain_text("Without svm (timeout).")
         expect(page.locator("[data-ms=svm]")).to_have_text("")
         os.kill(horizontal.servers["svm"].process.pid, signal.SIGCONT)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
-    browser: Browser, horizontal: Stack
-) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        page.click(".choices summary")
-        labels = page.locator("#request-options label").all_inner_texts()
-        assert [label.split()[0] for label in labels] == ["X-Request-Timeout-Ms", "policy", "quorum", "aggregation"]
-        choices = page.locator("#request-options")
-        choices.get_by_label("policy").select_option("wait")
-        choices.get_by_label("aggregation").select_option("mean")
-        with page.expect_request("**/predict?*") as sent:
-            page.click("[title='seven.png']")
-        assert sent.value.url.endswith("/predict?policy=wait&aggregation=mean")
-        expect(page.locator("#curl-command")).to_contain_text("/predict?policy=wait&aggregation=mean'")
-        expect_digit(page, 7)
 
 
 @pytest.mark.full
