@@ -50,7 +50,7 @@ export function show({ problem, answer, text, timings, roundTrip, status, waits 
   const certainty = reading.confidence === undefined ? "" : `, ${sure(reading.confidence)} sure`;
   const sentence = read ? `Read as ${reading[LABEL]}${certainty}.` : unread(answer);
   const lacks = lacking(answer);
-  const missing = (answer.missing ?? []).map(({ model }) => model); // what they took is no part of the answer
+  const names = without(answer).map(({ name }) => name); // what they took is no part of the answer
   render({
     label: read ? reading[LABEL] : "?",
     status: lacks ? `${sentence} ${lacks}` : sentence,
@@ -58,17 +58,22 @@ export function show({ problem, answer, text, timings, roundTrip, status, waits 
     reading,
     facts: facts(answer, reading),
     text: pretty(text),
-    timings: Object.fromEntries(Object.entries(timings).filter(([name]) => !missing.includes(name))),
+    timings: Object.fromEntries(Object.entries(timings).filter(([name]) => !names.includes(name))),
     roundTrip,
   });
 }
 
-/* What an answer goes without, as a sentence: it is an answer, but not all of it. */
+/* The members that gave no answer, with the reason, and the stages that failed. */
+export function without(answer) {
+  const failed = (answer?.stages ?? []).filter(({ error }) => error);
+  const missing = (answer?.missing ?? []).map(({ model, reason }) => ({ name: model, reason }));
+  return [...failed.map(({ name }) => ({ name })), ...missing];
+}
+
+/* The same as a sentence: it is an answer, but not all of it. */
 function lacking(answer) {
-  const failed = (answer.stages ?? []).filter(({ error }) => error).map(({ name }) => name);
-  const missing = (answer.missing ?? []).map(({ model, reason }) => `${model} (${reason})`);
-  const without = [...failed, ...missing];
-  if (without.length > 0) return `Without ${without.join(", ")}.`;
+  const parts = without(answer).map(({ name, reason }) => (reason ? `${name} (${reason})` : name));
+  if (parts.length > 0) return `Without ${parts.join(", ")}.`;
   if (answer.degraded) return "No reading came in time: this is the fallback.";
   return answer.attempts > 1 ? `It took ${answer.attempts} attempts.` : "";
 }
@@ -85,7 +90,7 @@ function pretty(json) {
     if (token === ",") return open.at(-1) === "{" ? token + line() : ", ";
     return token === ":" ? ": " : token;
   };
-  return json.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g).map(spaced).join("");
+  return json.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g)?.map(spaced).join("") ?? "";
 }
 
 function isRead(part) {

@@ -17,7 +17,7 @@
    The drawing uses presentation attributes and no style of its own, which the page's Content-Security-Policy forbids;
    page.css colours .box, .arrow, .frame and .note. */
 
-import { ms } from "./answer.js";
+import { ms, without } from "./answer.js";
 
 const STEP_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 170;
 const LEFT = 2; // up to here the request has certainly come: the client, and the arrow that leaves it
@@ -69,18 +69,18 @@ export class Diagram {
     await this.#loaded;
     const reached = problem ? 0 : this.#reached;
     this.reset();
-    const without = lacking(answer);
+    const amber = [...without(answer).map(({ name }) => name), "fallback"];
     const culprit = problem && this.#culprit(status, timings);
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
-    const lit = this.#steps().filter((part) => order(part) <= last && (isPart(part, timings) || isMissing(part, without)));
+    const lit = this.#steps().filter((part) => order(part) <= last && (isPart(part, timings) || isMissing(part, amber)));
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
     numbers.forEach((number, index) => this.#later(Math.max(0, index - before), () => {
-      for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, without) ? "partial" : "lit");
+      for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, amber) ? "partial" : "lit");
     }));
     this.#later(numbers.length - before, () => {
       if (problem) this.#fail(culprit, status);
-      this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !without.includes(name))));
+      this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !amber.includes(name))));
       this.#write({ "round-trip": roundTrip });
     });
   }
@@ -120,9 +120,4 @@ export class Diagram {
 const order = (part) => (part.dataset.step === "answer" ? ANSWER : Number(part.dataset.step));
 const isMissing = (part, names) => part.classList.contains("box") && isOf(part, names);
 const isOf = (part, names) => names.includes(part.dataset.timing?.split(".")[0]);
-const lacking = (answer) => [
-  ...(answer?.missing ?? []).map(({ model }) => model),
-  ...(answer?.stages ?? []).filter(({ error }) => error).map(({ name }) => name),
-  "fallback",
-];
 const isPart = (part, timings) => !part.dataset.timing || part.dataset.timing in timings;

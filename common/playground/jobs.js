@@ -1,11 +1,14 @@
 /* The jobs that this page has handed in, each followed by its events until it has ended: newest first. A job that was
    given up can be tried again. */
 
+const MOST = 3; // event streams at once: a browser keeps six connections to a server, and the page needs some itself
 const STATES = ["queued", "running", "done", "failed", "gone"];
 
 export class Jobs {
   #list;
   #card;
+  #waiting = [];
+  #followed = 0;
 
   constructor(card, list) {
     this.#card = card;
@@ -17,18 +20,34 @@ export class Jobs {
     this.#card.hidden = false;
     const row = document.createElement("li");
     const link = Object.assign(document.createElement("a"), { href: location, textContent: location.split("/").pop() });
-    row.append(link, " ", document.createElement("span"));
+    row.append(link, " ", Object.assign(document.createElement("span"), { textContent: "accepted" }));
     this.#list.prepend(row);
     this.#follow(row, location);
   }
 
+  /* Now, or when fewer are followed: the queue's order is that of arrival. */
   #follow(row, location) {
+    this.#waiting.push(() => this.#listen(row, location));
+    this.#next();
+  }
+
+  #next() {
+    while (this.#followed < MOST && this.#waiting.length > 0) {
+      this.#followed += 1;
+      this.#waiting.shift()();
+    }
+  }
+
+  #listen(row, location) {
     const events = new EventSource(`${location}/events`);
     for (const state of STATES) {
       events.addEventListener(state, ({ data }) => {
         const job = JSON.parse(data);
         this.#show(row, state, job);
-        if (!["queued", "running"].includes(state)) events.close();
+        if (["queued", "running"].includes(state)) return;
+        events.close();
+        this.#followed -= 1;
+        this.#next();
         if (state === "failed") row.append(" ", this.#retryButton(row, location));
       });
     }
