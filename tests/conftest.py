@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 for file in Path(__file__).parent.rglob("support/*.py"):  # so that a failed assert in a helper shows its values
     pytest.register_assert_rewrite(".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts))
@@ -40,6 +41,9 @@ def _no_mount() -> str:
     return "" if os.geteuid() == 0 else "only root may mount a file system"
 
 
+# What explains a failure may take many minutes, and the time limit of a test does not end it.
+settings.register_profile("without explanations", phases=[phase for phase in Phase if phase is not Phase.explain])
+settings.load_profile("without explanations")
 # Many servers run at once in the tests, and no two can have gRPC's usual port; a test that wants gRPC asks for a port.
 os.environ.setdefault("GRPC_PORT", "0")
 # Tests parse what services log, as programs do.

@@ -83,14 +83,17 @@ def clock_changes(zone: ZoneInfo, year: int) -> list[tuple[datetime, timedelta]]
 
     days = [datetime(year, 1, 1, tzinfo=UTC) + 24 * HOUR * number for number in range(365)]
     changed = [day for day in days if offset(day) != offset(day + 24 * HOUR)]
-    hours = [day + HOUR * number for day in changed for number in range(1, 25)]
-    return [(hour, shift) for hour in hours if (shift := offset(hour) - offset(hour - HOUR))]
+    hours = [day + HOUR * number for day in changed for number in range(24)]
+    minutes = [
+        hour + MINUTE * number for hour in hours if offset(hour) != offset(hour + HOUR) for number in range(1, 61)
+    ]
+    return [(minute, shift) for minute in minutes if (shift := offset(minute) - offset(minute - MINUTE))]
 
 
 def is_exception(zone: ZoneInfo, change: datetime, shift: timedelta) -> bool:
-    """Half an hour, or a skipped midnight: README says how cronsim treats these in a rule that follows the clock."""
+    """Not a full hour, or a skipped midnight: README says how cronsim treats these in a rule that follows the clock."""
     days = {time.astimezone(zone).date() for time in (change - MINUTE, change)}
-    return bool(shift % HOUR) or (shift > timedelta() and len(days) > 1)
+    return bool(shift % HOUR or change.astimezone(zone).minute) or (shift > timedelta() and len(days) > 1)
 
 
 @pytest.mark.full
