@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pyspark.pandas as ps
+from pyspark.accumulators import AccumulatorTCPServer
 from pyspark.sql import SparkSession
 
 from batch.dataset.dataset import REJECTED
@@ -68,6 +69,8 @@ def _require_master(master: str) -> None:
 def _start_spark(master: str) -> SparkSession:
     for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):  # else Spark takes the python3 of the PATH
         os.environ.setdefault(name, sys.executable)
+    # Else a traceback of Spark's own is printed where its Java ends before it, as it may at Ctrl-C.
+    AccumulatorTCPServer.handle_error = lambda *_: None  # type: ignore[method-assign]
     spark = (
         SparkSession.builder.master(master)
         .appName("batch")
