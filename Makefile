@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help break install lint types test test-all bench bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
+.PHONY: help up break install lint types test test-all bench bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
 	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ microservice_vertical-update:  ## replace one predictor of `docker compose up mi
 	    for new in $$(docker compose ps --all --quiet $(SERVICE) | grep -vxF "$$old"); do \
 	        docker logs --tail 5 $$new; docker rm --force $$new; done; exit 1; }; \
 	docker stop $$old && docker rm $$old
+
+up:  ## run all six with Docker, in the background; `docker compose down` ends them
+	docker compose up --build --detach --wait
 
 break:  ## break a service that runs, or heal it: SERVICE=synchronous-predictor HOW=kill, hang, slow or heal
 	@$(PYTHON) -m common.inject_fault "$(SERVICE)" "$(HOW)"
