@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pydantic import SecretStr
@@ -21,10 +22,35 @@ from tests.support.readmes import READMES, Step, rows, steps
 
 CI = (ROOT / ".ci" / "run").read_text()
 ANYTHING = "…"
-
-
-PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+WITHOUT_ENVIRONMENT = os.pathsep.join(
+    one for one in os.environ["PATH"].split(os.pathsep) if one != str(Path(sys.executable).parent)
+)
+"""Of a reader who has activated no virtual environment."""
+IN_ENVIRONMENT = f"{Path(sys.executable).parent}{os.pathsep}{WITHOUT_ENVIRONMENT}"
 DOWN = ("docker", "compose", "--profile=*", "down", "--volumes", "--timeout=0")
+
+
+class Part(NamedTuple):
+    """Blocks of a README that follow one another, and those before them, of which each alone starts what they ask."""
+
+    starts: list[Step]
+    blocks: list[Step]
+
+
+def parts(readme: Path) -> list[Part]:
+    """The shell blocks of a README; those before the first start need none."""
+    found = [Part([], [])]
+    for step in steps(readme):
+        if all(line in CI for line in step.commands.splitlines()):
+            continue
+        another_way = found[-1].starts and not found[-1].blocks and not brings_its_own(found[-1].starts[-1])
+        if brings_its_own(step) or (served_pattern(step) and not another_way):
+            found.append(Part([step], []))
+        elif served_pattern(step):
+            found[-1].starts.append(step)
+        else:
+            found[-1].blocks.append(step)
+    return found
 
 
 def served_pattern(step: Step) -> str | None:
@@ -41,6 +67,14 @@ def served_pattern(step: Step) -> str | None:
 def brings_its_own(step: Step) -> bool:
     """Whether a block starts a pattern that goes on in the background."""
     return "docker compose up --detach" in step.commands
+
+
+def is_for(step: Step, start: Step) -> bool:
+    """Whether a block is for what was started so: Docker's data are in no local folder."""
+    with_docker = "docker compose up" in start.commands
+    return not (
+        ("docker compose exec" in step.commands and not with_docker) or (".state/" in step.commands and with_docker)
+    )
 
 
 @pytest.fixture
@@ -68,8 +102,10 @@ def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
     """The server that a block starts; ended as a person would, by Ctrl-C."""
     port = FRONT_SERVICES[pattern].port
     assert not answers(f"http://127.0.0.1:{port}/health/live"), f"something else answers on port {port}"
+    needs_environment = step.commands.startswith(("python", "uvicorn"))
+    path = IN_ENVIRONMENT if needs_environment else WITHOUT_ENVIRONMENT
     command = ["bash", "-c", step.commands]
-    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": PATH}, start_new_session=True)
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PATH": path}, start_new_session=True)
     try:
         wait_until(lambda: answers(f"http://127.0.0.1:{port}/health/ready"), 300)
         yield
@@ -78,6 +114,7 @@ def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
         process.wait(60)
         if "docker compose up" in step.commands:
             output_of(*DOWN, folder=folder)
+        shutil.rmtree(folder / ".state", ignore_errors=True)  # the next one finds a fresh start, too
 
 
 def assert_alike(answer: object, shown: object) -> None:
@@ -93,28 +130,44 @@ def assert_alike(answer: object, shown: object) -> None:
         assert answer == shown
 
 
+def run(step: Step, folder: Path) -> None:
+    """A block's commands end without an error, and answer as shown."""
+    output = output_of("bash", "-euo", "pipefail", "-c", step.commands, folder=folder, PATH=WITHOUT_ENVIRONMENT)
+    if step.answer:
+        assert_alike(json.loads(output), json.loads(step.answer))
+
+
 @pytest.mark.full
 @pytest.mark.docker
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_command_of_a_readme_runs_and_answers_as_shown(readme: Path, copy: Path) -> None:
-    with ExitStack() as images, ExitStack() as server:
+def test_every_command_of_a_readme_runs_and_answers_as_shown_in_each_way_to_run(readme: Path, copy: Path) -> None:
+    first, *others = parts(readme)
+    with ExitStack() as images:
         images.callback(output_of, *DOWN, "--rmi=local", folder=copy)  # each is built once, as for its reader
-        for step in steps(readme):
-            if all(line in CI for line in step.commands.splitlines()):
-                continue
-            if pattern := served_pattern(step):
-                server.close()
-                server.enter_context(serving(step, pattern, copy))
-                if "MODEL_URI=" not in step.commands:  # another model: the block that follows shows its answer
-                    assert FRONT_SERVICES[pattern].read(FRONT_SERVICES[pattern].port)["digit"] == 7
-            else:
-                if brings_its_own(step):
-                    server.close()
-                    server.callback(output_of, *DOWN, folder=copy)
-                output = output_of("bash", "-euo", "pipefail", "-c", step.commands, folder=copy, PATH=PATH)
-                if step.answer:
-                    assert_alike(json.loads(output), json.loads(step.answer))
+        for step in first.blocks:
+            run(step, copy)
+        for starts, blocks in others:
+            for start in starts:
+                with ExitStack() as server:
+                    if pattern := served_pattern(start):
+                        server.enter_context(serving(start, pattern, copy))
+                        if "MODEL_URI=" not in start.commands:  # another model: the block that follows shows its answer
+                            assert FRONT_SERVICES[pattern].read(FRONT_SERVICES[pattern].port)["digit"] == 7
+                    else:
+                        server.callback(output_of, *DOWN, folder=copy)
+                        run(start, copy)
+                    for step in blocks:
+                        if is_for(step, start):
+                            run(step, copy)
+
+
+@pytest.mark.parametrize("readme", [*READMES, ROOT / "README.ru.md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_readme_needs_a_curl_newer_than_7_81(readme: Path) -> None:
+    """That of Ubuntu 22.04 knows neither `--json` nor `%header{}`."""
+    commands = " ".join(step.commands for step in steps(readme))
+    assert "curl --json" not in commands
+    assert "%header" not in commands
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
