@@ -1,12 +1,15 @@
-/* Asks for runs and schedules every second and shows them. A row is made once and then changed, so that the focus stays
-   where it is. Whatever comes from the manager enters the page as text, never as HTML. */
+/* Asks for runs and schedules every second and shows them, as rows and in the diagram. A row is made once and then changed,
+   so that the focus stays where it is. Whatever comes from the manager enters the page as text, never as HTML. */
+
+import { Diagram } from "./diagram.js";
 
 const PAUSE_MS = 1000;
 const COUNT = 50;
 
 const element = (id) => document.getElementById(id);
 const number = (value) => Math.round(value).toLocaleString("en");
-const time = (text) => new Date(text).toLocaleString();
+const time = (text, timeZone) => new Date(text).toLocaleString(undefined, timeZone && { timeZone, timeZoneName: "short" });
+const diagram = new Diagram(element("pattern"));
 
 async function ask(path, options) {
   const response = await fetch(new URL(path, document.baseURI), { cache: "no-store", ...options });
@@ -15,6 +18,7 @@ async function ask(path, options) {
   return answer;
 }
 
+const remove = (path) => ask(path, { method: "DELETE" });
 const post = (path, body) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
@@ -54,10 +58,37 @@ function fillRun(row, run) {
   say(part("p.problem"), run.errors.join("; "));
   part(".cancel").hidden = !open;
   part(".cancel").disabled = run.cancelling;
-  part(".cancel").onclick = () => act(row, `runs/${run.id}/cancel`);
+  part(".cancel").onclick = () => act(row, () => post(`runs/${run.id}/cancel`, {}));
   part(".retry").hidden = open || run.state === "done";
-  part(".retry").onclick = () => act(row, `runs/${run.id}/retry`);
+  part(".retry").onclick = () => act(row, () => post(`runs/${run.id}/retry`, {}));
   part(".more").href = `runs/${run.id}`;
+  part("tbody").replaceChildren(...details(run).map(([name, value]) => {
+    const line = document.createElement("tr");
+    line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }));
+    line.append(Object.assign(document.createElement("td"), { textContent: value }));
+    return line;
+  }));
+}
+
+function details({ id, input, output, engine, retry, progress, model, attempts, due_at: due, started_at: started, finished_at: finished, deadline_at: deadline }) {
+  const rows = progress && [
+    `${number(progress.rows_total)} in`, `${number(progress.rows_out)} out`, `${number(progress.rejected)} rejected`, `${number(progress.deferred)} deferred`,
+  ].join(", ");
+  return [
+    ["id", id],
+    ["input", input.join(", ")],
+    ["output", output],
+    ["engine", engine],
+    ["retry", retry],
+    ["rows", rows],
+    ["chunks", progress && `${progress.chunks} of ${progress.chunks_total}, ${progress.failed_chunks} failed`],
+    ["model", model && `${model.name} ${model.version}`],
+    ["attempts", attempts],
+    ["due", due && time(due)],
+    ["started", started && time(started)],
+    ["finished", finished && time(finished)],
+    ["deadline", deadline && time(deadline)],
+  ].filter(([, value]) => value !== null && value !== undefined);
 }
 
 function figures({ state, progress, trial, trial_report: report, engine, retry, created_at: created, schedule_id: schedule, attempts }) {
@@ -80,15 +111,18 @@ function fillSchedule(row, schedule) {
   row.querySelector(".title").textContent = schedule.name;
   row.querySelector(".figures").textContent = [
     `${schedule.rule}, ${schedule.time_zone}`,
-    schedule.next_due && `next ${time(schedule.next_due)}`,
+    `${schedule.input.join(", ")} → ${schedule.output}`,
+    schedule.next_due && `next ${time(schedule.next_due, schedule.time_zone)}`,
     schedule.last_run && `last run ${schedule.last_run.state}`,
     schedule.skipped && `skipped: ${schedule.skipped}`,
   ].filter(Boolean).join(" · ");
+  row.querySelector(".remove").setAttribute("aria-label", `Remove ${schedule.name}`);
+  row.querySelector(".remove").onclick = () => act(row, () => remove(`schedules/${schedule.id}`));
 }
 
-async function act(row, path) {
+async function act(row, request) {
   try {
-    await post(path, {});
+    await request();
     await refresh();
   } catch (error) {
     say(row.querySelector("p.problem"), error.message);
@@ -100,6 +134,7 @@ async function refresh() {
     const [runs, schedules] = await Promise.all([ask(`runs?count=${COUNT}`), ask("schedules")]);
     list("runs", runs, "run", fillRun);
     list("schedules", schedules, "schedule", fillSchedule);
+    diagram.show(runs.find(({ state }) => state === "running"));
     say(element("connection"), "");
   } catch (error) {
     say(element("connection"), `The manager does not answer: ${error.message}`);
@@ -111,17 +146,31 @@ async function keepFresh() {
   setTimeout(keepFresh, PAUSE_MS);
 }
 
-element("start").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const form = new FormData(event.target);
-  const { input, output, engine, retry } = Object.fromEntries(form);
-  try {
-    await post("runs", { input, output, engine, retry, trial: form.has("trial") });
-    say(element("start-problem"), "");
-    await refresh();
-  } catch (error) {
-    say(element("start-problem"), error.message);
-  }
-});
+/* Sends what is filled in; what is left empty, the manager's default decides. */
+function send(form, path, problem, numbers = []) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const filled = [...new FormData(form)].filter(([, value]) => value !== "");
+    const body = Object.fromEntries(filled.map(([name, value]) => [name, numbers.includes(name) ? Number(value) : value]));
+    if ("trial" in body) body.trial = true;
+    try {
+      await post(path, body);
+      say(problem, "");
+      await refresh();
+    } catch (error) {
+      say(problem, error.message);
+    }
+  });
+}
+
+for (const name of ["engine", "retry"]) {
+  const select = element("start").elements[name];
+  const explain = () => say(element(`${name}-help`), select.selectedOptions[0].title);
+  select.addEventListener("change", explain);
+  explain();
+}
+element("add-schedule").elements.time_zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+send(element("start"), "runs", element("start-problem"));
+send(element("add-schedule"), "schedules", element("schedule-problem"), ["interval", "deadline_seconds"]);
 
 keepFresh();

@@ -7,7 +7,14 @@ from fastapi import FastAPI
 from common.playground.serve import PAGE, serve
 
 FOLDER = Path(__file__).parent
-FILES = (PAGE / "base.css", PAGE / "icon.svg", FOLDER / "page.css", FOLDER / "page.js")
+FILES = (
+    PAGE / "base.css",
+    PAGE / "icon.svg",
+    FOLDER / "page.css",
+    FOLDER / "page.js",
+    FOLDER / "diagram.js",
+    FOLDER.parent / "diagram.svg",
+)
 
 
 def add_page(app: FastAPI) -> None:

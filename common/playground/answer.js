@@ -131,6 +131,7 @@ function list(id, pairs) {
 function facts(answer, reading) {
   const found = {};
   if (answer.bin !== undefined) found.bin = answer.bin;
+  if (answer.early) found["next action"] = `${answer.early.action}, after ${answer.early.model} alone`;
   if (answer.degraded) found.degraded = "yes: not every service answered";
   for (const stage of answer.stages ?? []) found[stage.name] = brief(stage);
   for (const [name, digit] of Object.entries(answer.predictions ?? {})) found[name] = brief(digit);

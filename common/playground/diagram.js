@@ -9,6 +9,10 @@
    data-ms="decode"     a text that shows this timing; `round-trip` is what the page measured
    data-whole           red where nothing came back, or no step claims the status
    data-accepted        the last step before the caller of a job is free: lit at the 202, the rest with the outcome
+   data-way="job"       part of the way of a job only, or of a `request` only: where the pattern takes both
+   data-when="early"    lit only if the answer has this field
+   data-others          stands for the members that have no box of their own, and has their names
+   data-service="svm"   the service's name for `make break`
 
    Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
    is missing or of a stage that failed, and the way of a fallback. What such a member took is not shown: it is no part
@@ -28,6 +32,7 @@ export class Diagram {
   #svg = null;
   #timers = [];
   #reached = 0; // the last step that is lit already
+  #way = "request";
 
   constructor(place, url) {
     this.#loaded = this.#load(place, url);
@@ -40,12 +45,20 @@ export class Diagram {
     this.#svg = place.appendChild(document.importNode(drawing.documentElement, true));
   }
 
+  /* The services that the drawing names, for `make break`. */
+  async services() {
+    await this.#loaded;
+    return this.#parts("[data-service]").map(({ dataset }) => dataset.service);
+  }
+
   /* As drawn: nothing is on its way. */
   reset() {
     this.#timers.forEach(clearTimeout);
     this.#timers = [];
     this.#reached = 0;
-    for (const part of this.#parts("[data-step], [data-whole]")) part.classList.remove("lit", "failed", "waiting", "partial");
+    this.#way = "request";
+    for (const part of this.#parts("[data-others]")) part.setAttribute("visibility", "hidden");
+    for (const part of this.#parts("[data-step], [data-whole], [data-others]")) part.classList.remove("lit", "failed", "waiting", "partial");
     for (const text of this.#parts("[data-ms]")) text.textContent = "";
   }
 
@@ -60,29 +73,50 @@ export class Diagram {
     await this.#loaded;
     this.reset();
     this.#reached = Math.max(0, ...this.#parts("[data-accepted]").map(order));
-    for (const part of this.#steps()) if (order(part) <= this.#reached && isPart(part, timings)) part.classList.add("lit");
+    this.#way = "job";
+    for (const part of this.#steps()) if (order(part) <= this.#reached && this.#isPart(part, timings)) part.classList.add("lit");
     this.#write(timings);
   }
 
   /* The outcome is here (see request.js): light up the way that it took. */
   async travel({ status, problem, answer, timings = {}, roundTrip }) {
     await this.#loaded;
-    const reached = problem ? 0 : this.#reached;
+    const [reached, way] = [problem ? 0 : this.#reached, this.#way];
     this.reset();
+    this.#way = way;
     const amber = [...without(answer).map(({ name }) => name), "fallback"];
     const culprit = problem && this.#culprit(status, timings);
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
-    const lit = this.#steps().filter((part) => order(part) <= last && (isPart(part, timings) || isMissing(part, amber)));
+    const lit = this.#steps().filter((part) => order(part) <= last && (this.#isPart(part, timings, answer) || isMissing(part, amber)));
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
     numbers.forEach((number, index) => this.#later(Math.max(0, index - before), () => {
       for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, amber) ? "partial" : "lit");
     }));
+    if (!problem) this.#nameOthers(answer, amber);
     this.#later(numbers.length - before, () => {
       if (problem) this.#fail(culprit, status);
       this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !amber.includes(name))));
       this.#write({ "round-trip": roundTrip });
     });
+  }
+
+  /* Whether the request came here: by the times that the server gives, or, of a job, by what its answer holds. */
+  #isPart(part, timings, answer) {
+    const { timing, way, when } = part.dataset;
+    if ((way && way !== this.#way) || (when && !answer?.[when])) return false;
+    return !timing || timing in timings || (this.#way === "job" && isOf(part, Object.keys(answer?.predictions ?? {})));
+  }
+
+  #nameOthers(answer, amber) {
+    const members = [...Object.keys(answer.predictions ?? {}), ...without(answer).map(({ name }) => name)];
+    const others = members.filter((name) => !this.#steps().some((part) => isOf(part, [name])));
+    if (others.length === 0) return;
+    for (const part of this.#parts("[data-others]")) {
+      part.setAttribute("visibility", "visible");
+      part.classList.add(others.some((name) => amber.includes(name)) ? "partial" : "lit");
+      part.querySelector("text").textContent = others.join(", ");
+    }
   }
 
   #culprit(status, timings) {
@@ -120,4 +154,3 @@ export class Diagram {
 const order = (part) => (part.dataset.step === "answer" ? ANSWER : Number(part.dataset.step));
 const isMissing = (part, names) => part.classList.contains("box") && isOf(part, names);
 const isOf = (part, names) => names.includes(part.dataset.timing?.split(".")[0]);
-const isPart = (part, timings) => !part.dataset.timing || part.dataset.timing in timings;

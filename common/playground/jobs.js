@@ -2,7 +2,9 @@
    given up can be tried again. */
 
 const MOST = 3; // event streams at once: a browser keeps six connections to a server, and the page needs some itself
-const STATES = ["queued", "running", "done", "failed", "gone"];
+const OPEN = ["queued", "running"];
+const ENDED = ["done", "aggregate", "failed", "gone"];
+const LABEL = document.body.dataset.label;
 
 export class Jobs {
   #list;
@@ -20,7 +22,8 @@ export class Jobs {
     this.#card.hidden = false;
     const row = document.createElement("li");
     const link = Object.assign(document.createElement("a"), { href: location, textContent: location.split("/").pop() });
-    row.append(link, " ", Object.assign(document.createElement("span"), { textContent: "accepted" }));
+    row.append(link, " ", Object.assign(document.createElement("span"), { className: "state", textContent: "accepted" }));
+    row.append(" ", Object.assign(document.createElement("span"), { className: "news" }));
     this.#list.prepend(row);
     this.#follow(row, location);
   }
@@ -40,23 +43,32 @@ export class Jobs {
 
   #listen(row, location) {
     const events = new EventSource(`${location}/events`);
-    for (const state of STATES) {
-      events.addEventListener(state, ({ data }) => {
-        const job = JSON.parse(data);
-        this.#show(row, state, job);
-        if (["queued", "running"].includes(state)) return;
+    const on = (name, act) => events.addEventListener(name, ({ data }) => act(JSON.parse(data)));
+    on("prediction", (reading) => this.#tell(row, `${reading.model.name}: ${reading[LABEL]}`));
+    on("early", ({ action }) => this.#tell(row, `next action: ${action}`));
+    for (const state of OPEN) on(state, (job) => this.#show(row, state, job));
+    for (const state of ENDED) {
+      on(state, (job) => {
         events.close();
         this.#followed -= 1;
         this.#next();
-        if (state === "failed") row.append(" ", this.#retryButton(row, location));
+        this.#show(row, job.status ?? state, job);
+        if (state === "failed" && job.attempts) row.append(" ", this.#retryButton(row, location));
       });
     }
   }
 
-  #show(row, state, { attempts = 1, waiting_for: reason, detail, error }) {
+  #show(row, state, { attempts = 1, waiting_for: reason, detail, error, missing = [] }) {
     row.dataset.state = state;
+    const without = missing.map(({ model, reason: why }) => `without ${model} (${why})`);
     const why = reason ?? detail ?? error?.detail ?? error;
-    row.lastElementChild.textContent = [state, attempts > 1 && `attempt ${attempts}`, why].filter(Boolean).join(", ");
+    row.querySelector(".state").textContent = [state, attempts > 1 && `attempt ${attempts}`, why, ...without].filter(Boolean).join(", ");
+  }
+
+  /* What has come of it so far. */
+  #tell(row, text) {
+    const news = row.querySelector(".news");
+    news.textContent = [news.textContent, text].filter(Boolean).join(" · ");
   }
 
   #retryButton(row, location) {

@@ -1,26 +1,51 @@
 /* What a request can choose besides its body: the query and header parameters that the API's own document lists for the
-   endpoint, and the deadline, which every service takes. Nothing chosen: the service's defaults. */
+   endpoint, and the deadline, which every service takes; and the endpoint, where another one takes the same as a job.
+   Nothing chosen: the service's defaults. */
 
 const DEADLINE = "X-Request-Timeout-Ms";
 
 export class Options {
   #fields = [];
+  #path;
   #changed;
 
   constructor(place, documentUrl, path, changed) {
+    this.#path = path;
     this.#changed = changed;
-    this.#load(place, documentUrl, path);
+    this.#load(place, documentUrl);
   }
 
-  async #load(place, documentUrl, path) {
+  async #load(place, documentUrl) {
     this.#add(place, { name: DEADLINE, in: "header", schema: { type: "integer" }, description: "The deadline, in milliseconds." });
     const response = await fetch(documentUrl);
     if (!response.ok) return; // the service may have switched it off
-    const operation = (await response.json()).paths[path]?.post;
-    for (const parameter of operation?.parameters ?? []) if (parameter.in !== "path") this.#add(place, parameter);
+    const { paths } = await response.json();
+    const takesJobs = (path) => !path.includes("{") && paths[path].post?.responses["202"];
+    const choices = [this.#path, ...Object.keys(paths).filter((path) => path !== this.#path && takesJobs(path))];
+    if (choices.length > 1) this.#addPaths(place, choices);
+    for (const path of choices) {
+      for (const parameter of paths[path]?.post?.parameters ?? []) if (parameter.in !== "path") this.#add(place, parameter, path);
+    }
+    this.#showFields();
   }
 
-  #add(place, { name, in: where, schema, description = "" }) {
+  #addPaths(place, choices) {
+    const label = place.appendChild(document.createElement("label"));
+    const select = document.createElement("select");
+    label.append("sent to ", select);
+    for (const path of choices) select.add(new Option(path === this.#path ? `${path}: wait for the answer` : `${path}: as a job`, path));
+    select.addEventListener("change", () => {
+      this.#path = select.value;
+      this.#showFields();
+      this.#changed();
+    });
+  }
+
+  #showFields() {
+    for (const { input, path } of this.#fields) input.parentElement.hidden = path !== undefined && path !== this.#path;
+  }
+
+  #add(place, { name, in: where, schema, description = "" }, path) {
     const kind = schema.anyOf?.find(({ type }) => type !== "null") ?? schema;
     const label = place.appendChild(document.createElement("label"));
     const input = document.createElement(kind.enum ? "select" : "input");
@@ -29,12 +54,12 @@ export class Options {
     if (kind.enum) for (const value of ["", ...kind.enum]) input.add(new Option(value || "default", value));
     else Object.assign(input, { type: kind.type === "integer" ? "number" : "text", placeholder: "default", min: 1 });
     input.addEventListener("change", this.#changed);
-    this.#fields.push({ name, where, input });
+    this.#fields.push({ name, where, input, path });
   }
 
-  /* The address with what is chosen for the query. */
-  addressOf(endpoint) {
-    const address = new URL(endpoint);
+  /* The address of the endpoint that is chosen, with what is chosen for the query. */
+  get address() {
+    const address = new URL(this.#path.replace(/^\//, ""), document.baseURI);
     for (const { name, input } of this.#chosen("query")) address.searchParams.set(name, input.value);
     return address;
   }
@@ -44,6 +69,6 @@ export class Options {
   }
 
   #chosen(where) {
-    return this.#fields.filter((field) => field.where === where && field.input.value !== "");
+    return this.#fields.filter(({ where: place, input }) => place === where && !input.parentElement.hidden && input.value !== "");
   }
 }

@@ -1,9 +1,10 @@
 /* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
    images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
    samples.js, options.js (what a request can choose), request.js (HTTP), answer.js (result), jobs.js, diagram.js (the
-   journey). */
+   journey), break.js. */
 
 import { show, showAccepted, showNothing, showWaiting } from "./answer.js";
+import { showBreak } from "./break.js";
 import { Diagram } from "./diagram.js";
 import { Jobs } from "./jobs.js";
 import { Options } from "./options.js";
@@ -14,9 +15,9 @@ import { showSamples } from "./samples.js";
 const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
 
 const element = (id) => document.getElementById(id);
-const endpoint = new URL(document.body.dataset.endpoint.replace(/^\//, ""), document.baseURI);
 const images = document.body.dataset.images === "yes";
-const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));const jobs = new Jobs(element("jobs-card"), element("jobs-list"));
+const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));
+const jobs = new Jobs(element("jobs-card"), element("jobs-list"));
 const options = new Options(element("request-options"), new URL("openapi.json", document.baseURI), document.body.dataset.endpoint, chosen);
 
 const pad = new Pad(element("draw-pad"), element("draw-cursor"), {
@@ -55,7 +56,7 @@ async function read() {
   diagram.wait();
   const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
   const headers = { ...options.headers, "Content-Type": mediaType };
-  const outcome = await ask(options.addressOf(endpoint), body, headers, mine, (accepted) => {
+  const outcome = await ask(options.address, body, headers, mine, (accepted) => {
     jobs.add(accepted.location);
     if (mine !== request) return;
     showAccepted(accepted);
@@ -77,6 +78,7 @@ async function open(file) {
 }
 
 showNothing();
+diagram.services().then((services) => showBreak(element("break-card"), services));
 showSamples(element("sample-pictures"), images ? JSON.parse(document.body.dataset.samples) : [], open);
 element("read-now").addEventListener("click", read);
 element("send-json").addEventListener("click", read);
@@ -112,7 +114,7 @@ element("save-picture").addEventListener("click", async () => {
 
 function showCommand() {
   const json = element("input-json").value.replace(/\s*\n\s*/g, " ");
-  const address = options.addressOf(endpoint);
+  const address = options.address;
   const url = address.search ? `'${address.href}'` : address.href;
   const headers = Object.entries(options.headers).map(([name, value]) => `-H '${name}: ${value}' `).join("");
   element("curl-command").textContent = images

@@ -158,21 +158,60 @@ def test_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(sha
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("dialog", lambda dialog: errors.append(dialog.message))
         page.goto(shared.server.url)
-        page.get_by_label("Input").fill("watched")
-        page.get_by_label("Output").fill("page/<img src=x onerror=alert(1)>")
-        page.get_by_role("button", name="Start").click()
+        start = page.locator("#start")
+        start.get_by_label("Input").fill("watched")
+        start.get_by_label("Output").fill("page/<img src=x onerror=alert(1)>")
+        start.get_by_role("button", name="Start").click()
         row = page.locator("li.run").filter(has_text="page/<img src=x onerror=alert(1)>")
         expect(row.locator(".state")).to_have_text("running")
         expect(row.locator(".figures")).to_contain_text("s to go")
+        expect(page.locator("#pattern #predictor.lit, #pattern #client.lit")).to_have_count(2)
+        expect(page.locator("#pattern .lit:is(#dask, #spark, #clock)")).to_have_count(0)
+        expect(page.locator("#pattern [data-progress]")).to_contain_text(f"of {ROWS} rows")
         row.get_by_role("button", name="Cancel").click()
         expect(row.locator(".state")).to_have_text("cancelled", timeout=15_000)
         row.get_by_role("button", name="Retry").click()
         expect(row.locator(".state")).to_have_text("done", timeout=60_000)
         expect(row.locator(".figures")).to_contain_text(f"{ROWS} of {ROWS} rows, {CHUNKS} of {CHUNKS} chunks")
+        expect(page.locator("#pattern .lit")).to_have_count(0)
+        row.get_by_text("Details").click()
+        expect(row.get_by_role("row", name="rows")).to_contain_text(f"{ROWS} in, {ROWS} out, 0 rejected, 0 deferred")
         assert page.locator("img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
-        page.get_by_label("Output").fill("../out")
-        page.get_by_role("button", name="Start").click()
+        start.get_by_label("Output").fill("../out")
+        start.get_by_role("button", name="Start").click()
         expect(page.locator("#start-problem")).to_contain_text("leads out of it")
         browser.close()
     assert errors == []
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_page_adds_a_schedule_says_what_is_wrong_with_one_shows_due_times_in_its_zone_and_removes_it(
+    shared: Manager,
+) -> None:
+    program = next(path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists())
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS, env=dict(os.environ))
+        page = browser.new_page(locale="en-GB", timezone_id="America/New_York")
+        page.goto(shared.server.url)
+        page.get_by_text("Add a schedule").click()
+        form = page.locator("#add-schedule")
+        expect(form.get_by_label("Time zone")).to_have_value("America/New_York")
+        for label, value in (
+            ("Name", "from the page"),
+            ("Rule", "every day"),
+            ("Time zone", "Asia/Tokyo"),
+            ("Input", "scans"),
+        ):
+            form.get_by_label(label).fill(value)
+        form.get_by_role("button", name="Add").click()
+        expect(page.locator("#schedule-problem")).to_contain_text("rule: expected hourly, daily")
+        form.get_by_label("Rule").fill("30 5 * * *")
+        form.get_by_role("button", name="Add").click()
+        row = page.locator("#schedules li").filter(has_text="from the page")
+        expect(row).to_contain_text("scans → readings/{date}")
+        expect(row).to_contain_text("5:30:00 GMT+9")
+        row.get_by_role("button", name="Remove").click()
+        expect(row).to_have_count(0)
+        browser.close()
