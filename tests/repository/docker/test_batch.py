@@ -93,7 +93,7 @@ def test_an_engine_that_the_image_lacks_is_refused_with_the_name_of_the_image_th
 def test_a_cluster_gives_the_same_rows(project: Composed, local: Any, engine: str) -> None:
     """One manager at a time has the port and the volumes."""
     project.compose("stop", "--timeout=0")
-    project.compose("up", "--build", "--wait", f"batch-{engine}")
+    project.compose("up", "--build", "--wait", "--scale", f"batch-{engine}-worker=2", f"batch-{engine}")
     found = answers(project, f"batch-{engine}", engine)
     assert [row[:2] for row in found] == [row[:2] for row in local]
     assert [row[2] for row in found] == pytest.approx([row[2] for row in local], abs=1e-5)
