@@ -114,7 +114,17 @@ function render({ label, status, failed = false, partial = false, reading = {}, 
   });
   list("answer-facts", facts || {});
   const whole = roundTrip === undefined ? {} : { "round trip": ms(roundTrip) };
-  list("journey-timings", { ...Object.fromEntries(Object.entries(timings).map(([name, value]) => [name, ms(value)])), ...whole });
+  list("journey-timings", { ...grouped(timings), ...whole });
+}
+
+/* { reader: 3, "reader.queue": 1, "reader.predict": 2 } -> { reader: "3 ms (queue 1 ms, predict 2 ms)" } */
+function grouped(timings) {
+  const inside = (name) => Object.keys(timings).filter((other) => other.startsWith(`${name}.`));
+  const names = Object.keys(timings).filter((name) => !(name.split(".")[0] in timings && name.includes(".")));
+  return Object.fromEntries(names.map((name) => {
+    const parts = inside(name).map((part) => `${part.slice(name.length + 1)} ${ms(timings[part])}`);
+    return [name, ms(timings[name]) + (parts.length > 0 ? ` (${parts.join(", ")})` : "")];
+  }));
 }
 
 function list(id, pairs) {

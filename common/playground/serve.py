@@ -56,6 +56,7 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "label": domain.LABEL,
         "labels": to_json(domain.LABELS).decode(),
         "samples": to_json(list(samples)).decode(),
+        "readme": f"{folder.name}/README.md",
         "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
