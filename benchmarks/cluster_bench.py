@@ -38,7 +38,7 @@ class Cluster(NamedTuple):
     """Where the number of workers is asked: a service, and code that prints it there."""
 
     service: str
-    count: str
+    counted_by: str
 
 
 CLUSTERS = {

@@ -21,7 +21,15 @@ def missing_wheels(locks: Sequence[Path], folder: Path) -> str:
     """What uv says of the packages that have no wheel for the images' Python on ARM, by the index alone; or nothing."""
     found = {version for file in DOCKERFILES for version in re.findall(r"FROM python:([\d.]+)", file.read_text())}
     (python,) = found
-    command = [UV, "pip", "compile", "--quiet", "--no-deps", "--only-binary=:all:", f"--python-version={python}"]
+    command: list[str | Path] = [
+        UV,
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        f"--python-version={python}",
+    ]
     command += [f"--no-binary={name}" for name in SOURCES]
     command += ["--python-platform=aarch64-manylinux_2_28", "--output-file=out.txt", *locks]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
