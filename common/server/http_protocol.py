@@ -84,7 +84,7 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self._bytes_without_progress += len(data)
         super().data_received(data)
-        if self._header_timer or not self._has_complete_headers():
+        if self._header_timer or getattr(self.cycle, "scope", None) is not self.scope:
             self._watch_headers()
         if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
             self._refuse_headers()
@@ -110,13 +110,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._ignore_input()
         super().handle_websocket_upgrade()
 
-    def _has_complete_headers(self) -> bool:
-        """Whether the parser knows all headers of the last request that has begun."""
-        return getattr(self.cycle, "scope", None) is self.scope
-
     def _watch_headers(self) -> None:
         """Limit the time for headers that are with the parser, since they began in the packet that ended a request."""
-        if self._has_complete_headers():
+        if getattr(self.cycle, "scope", None) is self.scope:  # the parser knows all headers of the last request
             self._stop_header_timer()
         elif not self._ignores_input:
             self._between_requests = False

@@ -5,27 +5,34 @@ small model.
 """
 
 from asyncio import AbstractEventLoop, Transport
+from weakref import WeakKeyDictionary
+
+_waiting: "WeakKeyDictionary[AbstractEventLoop, list[ResponseTransport]]" = WeakKeyDictionary()
+"""Of each event loop, what holds a write back in this turn: one callback for all of them costs less than one for each."""
 
 
 class ResponseTransport(Transport):
     """The part of a connection's transport that writes responses; it delays a write to the end of the loop's turn."""
 
-    __slots__ = ("_delayed", "_loop", "_transport")
+    __slots__ = ("_delayed", "_loop", "_transport", "_waiting")
 
     def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
         super().__init__()
         self._transport = transport
         self._loop = loop
-        self._delayed: bytes | None = None
+        self._waiting = _waiting.setdefault(loop, [])
+        self._delayed = b""
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn has nothing but bytes
         """Send this together with the write before or after, if there is one in this turn of the loop."""
-        if self._delayed is None:
-            self._delayed = data
-            self._loop.call_soon(self._flush)
-        else:
-            delayed, self._delayed = self._delayed, None
-            self._transport.writelines((delayed, data))
+        if self._delayed:
+            delayed, self._delayed = self._delayed, b""
+            self._transport.write(delayed + data)
+            return
+        self._delayed = data
+        if not self._waiting:
+            self._loop.call_soon(self._flush_all)
+        self._waiting.append(self)
 
     def close(self) -> None:
         """Close the connection once all was sent."""
@@ -36,7 +43,13 @@ class ResponseTransport(Transport):
         """Whether the connection is closed or about to be."""
         return self._transport.is_closing()
 
+    def _flush_all(self) -> None:
+        transports = self._waiting.copy()
+        self._waiting.clear()
+        for transport in transports:
+            transport._flush()
+
     def _flush(self) -> None:
-        if self._delayed is not None:
-            delayed, self._delayed = self._delayed, None
+        if self._delayed:
+            delayed, self._delayed = self._delayed, b""
             self._transport.write(delayed)

@@ -4,6 +4,7 @@ https://www.w3.org/TR/server-timing/
 """
 
 import re
+from functools import lru_cache
 
 Timings = dict[str, float]
 """Seconds by name."""
@@ -14,8 +15,8 @@ MAX_ENTRIES = 20
 
 def server_timing(timings: Timings, total: float) -> bytes:
     """The header's value, which counts in milliseconds."""
-    entries = [f"{name};dur={seconds * 1e3:.3f}" for name, seconds in timings.items()]
-    return ", ".join([*entries, f"total;dur={total * 1e3:.3f}"]).encode()
+    milliseconds = [seconds * 1e3 for seconds in (*timings.values(), total)]
+    return (_template(*timings, "total") % tuple(milliseconds)).encode()
 
 
 def merge_timings(timings: Timings, backend: str, header: str) -> None:
@@ -23,3 +24,9 @@ def merge_timings(timings: Timings, backend: str, header: str) -> None:
     for name, milliseconds in _ENTRY.findall(header)[:MAX_ENTRIES]:
         if milliseconds.count(".") <= 1 and milliseconds != ".":
             timings[f"{backend}.{name}"] = float(milliseconds) / 1e3
+
+
+@lru_cache(maxsize=256)
+def _template(*names: str) -> str:
+    """A place for the milliseconds of each; a service has few sets of names, and formats one for each response."""
+    return ", ".join([f"{name.replace('%', '%%')};dur=%.3f" for name in names])
