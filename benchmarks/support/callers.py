@@ -86,10 +86,10 @@ class Callers:
         before, during = calls[: lead - int(rate * self._deadline)], calls[lead:]
         if any(outcome is not Outcome.DIGIT for outcome, _ in before):
             raise RuntimeError(f"{self._url} gave no digits before the incident: {before}")
-        answered = [took for outcome, took in during if outcome not in (Outcome.ERROR, Outcome.NOTHING)]
+        instead = [took for outcome, took in during if outcome not in (Outcome.DIGIT, Outcome.NOTHING)]
         return Incident(
             outcomes="".join(outcome for outcome, _ in during),
-            p50_ms=median(answered) * 1e3 if answered else None,
+            p50_ms=median(instead) * 1e3 if instead else None,
             lost=self.lost,
         )
 

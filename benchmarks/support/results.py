@@ -35,7 +35,7 @@ class Incident(BaseModel):
     """What callers got who came at a steady rate from a moment on, in the order in which they came."""
 
     outcomes: str = Field(description="a letter of `Outcome` for each caller")
-    p50_ms: float | None = Field(description="of the answers by the deadline; None if there were none")
+    p50_ms: float | None = Field(description="of answers by the deadline that were not the digit; None if none was")
     lost: int = Field(description="accepted jobs whose digit never came")
 
     def share(self, *wanted: Outcome) -> float:
