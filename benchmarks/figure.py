@@ -5,68 +5,20 @@ same run, on a logarithmic scale. During an incident, time goes from left to rig
 who came then.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+from benchmarks.support.figure_rows import GROUP, TOP, group_tops, row_spans, row_tops, rows_end
 from benchmarks.support.incident_strip import draw_incident, legend, note_batch, time_axis
 from benchmarks.support.results import FILE, Results
-from benchmarks.support.served import WAYS
 from benchmarks.support.speed_dots import TIMES, Scale, draw_speed
 from benchmarks.support.svg import SCHEMES, Colours, Drawing
 
 FOLDER = Path(__file__).parents[1] / "docs"
-WIDTH, MARGIN, TOP, HEAD, GROUP, FOOT = 860, 20, 20, 64, 30, 92
-TALL, LOW = 34, 24
-"""Rows, with incidents and without."""
+WIDTH, MARGIN, FOOT = 860, 20, 92
 LATENCY = Scale(x=196, width=140, least=0.5, most=300_000)
 THROUGHPUT = Scale(x=360, width=130, least=0.06, most=3_000)
 SLOW_X, KILLED_X, STRIP_WIDTH = 516, 690, 150
 TITLE = "The six patterns side by side"
-
-
-INCIDENTS = {*WAYS, "batch:ours_local"}
-"""Rows with something to show of them."""
-
-
-class Row(NamedTuple):
-    """One contestant: its name in the results, and in the figure."""
-
-    name: str
-    label: str
-    ours: bool = True
-
-    @property
-    def height(self) -> int:
-        """In pixels."""
-        return TALL if self.name in INCIDENTS else LOW
-
-
-GROUPS = {
-    "The caller waits for the digit": (
-        Row("minimal", "minimal FastAPI", False),
-        Row("minimal-threads", "FastAPI, thread pool", False),
-        Row("web_single", "web_single"),
-        Row("synchronous", "synchronous"),
-        Row("microservice_vertical", "microservice_vertical"),
-        Row("microservice_horizontal", "microservice_horizontal"),
-    ),
-    "The digit is fetched later": (
-        Row("asynchronous", "asynchronous"),
-        Row("queue:ours", "its queue alone"),
-        Row("queue:arq", "arq", False),
-        Row("queue:taskiq", "taskiq", False),
-        Row("queue:dramatiq", "dramatiq", False),
-        Row("queue:celery", "celery", False),
-    ),
-    "Many digits at once, from and to files": (
-        Row("batch:ours_local", "batch"),
-        Row("batch:loop", "plain pyarrow loop", False),
-        Row("batch:pandas", "pandas, scikit-learn", False),
-        Row("batch:dask", "Dask", False),
-        Row("batch:spark", "Spark", False),
-    ),
-}
 
 
 def main() -> None:
@@ -78,11 +30,11 @@ def main() -> None:
 
 def draw(results: Results, colours: Colours) -> str:
     """The whole figure."""
-    height = TOP + HEAD + sum(GROUP + height_of(rows) for rows in GROUPS.values()) + FOOT
+    height = rows_end() + FOOT
     drawing = Drawing(colours, WIDTH, height, TITLE, __doc__.partition("\n\n")[2] if __doc__ else "")
     for name, y in group_tops():
         drawing.box(8, y, WIDTH - 16, GROUP - 4, colours.band, radius=6)
-        drawing.text(MARGIN, y + 16, name, colours.muted, size=12, weight=600)
+        drawing.text(MARGIN, y + 17.5, name, colours.muted, size=12, weight=600)
     draw_heads(drawing, results)
     for scale in (LATENCY, THROUGHPUT):
         for top, bottom in row_spans():
@@ -138,34 +90,6 @@ def draw_foot(drawing: Drawing, results: Results, height: int) -> None:
     )
     for number, line in enumerate(lines):
         drawing.text(MARGIN, y + 20 + 14 * number, line, muted, size=11)
-
-
-def group_tops() -> Iterator[tuple[str, float]]:
-    """Where each group's heading begins."""
-    y = TOP + HEAD
-    for name, rows in GROUPS.items():
-        yield name, y
-        y += GROUP + height_of(rows)
-
-
-def row_spans() -> Iterator[tuple[float, float]]:
-    """From the first row to the last of each group."""
-    for name, y in group_tops():
-        yield y + GROUP, y + GROUP + height_of(GROUPS[name])
-
-
-def row_tops() -> Iterator[tuple[Row, float]]:
-    """Where each row begins."""
-    for name, y in group_tops():
-        y += GROUP
-        for row in GROUPS[name]:
-            yield row, y
-            y += row.height
-
-
-def height_of(rows: tuple[Row, ...]) -> int:
-    """Of all together."""
-    return sum(row.height for row in rows)
 
 
 if __name__ == "__main__":

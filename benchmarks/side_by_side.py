@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,11 +19,10 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from benchmarks import batch_bench, queue_bench
-from benchmarks.support.batch_kill import kill_and_resume
 from benchmarks.support.callers import Trouble, callers_of
 from benchmarks.support.load import LoadError, load
 from benchmarks.support.machine import begin, description, doubts, part_cpus
+from benchmarks.support.peers import measure_batches, measure_queues, say
 from benchmarks.support.questions import PREDICT
 from benchmarks.support.results import FILE, Incident, Results, Speed
 from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
@@ -37,11 +36,7 @@ SLOW_SECONDS, SLOW_PICTURE_SECONDS = 2.0, 1.0
 """So long callers send pictures that take the model so long, twice the deadline. A batch takes as long as one."""
 RELAXED_MS = 10_000
 """The deadline where speed is measured: none is missed."""
-QUEUES = ("ours", *queue_bench.LIBRARIES)
-QUEUE_JOBS, QUEUE_SECONDS = 1_500, 3.0
-BATCHES = ("ours_local", "loop", "pandas", "dask", "spark")
 ROWS = 1_000_000
-PARTS = ("online", "incidents", "queues", "batches")
 
 
 def main() -> None:
@@ -58,16 +53,10 @@ def main() -> None:
         slow_seconds=SLOW_SECONDS,
         rows=arguments.rows,
     )
-    parts: dict[str, Callable[[Results, argparse.Namespace, Path], None]] = {
-        "online": measure_online,
-        "incidents": measure_incidents,
-        "queues": measure_queues,
-        "batches": measure_batches,
-    }
     try:
         for part in arguments.parts:
             with TemporaryDirectory() as folder:
-                parts[part](results, arguments, Path(folder))
+                PARTS[part](results, arguments, Path(folder))
     except (LoadError, ServerError, RuntimeError) as error:
         sys.exit(f"failed: {error}")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -80,14 +69,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement, whole (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="medians are over these (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=ROWS, help="of a batch run (default: %(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--json", type=Path, default=FILE, metavar="FILE", help="write there (default: %(default)s)")
     return parser.parse_args()
-
-
-def say(what: str) -> None:
-    """What begins now."""
-    print(what, file=sys.stderr, flush=True)
 
 
 def measure_online(results: Results, arguments: argparse.Namespace, folder: Path) -> None:
@@ -150,47 +134,12 @@ def incident(one: Served, trouble: Trouble) -> Incident:
     return uvloop.run(run())
 
 
-def measure_queues(results: Results, arguments: argparse.Namespace, folder: Path) -> None:
-    """The queue without HTTP, and other libraries': one client, one worker."""
-    figures = measured_in_turn(QUEUES, max(1, arguments.rounds - 1), lambda name, _: queue_figures(name, folder))
-    results.speeds |= {f"queue:{name}": speed for name, speed in figures.items()}
-
-
-def queue_figures(name: str, folder: Path) -> tuple[float, float]:
-    """p50 in ms and jobs/s."""
-    figures = queue_bench.measured(name, folder, QUEUE_JOBS, QUEUE_SECONDS)
-    return figures["p50_ms"], figures["jobs_per_second"]
-
-
-def measure_batches(results: Results, arguments: argparse.Namespace, folder: Path) -> None:
-    """The job and other ways to predict a data set: one digit, then many; and a job that is killed."""
-    one, many = folder / "one", folder / "many"
-    batch_bench.write_data(one, 1)
-    batch_bench.write_data(many, arguments.rows)
-
-    def figures(name: str, _: int) -> tuple[float, float]:
-        p50_ms = 1e3 / batch_bench.measured(name, one, folder / "out", 1).rows_per_second
-        return p50_ms, batch_bench.measured(name, many, folder / "out", arguments.rows).rows_per_second
-
-    speeds = measured_in_turn(BATCHES, max(1, arguments.rounds - 1), figures)
-    results.speeds |= {f"batch:{name}": speed for name, speed in speeds.items()}
-    say("batch: all of its processes are killed")
-    results.batch_kill = kill_and_resume(many, folder / "killed", arguments.rows)
-
-
-def measured_in_turn(
-    names: Sequence[str], rounds: int, figures: Callable[[str, int], tuple[float, float]]
-) -> dict[str, Speed]:
-    """A B C A B C."""
-    speeds = {name: Speed(p50_ms=[], digits_per_second=[]) for name in names}
-    for number in range(rounds):
-        for name, speed in speeds.items():
-            say(f"round {number + 1}: {name}")
-            p50_ms, per_second = figures(name, number)
-            speed.p50_ms.append(p50_ms)
-            speed.digits_per_second.append(per_second)
-    return speeds
-
+PARTS: dict[str, Callable[[Results, argparse.Namespace, Path], None]] = {
+    "online": measure_online,
+    "incidents": measure_incidents,
+    "queues": measure_queues,
+    "batches": measure_batches,
+}
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ LEGEND = {
     Outcome.ERROR: "an error in time",
     Outcome.NOTHING: "no answer in time",
 }
-PARTIAL = {"synchronous": "fallback", "microservice_horizontal": "votes of two"}
+PARTIAL = {"synchronous": "fallback", "microservice_horizontal": "two votes"}
 """What it is, by pattern."""
 
 
@@ -37,7 +37,7 @@ def describe(incident: Incident, per_second: int, name: str) -> str:
         return "no caller notices"
     most = Outcome(max((*Outcome,), key=missed.count))
     if most is Outcome.NOTHING:
-        return f"no answer for {seconds}" if len(missed) < len(incident.outcomes) else "no answer, and none later"
+        return f"no answer for {seconds}" if len(missed) < len(incident.outcomes) else f"no answer in these {seconds}"
     took = f"in {incident.p50_ms:.0f} ms" if incident.p50_ms and incident.p50_ms >= 1 else "at once"
     if most is Outcome.ACCEPTED:
         return f"accepted {took}, {incident.lost or 'none'} lost"
