@@ -86,7 +86,8 @@ def draw_foot(drawing: Drawing, results: Results, height: int) -> None:
         "All processes of a pattern share one CPU, and the callers have the other. Other queues, the queue alone "
         f"and the batches ({results.rows:,} rows) have both.",
         f"Measured on {machine['cpu']}, {machine['cpus']} CPUs, {machine['system'].partition('-')[0]}, "
-        f"Python {machine['python']}, {results.date}.",
+        f"Python {machine['python']}, {results.date}."
+        + (" The machine was not quiet: read the speeds roughly." if results.doubts else ""),
     )
     for number, line in enumerate(lines):
         drawing.text(MARGIN, y + 20 + 14 * number, line, muted, size=11)

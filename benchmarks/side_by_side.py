@@ -67,9 +67,10 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side", description=__doc__)
     parser.add_argument("--seconds", type=int, default=2, help="of one measurement, whole (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=2, help="medians are over these (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="over HTTP; of the rest a third (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=ROWS, help="of a batch run (default: %(default)s)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
+    parser.add_argument("--contestants", nargs="+", choices=WAYS, default=list(WAYS), help="over HTTP (default: all)")
     parser.add_argument("--json", type=Path, default=FILE, metavar="FILE", help="write there (default: %(default)s)")
     return parser.parse_args()
 
@@ -78,7 +79,9 @@ def measure_online(results: Results, arguments: argparse.Namespace, folder: Path
     """Speeds over HTTP: all run at once and are measured in turn, A B C A B C."""
     cpus = part_cpus()
     with ExitStack() as stack:
-        contestants = [stack.enter_context(served(name, SMALL_MODEL, cpus.server, folder)) for name in WAYS]
+        contestants = [
+            stack.enter_context(served(name, SMALL_MODEL, cpus.server, folder)) for name in arguments.contestants
+        ]
         os.sched_setaffinity(0, cpus.load)
         stack.callback(os.sched_setaffinity, 0, cpus.server | cpus.load)
         for one in contestants:
@@ -106,13 +109,13 @@ def ask(one: Served, callers: int, seconds: int) -> tuple[float, float]:
     return median(took) * 1e3, len(took) / seconds
 
 
-def measure_incidents(results: Results, _: argparse.Namespace, folder: Path) -> None:
+def measure_incidents(results: Results, arguments: argparse.Namespace, folder: Path) -> None:
     """One contestant after another: its model is slow, later its process is killed and started again at once."""
     cpus = part_cpus()
     model = Path(slow_reader(folder / "mlp.onnx"))
     slow_picture = json.dumps(slow_pixels(SLOW_PICTURE_SECONDS)).encode()
     os.sched_setaffinity(0, cpus.load)
-    for name in WAYS:
+    for name in arguments.contestants:
         with served(name, model, cpus.server, folder) as one:
             slow = Trouble(body=lambda since: slow_picture if 0 <= since < SLOW_SECONDS else PREDICT.body)
             say(f"{name}: a slow model")

@@ -21,7 +21,7 @@ def say(what: str) -> None:
 
 def measure_queues(results: Results, arguments: argparse.Namespace, folder: Path) -> None:
     """The queue without HTTP, and other libraries': one client, one worker."""
-    figures = measured_in_turn(QUEUES, max(1, arguments.rounds - 1), lambda name, _: queue_figures(name, folder))
+    figures = measured_in_turn(QUEUES, max(1, arguments.rounds // 3), lambda name, _: queue_figures(name, folder))
     results.speeds |= {f"queue:{name}": speed for name, speed in figures.items()}
 
 
@@ -41,7 +41,7 @@ def measure_batches(results: Results, arguments: argparse.Namespace, folder: Pat
         p50_ms = 1e3 / batch_bench.measured(name, one, folder / "out", 1).rows_per_second
         return p50_ms, batch_bench.measured(name, many, folder / "out", arguments.rows).rows_per_second
 
-    speeds = measured_in_turn(BATCHES, max(1, arguments.rounds - 1), figures)
+    speeds = measured_in_turn(BATCHES, max(1, arguments.rounds // 3), figures)
     results.speeds |= {f"batch:{name}": speed for name, speed in speeds.items()}
     say("batch: all of its processes are killed")
     results.batch_kill = kill_and_resume(many, folder / "killed", arguments.rows)

@@ -1,6 +1,7 @@
 """A speed in the figure: a dot on a logarithmic scale, and a line to it from what it is compared to."""
 
 from math import log
+from statistics import median
 from typing import NamedTuple
 
 from benchmarks.support.results import Results
@@ -34,8 +35,7 @@ def draw_speed(drawing: Drawing, results: Results, name: str, figure: str, scale
     drawing.dot(x, y, 4.5, colour)
     label = f"{written(ratio)}{TIMES}"
     if name == BASE:
-        values = sorted(getattr(results.speeds[name], figure))
-        label = f"1{TIMES} = {UNITS[figure].format(values[len(values) // 2])}"
+        label = f"1{TIMES} = {UNITS[figure].format(median(getattr(results.speeds[name], figure)))}"
     text, weight = (colours.text, 600) if ours else (colours.muted, 400)
     drawing.text(max(x, one) + 9, y + 4, label, text, size=12, weight=weight)
 
