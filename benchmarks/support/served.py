@@ -49,7 +49,9 @@ WAYS = {
 class Served:
     """The processes of one contestant."""
 
-    def __init__(self, name: str, model: Path, cpus: set[int], folder: Path, stack: ExitStack) -> None:
+    def __init__(
+        self, name: str, model: Path, cpus: set[int], folder: Path, stack: ExitStack, settings: dict[str, str]
+    ) -> None:
         self.name, self.way = name, WAYS[name]
         self._cpus, self._log, self._stack = cpus, folder / f"{name}.log", stack
         if app := MINIMAL_APPS.get(name):
@@ -63,7 +65,7 @@ class Served:
         self.commands = {process: line.replace(".state/", state) for process, line in self.commands.items()}
         self._environment = environment(model, port) | {variable: str(number) for variable, number in ports.items()}
         del self._environment["MODEL_URI"], self._environment["MODEL_NAME"]  # Procfiles know the models' names
-        self._environment |= {self.way.model_setting: str(model)}
+        self._environment |= {self.way.model_setting: str(model)} | settings
         self._redis_port = ports.get(f"{name.upper()}_REDIS_PORT")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -123,10 +125,10 @@ class Served:
 
 
 @contextmanager
-def served(name: str, model: Path, cpus: set[int], folder: Path) -> Iterator[Served]:
-    """A contestant that gives whole answers; all of its processes are ended."""
+def served(name: str, model: Path, cpus: set[int], folder: Path, **settings: str) -> Iterator[Served]:
+    """A contestant that gives whole answers, with these settings; all of its processes are ended."""
     with ExitStack() as stack:
         (own := folder / name).mkdir(exist_ok=True)
-        one = Served(name, model, cpus, own, stack)
+        one = Served(name, model, cpus, own, stack, settings)
         one.start_all()
         yield one

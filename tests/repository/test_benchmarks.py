@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import figure
 from benchmarks.queue_bench import valkey
+from benchmarks.support.figure_rows import row_tops
 from benchmarks.support.growing_queue import measure_depth
 from benchmarks.support.results import FILE, Outcome, Results
 from benchmarks.support.svg import SCHEMES
@@ -109,7 +110,7 @@ def test_the_figure_of_the_readme_is_the_one_that_the_committed_results_draw(sch
 
 def test_the_figure_shows_every_contestant_that_was_measured() -> None:
     results = Results.model_validate_json(FILE.read_text())
-    assert {*results.speeds} == {row.name for row, _ in figure.row_tops()}
+    assert {*results.speeds} == {row.name for row, _ in row_tops()}
     assert {*results.slow} == {*results.killed}
     assert not any(incident.lost for incident in (*results.slow.values(), *results.killed.values()))
     assert results.batch_kill
