@@ -18,6 +18,8 @@ from benchmarks.support.results import Incident, Outcome
 
 LEAD_SECONDS = 1.0
 """Callers that come before the incident."""
+MOST_EARLY_MISSES = 0.1
+"""The share of them that may get no digit, since a machine is never quite quiet."""
 PATIENCE_SECONDS = 20.0
 """So long an accepted job is waited for until it counts as lost."""
 SLACK_SECONDS = 0.05
@@ -74,7 +76,7 @@ class Callers:
         self.lost += _outcome(found, True) is not Outcome.DIGIT
 
     async def steadily(self, rate: int, seconds: float, incident: Trouble) -> Incident:
-        """What those get who come, evenly, from the incident on; those before it must get the digit."""
+        """What those get who come, evenly, from the incident on; almost all before it must get the digit."""
         tasks: list[asyncio.Task[tuple[Outcome, float]]] = []
         begun, lead = time.perf_counter(), int(LEAD_SECONDS * rate)
         for number in range(lead + int(seconds * rate)):
@@ -84,7 +86,7 @@ class Callers:
             tasks.append(asyncio.create_task(self.call(incident.body((number - lead) / rate))))
         calls = await asyncio.gather(*tasks)
         before, during = calls[: lead - int(rate * self._deadline)], calls[lead:]
-        if any(outcome is not Outcome.DIGIT for outcome, _ in before):
+        if sum(outcome is not Outcome.DIGIT for outcome, _ in before) > len(before) * MOST_EARLY_MISSES:
             raise RuntimeError(f"{self._url} gave no digits before the incident: {before}")
         instead = [took for outcome, took in during if outcome not in (Outcome.DIGIT, Outcome.NOTHING)]
         return Incident(

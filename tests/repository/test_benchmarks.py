@@ -127,7 +127,7 @@ def test_a_contestant_is_measured_side_by_side_while_its_model_is_slow_and_kille
     assert results.speeds["synchronous"].digits_per_second[0] > 0
     for incident in (results.slow["synchronous"], results.killed["synchronous"]):
         assert Outcome.PARTIAL in incident.outcomes
-        assert incident.share(Outcome.DIGIT, Outcome.PARTIAL) > 0.9
+        assert incident.share(Outcome.DIGIT, Outcome.PARTIAL) > 0.5
     assert servers_of(tmp_path) == []
 
 
