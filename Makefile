@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help up break install lint types test test-all bench bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
+.PHONY: help up break install lint types test test-all bench bench-figure bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
 	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,11 @@ bench: install  ## measure; the results are printed
 	python -m benchmarks.chain
 	python -m benchmarks.fan_out
 	python -m benchmarks.delay
+	$(MAKE) bench-figure
+
+bench-figure: install .venv-queues/.installed  ## measure the six side by side (6 minutes), and draw the figure of README.md
+	python -m benchmarks.side_by_side
+	python -m benchmarks.figure
 
 bench-queues: install .venv-queues/.installed  ## the same for the queue, beside arq, taskiq, dramatiq and celery
 	python -m benchmarks.queue_bench

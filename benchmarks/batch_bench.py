@@ -107,6 +107,7 @@ def measured(name: str, source: Path, output: Path, rows: int) -> Run:
     else:
         command = ["-m", "benchmarks.support.batch_contestants", name, str(source), str(output)]
     environment = os.environ | {"WORKERS": "2", "SPARK_MASTER": "local[2]", "OMP_NUM_THREADS": "1"}
+    environment |= {"PYSPARK_PYTHON": sys.executable}  # else Spark takes the `python3` of the PATH
     with (output / "_log").open("w+") as log:
         started, peak = time.perf_counter(), 0.0
         process = subprocess.Popen(

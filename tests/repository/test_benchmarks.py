@@ -1,5 +1,6 @@
 """The benchmarks run, say something, and leave nothing behind; how quick anything is depends on the machine."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import figure
+from benchmarks.queue_bench import valkey
+from benchmarks.support.figure_rows import row_tops
+from benchmarks.support.growing_queue import measure_depth
+from benchmarks.support.results import FILE, Outcome, Results
+from benchmarks.support.svg import SCHEMES
 from tests.support.processes import ROOT, output_of, wait_until
 
 CONTESTANTS = ["constant", "minimal", "ours", "ours /v2 JSON", "ours /v2 binary", "ours gRPC"]
@@ -93,3 +100,39 @@ def test_how_latency_adds_up_is_measured_and_no_request_fails() -> None:
     rows = [line for line in table.splitlines() if line.startswith("| quality, reader")]
     assert len(rows) == 2 + 2 * 3  # whole and parts of each route; then each at three rates
     assert all(row.endswith("| 0 |") for row in rows[2:])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_figure_of_the_readme_is_the_one_that_the_committed_results_draw(scheme: str) -> None:
+    results = Results.model_validate_json(FILE.read_text())
+    assert (ROOT / "docs" / f"side-by-side-{scheme}.svg").read_text() == figure.draw(results, SCHEMES[scheme])
+
+
+def test_the_figure_shows_every_contestant_that_was_measured() -> None:
+    results = Results.model_validate_json(FILE.read_text())
+    assert {*results.speeds} == {row.name for row, _ in row_tops()}
+    assert {*results.slow} == {*results.killed}
+    assert not any(incident.lost for incident in (*results.slow.values(), *results.killed.values()))
+    assert results.batch_kill
+    assert results.batch_kill.rows_missing == 0
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_a_contestant_is_measured_side_by_side_while_its_model_is_slow_and_killed(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    options = ("--contestants", "synchronous", "--parts", "online", "incidents", "--seconds=1", "--rounds=1")
+    output_of(sys.executable, "-m", "benchmarks.side_by_side", *options, f"--json={file}", TMPDIR=str(tmp_path))
+    results = Results.model_validate_json(file.read_text())
+    assert results.speeds["synchronous"].digits_per_second[0] > 0
+    for incident in (results.slow["synchronous"], results.killed["synchronous"]):
+        assert Outcome.PARTIAL in incident.outcomes
+        assert incident.share(Outcome.DIGIT, Outcome.PARTIAL) > 0.5
+    assert servers_of(tmp_path) == []
+
+
+def test_the_cost_of_the_queue_is_measured_at_a_depth(tmp_path: Path) -> None:
+    with valkey(tmp_path / "queue") as url:
+        depth, *figures = asyncio.run(measure_depth(url, 10))
+    assert depth == "10"
+    assert all(float(figure) > 0 for figure in figures)
