@@ -22,6 +22,7 @@
    page.css colours .box, .arrow, .frame and .note. */
 
 import { ms, without } from "./answer.js";
+import { loadDrawing } from "./drawing.js";
 
 const STEP_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 170;
 const LEFT = 2; // up to here the request has certainly come: the client, and the arrow that leaves it
@@ -39,10 +40,7 @@ export class Diagram {
   }
 
   async #load(place, url) {
-    const response = await fetch(url);
-    if (!response.ok) return;
-    const drawing = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
-    this.#svg = place.appendChild(document.importNode(drawing.documentElement, true));
+    this.#svg = await loadDrawing(place, url);
   }
 
   /* The services that the drawing names, for `make break`. */

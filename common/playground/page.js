@@ -1,7 +1,7 @@
 /* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
    images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
    samples.js, options.js (what a request can choose), request.js (HTTP), answer.js (result), jobs.js, diagram.js (the
-   journey), break.js. */
+   journey; drawing.js loads it), break.js. */
 
 import { show, showAccepted, showNothing, showWaiting } from "./answer.js";
 import { showBreak } from "./break.js";
