@@ -9,7 +9,7 @@ import { Diagram } from "./diagram.js";
 import { Jobs } from "./jobs.js";
 import { Options } from "./options.js";
 import { Pad } from "./pad.js";
-import { ask } from "./request.js";
+import { ask, followDelivery } from "./request.js";
 import { showSamples } from "./samples.js";
 
 const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
@@ -56,16 +56,19 @@ async function read() {
   diagram.wait();
   const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
   const headers = { ...options.headers, "Content-Type": mediaType };
+  let job; // its address, where the service takes one
   const outcome = await ask(options.address, body, headers, mine, (accepted) => {
-    jobs.add(accepted.location);
+    job = accepted.location;
+    jobs.add(job);
     if (mine !== request) return;
     showAccepted(accepted);
     diagram.accept(accepted);
   });
-  if (mine === request) { // else a newer item is on its way
-    show(outcome);
-    if (!outcome.waits) diagram.travel(outcome);
-  }
+  if (mine !== request) return; // a newer item is on its way
+  show(outcome);
+  if (outcome.waits) return;
+  await diagram.travel(outcome);
+  if (job && outcome.answer) followDelivery(job, outcome.answer, mine, (answer) => diagram.deliver(answer));
 }
 
 async function open(file) {

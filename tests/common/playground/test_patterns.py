@@ -14,6 +14,7 @@ from tests.support import pictures
 from tests.support.browsers import chromium, draw, expect_digit, opened
 from tests.support.patterns import commands
 from tests.support.processes import PATTERNS, ROOT
+from tests.support.queue.webhook_receiver import SIGNING, Receiver, delivery
 from tests.support.service_process import Server, serving
 from tests.support.stack import asynchronous_stack, stack_of
 
@@ -63,6 +64,36 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
             expect(page.locator("#answer-status")).to_contain_text("the queue does not answer")
             expect(page.locator("#queue.failed")).to_have_count(1)
             expect(page.locator("#intake.lit")).to_have_count(1)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_the_delivery_is_lit_when_the_database_and_the_receiver_have_the_result_and_the_retry_when_there_was_one(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Shown is what has happened: nothing before the delivery runs, no receiver where the job names none."""
+    with (
+        asynchronous_stack(**SIGNING) as stack,
+        Receiver().listening() as receiver,
+        opened(browser, stack.front.url) as page,
+    ):
+        page.click("[title='seven.png']")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert page.locator(":is([data-retried], [data-delivered]):is(.lit, .partial)").count() == 0
+        stack.start("delivery", **delivery(tmp_path / "results.sqlite"))
+        page.click("#read-now")
+        expect(page.locator(":is(#to-delivery, #delivery, #to-database, #database).lit")).to_have_count(4)
+        assert page.locator(":is(#to-receiver, #receiver).lit").count() == 0
+        page.click(".choices summary")
+        callback = page.get_by_label("callback_url")
+        callback.fill(receiver.expecting("/hook"))
+        callback.press("Enter")
+        expect(page.locator(":is(#to-receiver, #receiver, #database).lit")).to_have_count(3)
+        stack.stop("predictor")
+        stack.start("predictor", job_timeout_seconds=0.000001, max_attempts=2, backoff_seconds=0.01)
+        page.click("#read-now")
+        expect(page.locator("#journey-diagram :is(#retry.partial, #claim.failed)")).to_have_count(2)
+        expect(page.locator(":is(#receiver, #database).lit")).to_have_count(2)
 
 
 @pytest.mark.full
