@@ -291,7 +291,8 @@ local function retry_dead_letter(args)
   if not letter then return nil end
   redis.call('XDEL', letters, letter[1])
   set_status(id, 'queued', 'attempts', 0, 'payload', letter[2][8], 'call_id', call.call_id)
-  redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at', 'delivery_attempts')
+  redis.call('HDEL', key('job', id), 'error', 'dead_letter', 'started_at', 'finished_at', 'delivery_attempts',
+             'stored_at', 'sent_at')
   enqueue(id, ordering_key)
   keep_open(id, call.job_ttl)
   publish_changes()

@@ -20,6 +20,7 @@ from common.prediction.payload import to_rows
 
 Status = Literal["queued", "running", "done", "failed"]
 Delivery = Literal["at-least-once", "at-most-once"]
+Destination = Literal["database", "webhook"]
 CallbackUrl = Annotated[AnyHttpUrl, UrlConstraints(max_length=2_000, allowed_schemes=["http", "https"])]
 EXAMPLE = "0b7a4f0e-5b0d-4b4e-9f53-2c1d1f0a6a55"
 
@@ -70,6 +71,9 @@ class Job(BaseModel):
     finished_at: datetime | None
     ordering_key: str | None
     waiting_for: str | None = Field(None, description="What a queued job needs that is missing: a predictor.")
+    delivered: dict[Destination, datetime | None] = Field(
+        {}, description="Where the delivery brings the result, and when each had it; null: not yet."
+    )
 
     @property
     def ended(self) -> bool:
@@ -119,7 +123,18 @@ def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
         started_at=to_time(text["started_at"]) if "started_at" in text else None,
         finished_at=to_time(text["finished_at"]) if "finished_at" in text else None,
         ordering_key=text.get("ordering_key") or None,
+        delivered=_delivered(text),
     )
+
+
+def _delivered(text: dict[str, str]) -> dict[Destination, datetime | None]:
+    """A job without a callback URL has no webhook; one that is not in the queue is not delivered at all."""
+    if "callback_url" not in text:
+        return {}
+    fields: dict[Destination, str] = {"database": "stored_at"}
+    if text["callback_url"]:
+        fields["webhook"] = "sent_at"
+    return {place: to_time(text[name]) if name in text else None for place, name in fields.items()}
 
 
 def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

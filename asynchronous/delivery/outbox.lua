@@ -1,6 +1,8 @@
 -- The webhooks' transactions, on the keys that the queue's transactions fill (see ../queue.lua):
 --   asynchronous:webhooks:HOST   zset   ended jobs with a callback URL at this host, by the due time of the next attempt
 --   asynchronous:receivers       zset   the hosts, by the due time of the first of their webhooks
+--   asynchronous:finished        stream ended jobs, for the result database; consumer group "delivery"
+--   asynchronous:job:ID          hash   the job; gets stored_at and sent_at, when the database and the receiver have it
 -- Each host has a list of its own, so one that hangs delays no other. While a delivery process makes an attempt, the due
 -- time is the end of its lease.
 
@@ -16,6 +18,17 @@ local now = time[1] + time[2] / 1e6
 local function reschedule_host(host)
   local first = redis.call('ZRANGE', webhooks_of(host), 0, 0, 'WITHSCORES')
   if first[1] then redis.call('ZADD', receivers, first[2], host) else redis.call('ZREM', receivers, host) end
+end
+
+-- Acknowledge: {stored: [{entry, job_id, finished_at}]}. Removes entries whose results are in the database, and notes that
+-- with their jobs; not with one that has expired, or whose dead letter was retried in the meantime.
+local function acknowledge(args)
+  for _, stored in ipairs(cjson.decode(args[1]).stored) do
+    local job = 'asynchronous:job:' .. stored.job_id
+    redis.call('XACK', 'asynchronous:finished', 'delivery', stored.entry)
+    redis.call('XDEL', 'asynchronous:finished', stored.entry)
+    if redis.call('HGET', job, 'finished_at') == stored.finished_at then redis.call('HSET', job, 'stored_at', now) end
+  end
 end
 
 -- Claim: {places, busy: {host: places}, places_per_host, lease, result_ttl}. Returns due jobs, at most `places`, and of
@@ -45,8 +58,8 @@ local function claim_due_webhooks(args)
   return claimed
 end
 
--- Record an attempt: {job_id, host, lease, retry_in}; without `retry_in` it was the last. Does nothing if the webhook
--- was rescheduled in the meantime.
+-- Record an attempt: {job_id, host, lease, sent, retry_in}; without `retry_in` it was the last, and `sent` says whether the
+-- receiver took it. Does nothing if the webhook was rescheduled in the meantime.
 local function record_attempt(args)
   local call = cjson.decode(args[1])
   local webhooks = webhooks_of(call.host)
@@ -58,4 +71,7 @@ local function record_attempt(args)
     redis.call('ZREM', webhooks, call.job_id)
   end
   reschedule_host(call.host)
+  local job = 'asynchronous:job:' .. call.job_id
+  local status = redis.call('HGET', job, 'status')
+  if call.sent and (status == 'done' or status == 'failed') then redis.call('HSET', job, 'sent_at', now) end
 end

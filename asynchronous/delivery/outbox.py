@@ -42,6 +42,7 @@ class Outbox:
         self._redis = redis
         self._ttl, self._idle_ms = result_ttl_seconds, idle_ms
         operation = partial(register_operation, redis, Path(__file__).with_name("outbox.lua"))
+        self._acknowledge = operation("acknowledge")
         self._claim_due_webhooks = operation("claim_due_webhooks")
         self._record_attempt = operation("record_attempt")
 
@@ -59,12 +60,13 @@ class Outbox:
         ids = [str(fields[b"job_id"], "ascii") for _, fields in entries]
         return [(entry, job_id, await self.job(job_id)) for (entry, _), job_id in zip(entries, ids, strict=True)]
 
-    async def acknowledge(self, entries: Sequence[bytes]) -> None:
-        """Remove entries that are in the result database."""
-        async with self._redis.pipeline() as transaction:
-            transaction.xack(STREAM, GROUP, *entries)
-            transaction.xdel(STREAM, *entries)
-            await transaction.execute()
+    async def acknowledge(self, stored: Sequence[FinishedJob]) -> None:
+        """Remove entries that are in the result database, and note with their jobs when that was."""
+        entries = [
+            {"entry": entry, "job_id": job_id, "finished_at": fields.get(b"finished_at", b"")}
+            for entry, job_id, fields in stored
+        ]
+        await self._acknowledge(args=[to_json({"stored": entries})])
 
     async def tries(self, entry: bytes) -> int:
         """How often this entry was read."""
@@ -98,7 +100,7 @@ class Outbox:
             for job_id, attempt, lease, now, host in claimed
         ]
 
-    async def record_attempt(self, due: DueWebhook, retry_in: float | None = None) -> None:
-        """Schedule the next attempt in so many seconds; without `retry_in` there is none."""
-        call = {"job_id": due.job_id, "host": due.host, "lease": due.lease}
+    async def record_attempt(self, due: DueWebhook, *, sent: bool = False, retry_in: float | None = None) -> None:
+        """Note that the receiver took it (`sent`), or schedule the next attempt; without `retry_in` there is none."""
+        call = {"job_id": due.job_id, "host": due.host, "lease": due.lease, "sent": sent}
         await self._record_attempt(args=[to_json(call if retry_in is None else call | {"retry_in": retry_in})])

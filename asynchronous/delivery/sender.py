@@ -48,7 +48,7 @@ class ResultSender:
         if finished := await self._outbox.read_finished(self._consumer, BATCH_SIZE, WAIT_MS):
             jobs, odd = to_jobs(finished)
             odd |= await asyncio.to_thread(self._database.upsert, jobs)
-            if stored := [entry for entry, job_id, _ in finished if job_id not in odd]:
+            if stored := [one for one in finished if one[1] not in odd]:
                 await self._outbox.acknowledge(stored)
             self._stored.inc(sum(job.job_id not in odd for job in jobs))
             for entry, job_id, _ in finished:
@@ -121,7 +121,8 @@ class WebhookDelivery:
             message = to_message(job, due, trace.traceparent)
             failure = await self._post(fields[b"callback_url"].decode(), message)
             is_last = failure is None or due.attempt >= self._settings.delivery_attempts
-            await self._outbox.record_attempt(due, None if is_last else 2.0 ** (due.attempt - 1))
+            retry_in = None if is_last else 2.0 ** (due.attempt - 1)
+            await self._outbox.record_attempt(due, sent=failure is None, retry_in=retry_in)
             self._attempts.labels("failed" if failure else "delivered").inc()
             logger.info("webhook of job %s: attempt %d: %s", due.job_id, due.attempt, failure or "delivered")
 
@@ -157,6 +158,7 @@ def to_jobs(finished: Sequence[FinishedJob]) -> tuple[list[Job], dict[str, str]]
 def to_message(job: Job, due: DueWebhook, traceparent: str) -> WebhookMessage:
     """The webhook of an ended job, as Standard Webhooks defines it; a job that ended twice has two ids."""
     assert job.finished_at is not None
-    body = to_json({"type": f"job.{job.status}", "timestamp": job.finished_at.isoformat(), "data": job})
+    data = job.model_dump(exclude={"delivered"})  # so that it is the same in each attempt
+    body = to_json({"type": f"job.{job.status}", "timestamp": job.finished_at.isoformat(), "data": data})
     message_id = f"{job.job_id}.{int(job.finished_at.timestamp() * 1e3)}"
     return WebhookMessage(message_id, due.claimed_at, body, traceparent)

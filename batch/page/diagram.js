@@ -5,6 +5,8 @@
    data-while="schedule"    lit while a run of a schedule is running; `request`: one that was asked for
    data-progress            a text that shows the rows */
 
+import { loadDrawing } from "./drawing.js";
+
 export class Diagram {
   #parts = [];
 
@@ -13,11 +15,8 @@ export class Diagram {
   }
 
   async #load(place) {
-    const response = await fetch(new URL("page/diagram.svg", document.baseURI));
-    if (!response.ok) return;
-    const drawing = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
-    const svg = place.appendChild(document.importNode(drawing.documentElement, true));
-    this.#parts = [...svg.querySelectorAll("[data-while], [data-progress]")];
+    const svg = await loadDrawing(place, new URL("page/diagram.svg", document.baseURI));
+    this.#parts = [...(svg?.querySelectorAll("[data-while], [data-progress]") ?? [])];
   }
 
   /* Light up what this run has at work, or nothing. */

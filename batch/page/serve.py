@@ -10,6 +10,7 @@ FOLDER = Path(__file__).parent
 FILES = (
     PAGE / "base.css",
     PAGE / "icon.svg",
+    PAGE / "drawing.js",
     FOLDER / "page.css",
     FOLDER / "page.js",
     FOLDER / "diagram.js",

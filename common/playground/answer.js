@@ -38,7 +38,7 @@ export function showAccepted({ text, timings }) {
 /* Shows an outcome of request.js. */
 export function show({ problem, answer, text, timings, roundTrip, status, waits }) {
   if (problem) {
-    render({ label: "!", status: problem, failed: true, text, timings, roundTrip, facts: status && { status } });
+    render({ label: "!", status: problem, failed: true, text: answer ? pretty(text) : text, timings, roundTrip, facts: status && { status } });
     return;
   }
   if (waits) {

@@ -11,6 +11,8 @@
    data-accepted        the last step before the caller of a job is free: lit at the 202, the rest with the outcome
    data-way="job"       part of the way of a job only, or of a `request` only: where the pattern takes both
    data-when="early"    lit only if the answer has this field
+   data-retried         amber where the answer took more than one attempt
+   data-delivered="database"  lit once the result is there, by the answer's `delivered`; of several names, one is enough
    data-others          stands for the members that have no box of their own, and has their names
    data-service="svm"   the service's name for `make break`
 
@@ -22,10 +24,12 @@
    page.css colours .box, .arrow, .frame and .note. */
 
 import { ms, without } from "./answer.js";
+import { loadDrawing } from "./drawing.js";
 
 const STEP_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 170;
 const LEFT = 2; // up to here the request has certainly come: the client, and the arrow that leaves it
 const ANSWER = Infinity;
+const LIT = "[data-step], [data-whole], [data-others], [data-retried], [data-delivered]";
 
 export class Diagram {
   #loaded;
@@ -39,10 +43,7 @@ export class Diagram {
   }
 
   async #load(place, url) {
-    const response = await fetch(url);
-    if (!response.ok) return;
-    const drawing = new DOMParser().parseFromString(await response.text(), "image/svg+xml");
-    this.#svg = place.appendChild(document.importNode(drawing.documentElement, true));
+    this.#svg = await loadDrawing(place, url);
   }
 
   /* The services that the drawing names, for `make break`. */
@@ -58,7 +59,7 @@ export class Diagram {
     this.#reached = 0;
     this.#way = "request";
     for (const part of this.#parts("[data-others]")) part.setAttribute("visibility", "hidden");
-    for (const part of this.#parts("[data-step], [data-whole], [data-others]")) part.classList.remove("lit", "failed", "waiting", "partial");
+    for (const part of this.#parts(LIT)) part.classList.remove("lit", "failed", "waiting", "partial");
     for (const text of this.#parts("[data-ms]")) text.textContent = "";
   }
 
@@ -78,7 +79,7 @@ export class Diagram {
     this.#write(timings);
   }
 
-  /* The outcome is here (see request.js): light up the way that it took. */
+  /* The outcome is here (see request.js): light up the way that it took. Ends once all of it is lit. */
   async travel({ status, problem, answer, timings = {}, roundTrip }) {
     await this.#loaded;
     const [reached, way] = [problem ? 0 : this.#reached, this.#way];
@@ -94,11 +95,19 @@ export class Diagram {
       for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, amber) ? "partial" : "lit");
     }));
     if (!problem) this.#nameOthers(answer, amber);
-    this.#later(numbers.length - before, () => {
+    if (answer?.attempts > 1) for (const part of this.#parts("[data-retried]")) part.classList.add("partial");
+    return new Promise((resolve) => this.#later(numbers.length - before, () => {
       if (problem) this.#fail(culprit, status);
       this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !amber.includes(name))));
       this.#write({ "round-trip": roundTrip });
-    });
+      resolve();
+    }));
+  }
+
+  /* A job that has ended, as it is now: light up the places that have its result. */
+  deliver({ delivered = {} }) {
+    const there = (name) => delivered[name];
+    for (const part of this.#parts("[data-delivered]")) part.classList.toggle("lit", part.dataset.delivered.split(" ").some(there));
   }
 
   /* Whether the request came here: by the times that the server gives, or, of a job, by what its answer holds. */

@@ -1,7 +1,7 @@
 /* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
    images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
    samples.js, options.js (what a request can choose), request.js (HTTP), answer.js (result), jobs.js, diagram.js (the
-   journey), break.js. */
+   journey; drawing.js loads it), break.js. */
 
 import { show, showAccepted, showNothing, showWaiting } from "./answer.js";
 import { showBreak } from "./break.js";
@@ -9,7 +9,7 @@ import { Diagram } from "./diagram.js";
 import { Jobs } from "./jobs.js";
 import { Options } from "./options.js";
 import { Pad } from "./pad.js";
-import { ask } from "./request.js";
+import { ask, followDelivery } from "./request.js";
 import { showSamples } from "./samples.js";
 
 const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
@@ -56,16 +56,19 @@ async function read() {
   diagram.wait();
   const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
   const headers = { ...options.headers, "Content-Type": mediaType };
+  let job; // its address, where the service takes one
   const outcome = await ask(options.address, body, headers, mine, (accepted) => {
-    jobs.add(accepted.location);
+    job = accepted.location;
+    jobs.add(job);
     if (mine !== request) return;
     showAccepted(accepted);
     diagram.accept(accepted);
   });
-  if (mine === request) { // else a newer item is on its way
-    show(outcome);
-    if (!outcome.waits) diagram.travel(outcome);
-  }
+  if (mine !== request) return; // a newer item is on its way
+  show(outcome);
+  if (outcome.waits) return;
+  await diagram.travel(outcome);
+  if (job && outcome.answer) followDelivery(job, outcome.answer, mine, (answer) => diagram.deliver(answer));
 }
 
 async function open(file) {

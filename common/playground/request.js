@@ -7,6 +7,7 @@
 const TIMEOUT_MS = 5_000; // for one answer
 const JOB_TIMEOUT_MS = 30_000; // for a job that was accepted
 const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
+const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1600, 3200, 6400]; // between looks at where a result was brought
 
 /* `accepted` is called with the outcome of a 202, before the job has ended. */
 export async function ask(url, body, headers, controller, accepted) {
@@ -39,6 +40,23 @@ async function finished(accepted, controller) {
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return { ...outcome, waits: true };
+}
+
+/* The answer of a job may name places that its result is brought to, with null for those that do not have it yet: ask again
+   for a while, and call `changed` with each answer. */
+export async function followDelivery(address, answer, controller, changed) {
+  changed(answer);
+  for (const pause of DELIVERY_PAUSES_MS) {
+    if (!Object.values(answer.delivered ?? {}).includes(null)) return;
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    try {
+      ({ answer } = await get(address, {}, controller, TIMEOUT_MS));
+    } catch {
+      return; // a newer item is on its way, or the service is away
+    }
+    if (!answer?.job_id) return; // it has expired
+    changed(answer);
+  }
 }
 
 async function get(url, options, controller, milliseconds) {

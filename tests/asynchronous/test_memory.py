@@ -81,7 +81,7 @@ async def deliver(redis: Redis) -> None:
     outbox = Outbox(redis, TTL)
     await outbox.open()
     while finished := await outbox.read_finished("delivery", 1_000, 1):
-        await outbox.acknowledge([entry for entry, _, _ in finished])
+        await outbox.acknowledge(finished)
 
 
 @pytest.mark.parametrize(

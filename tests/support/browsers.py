@@ -1,4 +1,4 @@
-"""The playground in a real browser, and a digit drawn on its paper."""
+"""A pattern's page in a real browser, and a digit drawn on the playground's paper."""
 
 import os
 import shutil
@@ -31,7 +31,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
+def opened(
+    browser: Browser, url: str, expected: str = "", *, width: int = 1100, zone: str | None = None
+) -> Iterator[Page]:
     """The page, which must report no error but one that begins with `expected`, and ask no other host."""
     errors: list[str] = []
     hosts: set[str | None] = set()
@@ -40,14 +42,15 @@ def opened(browser: Browser, url: str, expected: str = "") -> Iterator[Page]:
         if message.type in ("error", "warning") and not (expected and message.text.startswith(expected)):
             errors.append(message.text)
 
-    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    context = browser.new_context(viewport={"width": width, "height": 900}, locale="en-GB", timezone_id=zone)
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.on("console", note)
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(dialog.message))
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
     page.goto(url)
-    expect(page.locator("#journey-diagram svg")).to_be_visible()
+    expect(page.locator(".diagram svg")).to_be_visible()
     yield page
     context.close()
     assert errors == []

@@ -5,6 +5,7 @@ import ssl
 from itertools import pairwise
 from pathlib import Path
 from time import sleep
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import pytest
@@ -31,12 +32,34 @@ def test_a_webhook_is_signed_as_standard_webhooks_defines(deployment: DeliveryDe
     assert got.headers["host"] == urlsplit(receiver.url).netloc
     (line,) = deployment.stack.servers["delivery"].logged(message=f"webhook of job {job_id}: attempt 1: delivered")
     assert line["trace_id"] == got.headers["traceparent"].split("-")[1] == trace
-    assert message["data"] == look(deployment.front, job_id)
+    assert message["data"] | {"delivered": ANY} == look(deployment.front, job_id)
     assert SECRET.encode() not in got.body
     for changed in (got.body + b" ", got.body.replace(b"7", b"1")):
         with pytest.raises(Exception, match="signature"):
             Webhook(SECRET).verify(changed, got.headers)
     receiver.nothing_more(0.5)
+
+
+@full
+def test_a_job_says_when_the_database_and_the_receiver_had_its_result(
+    deployment: DeliveryDeployment, receiver: Receiver
+) -> None:
+    """A receiver that refuses has nothing; a dead letter that is retried is nowhere yet."""
+    plain = hand_in(deployment.front)
+    job_id = hand_in(deployment.front, poisoned(), callback_url=receiver.expecting("/hook", *[500] * ATTEMPTS))
+    for _ in range(ATTEMPTS):
+        receiver.next()
+    wait_until(lambda: look(deployment.front, job_id)["delivered"]["database"])
+    refused = look(deployment.front, job_id)
+    assert list(refused["delivered"]) == ["database", "webhook"]
+    assert refused["delivered"]["webhook"] is None
+    assert refused["finished_at"] <= refused["delivered"]["database"]
+    with hung(deployment.stack.servers["predictor"]):
+        retry(deployment.front, job_id)
+        assert set(look(deployment.front, job_id)["delivered"].values()) == {None}
+    receiver.next()
+    wait_until(lambda: all(look(deployment.front, job_id)["delivered"].values()))
+    assert list(look(deployment.front, plain)["delivered"]) == ["database"]
 
 
 def test_failed_and_cancelled_jobs_are_delivered(deployment: DeliveryDeployment, receiver: Receiver) -> None:

@@ -1,8 +1,6 @@
 """The playground of other patterns: their diagrams light up as a request travels, their answers are shown."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,8 +14,9 @@ from tests.support import pictures
 from tests.support.browsers import chromium, draw, expect_digit, opened
 from tests.support.patterns import commands
 from tests.support.processes import PATTERNS, ROOT
+from tests.support.queue.webhook_receiver import SIGNING, Receiver, delivery
 from tests.support.service_process import Server, serving
-from tests.support.stack import Stack, asynchronous_stack, horizontal_stack, stack_of
+from tests.support.stack import asynchronous_stack, stack_of
 
 DOCS = pictures.FOLDER
 
@@ -32,12 +31,6 @@ def server() -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
-
-
-@pytest.fixture(scope="module")
-def horizontal() -> Iterator[Stack]:
-    with horizontal_stack() as stack:
-        yield stack
 
 
 def answer_with(page: Page, body: dict[str, object], status: int = 200, **headers: str) -> None:
@@ -75,6 +68,36 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_the_delivery_is_lit_when_the_database_and_the_receiver_have_the_result_and_the_retry_when_there_was_one(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """Shown is what has happened: nothing before the delivery runs, no receiver where the job names none."""
+    with (
+        asynchronous_stack(**SIGNING) as stack,
+        Receiver().listening() as receiver,
+        opened(browser, stack.front.url) as page,
+    ):
+        page.click("[title='seven.png']")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert page.locator(":is([data-retried], [data-delivered]):is(.lit, .partial)").count() == 0
+        stack.start("delivery", **delivery(tmp_path / "results.sqlite"))
+        page.click("#read-now")
+        expect(page.locator(":is(#to-delivery, #delivery, #to-database, #database).lit")).to_have_count(4)
+        assert page.locator(":is(#to-receiver, #receiver).lit").count() == 0
+        page.click(".choices summary")
+        callback = page.get_by_label("callback_url")
+        callback.fill(receiver.expecting("/hook"))
+        callback.press("Enter")
+        expect(page.locator(":is(#to-receiver, #receiver, #database).lit")).to_have_count(3)
+        stack.stop("predictor")
+        stack.start("predictor", job_timeout_seconds=0.000001, max_attempts=2, backoff_seconds=0.01)
+        page.click("#read-now")
+        expect(page.locator("#journey-diagram :is(#retry.partial, #claim.failed)")).to_have_count(2)
+        expect(page.locator(":is(#receiver, #database).lit")).to_have_count(2)
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_jobs_are_followed_wait_without_alarm_and_a_dead_letter_can_be_retried(browser: Browser) -> None:
     with asynchronous_stack({}) as stack, opened(browser, stack.front.url) as page:
         draw(page, 7)
@@ -96,96 +119,6 @@ def test_jobs_are_followed_wait_without_alarm_and_a_dead_letter_can_be_retried(b
         expect(page.locator("[data-ms=accepted]")).to_contain_text(" ms")
 
 
-@pytest.mark.full
-@pytest.mark.browser
-def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
-    browser: Browser, horizontal: Stack
-) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        page.click(".choices summary")
-        labels = page.locator("#request-options label").all_inner_texts()
-        assert [label.split()[0] for label in labels] == [
-            "X-Request-Timeout-Ms",
-            "sent",
-            "policy",
-            "quorum",
-            "aggregation",
-        ]
-        choices = page.locator("#request-options")
-        choices.get_by_label("policy").select_option("wait")
-        choices.get_by_label("aggregation").select_option("mean")
-        with page.expect_request("**/predict?*") as sent:
-            page.click("[title='seven.png']")
-        assert sent.value.url.endswith("/predict?policy=wait&aggregation=mean")
-        expect(page.locator("#curl-command")).to_contain_text("/predict?policy=wait&aggregation=mean'")
-        expect_digit(page, 7)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
-    browser: Browser, horizontal: Stack
-) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        lit = page.locator("#journey-diagram .lit")
-        draw(page, 7)
-        expect_digit(page, 7)
-        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
-        members = {f"{way}{name}" for name in ("linear", "svm", "mlp") for way in ("to-", "", "from-")}
-        proxy = {"client", "request", "interface", "hand-on", "ask", "votes", "vote", "answer"}
-        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
-        for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
-            expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
-        assert page.locator(".partial").count() == 0
-        os.kill(horizontal.servers["svm"].process.pid, signal.SIGSTOP)
-        page.click("#read-now")
-        expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
-        expect_digit(page, 7)
-        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
-        without = {"to-svm", "svm", "from-svm"}
-        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - without
-        partial = page.locator("#journey-diagram .partial").evaluate_all("parts => parts.map(part => part.id)")
-        assert set(partial) == {"to-svm", "svm"}
-        expect(page.locator("#answer-card.partial #answer-status")).to_contain_text("Without svm (timeout).")
-        expect(page.locator("[data-ms=svm]")).to_have_text("")
-        os.kill(horizontal.servers["svm"].process.pid, signal.SIGCONT)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_horizontal_takes_the_same_as_a_job_whose_answers_next_action_and_way_are_seen(
-    browser: Browser, horizontal: Stack
-) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        page.click(".choices summary")
-        page.locator("#request-options").get_by_label("sent to").select_option("/jobs")
-        expect(page.locator("#request-options").get_by_label("policy")).to_be_hidden()
-        expect(page.locator("#curl-command")).to_contain_text("/jobs")
-        page.click("[title='seven.png']")
-        expect_digit(page, 7)
-        row = page.locator("#jobs-list li")
-        expect(row.locator(".state")).to_contain_text("done")
-        for news in ("linear: 7", "svm: 7", "next action: "):
-            expect(row.locator(".news")).to_contain_text(news)
-        expect(page.locator("#answer-facts")).to_contain_text("next action")
-        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
-        lit = page.locator("#journey-diagram .lit").evaluate_all("parts => parts.map(part => part.id)")
-        stream = {"to-stream", "stream", "from-stream", "read-by-each", "linear", "published", "postprocessor"}
-        assert stream | {"early", "next-action", "closes"} <= set(lit)
-        assert not {"hand-on", "ask", "votes", "vote", "to-linear", "from-linear"} & set(lit)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_the_page_gives_the_command_that_breaks_a_service(browser: Browser, horizontal: Stack) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        card = page.locator("#break-card")
-        card.get_by_text("Break it").click()
-        card.get_by_label("service").select_option("microservice_horizontal-svm")
-        card.get_by_label("how").select_option("hang")
-        expect(card.locator("pre")).to_have_text("make break SERVICE=microservice_horizontal-svm HOW=hang")
-
-
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "batch"])
 def test_the_diagram_names_every_service_that_make_break_knows(pattern: str) -> None:
     """But for the front, which serves the page itself, where there are others."""
@@ -193,25 +126,6 @@ def test_the_diagram_names_every_service_that_make_break_knows(pattern: str) -> 
     named = ElementTree.parse(ROOT / pattern / "diagram.svg").iterfind(".//*[@data-service]")
     expected = {f"{pattern}-{name}" for name in others} or {front}
     assert {part.attrib["data-service"] for part in named} == expected
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_the_diagram_draws_a_member_that_is_not_in_it(browser: Browser, horizontal: Stack) -> None:
-    with opened(browser, horizontal.front.url) as page:
-        others = page.locator("#journey-diagram #others")
-        expect(others).to_be_hidden()
-
-        def add_specialist(route: Route) -> None:
-            answer = route.fetch().json()
-            answer["predictions"]["specialist"] = answer["predictions"]["linear"]
-            route.fulfill(json=answer)
-
-        page.route("**/predict*", add_specialist)
-        draw(page, 7)
-        expect(page.locator("#answer-facts")).to_contain_text("specialist 7,")
-        expect(others).to_be_visible()
-        expect(others).to_have_text("specialist")
 
 
 @pytest.mark.full

@@ -1,0 +1,132 @@
+"""The playground of microservice_horizontal: votes, members that are missing, jobs and what a request can choose."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.stack import Stack, horizontal_stack
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def horizontal() -> Iterator[Stack]:
+    with horizontal_stack() as stack:
+        yield stack
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        page.click(".choices summary")
+        labels = page.locator("#request-options label").all_inner_texts()
+        assert [label.split()[0] for label in labels] == [
+            "X-Request-Timeout-Ms",
+            "sent",
+            "policy",
+            "quorum",
+            "aggregation",
+        ]
+        choices = page.locator("#request-options")
+        choices.get_by_label("policy").select_option("wait")
+        choices.get_by_label("aggregation").select_option("mean")
+        with page.expect_request("**/predict?*") as sent:
+            page.click("[title='seven.png']")
+        assert sent.value.url.endswith("/predict?policy=wait&aggregation=mean")
+        expect(page.locator("#curl-command")).to_contain_text("/predict?policy=wait&aggregation=mean'")
+        expect_digit(page, 7)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        lit = page.locator("#journey-diagram .lit")
+        draw(page, 7)
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        members = {f"{way}{name}" for name in ("linear", "svm", "mlp") for way in ("to-", "", "from-")}
+        proxy = {"client", "request", "interface", "hand-on", "ask", "votes", "vote", "answer"}
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == members | proxy
+        for timing in ("decode", "linear", "svm", "mlp", "total", "round-trip"):
+            expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
+        assert page.locator(".partial").count() == 0
+        os.kill(horizontal.servers["svm"].process.pid, signal.SIGSTOP)
+        page.click("#read-now")
+        expect(page.locator("#answer-card")).to_contain_text("svm no answer: timeout")
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        without = {"to-svm", "svm", "from-svm"}
+        assert set(lit.evaluate_all("parts => parts.map(part => part.id)")) == (members | proxy) - without
+        partial = page.locator("#journey-diagram .partial").evaluate_all("parts => parts.map(part => part.id)")
+        assert set(partial) == {"to-svm", "svm"}
+        expect(page.locator("#answer-card.partial #answer-status")).to_contain_text("Without svm (timeout).")
+        expect(page.locator("[data-ms=svm]")).to_have_text("")
+        os.kill(horizontal.servers["svm"].process.pid, signal.SIGCONT)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_horizontal_takes_the_same_as_a_job_whose_answers_next_action_and_way_are_seen(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        page.click(".choices summary")
+        page.locator("#request-options").get_by_label("sent to").select_option("/jobs")
+        expect(page.locator("#request-options").get_by_label("policy")).to_be_hidden()
+        expect(page.locator("#curl-command")).to_contain_text("/jobs")
+        page.click("[title='seven.png']")
+        expect_digit(page, 7)
+        row = page.locator("#jobs-list li")
+        expect(row.locator(".state")).to_contain_text("done")
+        for news in ("linear: 7", "svm: 7", "next action: "):
+            expect(row.locator(".news")).to_contain_text(news)
+        expect(page.locator("#answer-facts")).to_contain_text("next action")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        lit = page.locator("#journey-diagram .lit").evaluate_all("parts => parts.map(part => part.id)")
+        stream = {"to-stream", "stream", "from-stream", "read-by-each", "linear", "published", "postprocessor"}
+        assert stream | {"early", "next-action", "closes"} <= set(lit)
+        assert not {"hand-on", "ask", "votes", "vote", "to-linear", "from-linear"} & set(lit)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_the_page_gives_the_command_that_breaks_a_service(browser: Browser, horizontal: Stack) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        card = page.locator("#break-card")
+        card.get_by_text("Break it").click()
+        card.get_by_label("service").select_option("microservice_horizontal-svm")
+        card.get_by_label("how").select_option("hang")
+        expect(card.locator("pre")).to_have_text("make break SERVICE=microservice_horizontal-svm HOW=hang")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_the_diagram_draws_a_member_that_is_not_in_it(browser: Browser, horizontal: Stack) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        others = page.locator("#journey-diagram #others")
+        expect(others).to_be_hidden()
+
+        def add_specialist(route: Route) -> None:
+            answer = route.fetch().json()
+            answer["predictions"]["specialist"] = answer["predictions"]["linear"]
+            route.fulfill(json=answer)
+
+        page.route("**/predict*", add_specialist)
+        draw(page, 7)
+        expect(page.locator("#answer-facts")).to_contain_text("specialist 7,")
+        expect(others).to_be_visible()
+        expect(others).to_have_text("specialist")
