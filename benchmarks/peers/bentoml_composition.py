@@ -1,4 +1,7 @@
-"""BentoML's composition, a process for each service: `bentoml serve benchmarks.peers.bentoml_composition:Vote`, or Stages"""
+"""BentoML's composition: `bentoml serve benchmarks.peers.bentoml_composition:Vote`, or `:Stages`
+
+Each service is a process of its own.
+"""
 
 import asyncio
 from typing import Any
@@ -31,7 +34,9 @@ Linear, Svm, Mlp, Quality = map(member, ("linear", "svm", "mlp", "quality"))
 class Vote:
     """Three members in parallel; the mean of their probabilities."""
 
-    members = (linear, svm, mlp) = (bentoml.depends(Linear), bentoml.depends(Svm), bentoml.depends(Mlp))
+    linear = bentoml.depends(Linear)
+    svm = bentoml.depends(Svm)
+    mlp = bentoml.depends(Mlp)
 
     @bentoml.api
     async def predict(self, pixels: list[float]) -> dict[str, Any]:

@@ -80,15 +80,15 @@ class Stages:
 
 def member(name: str) -> serve.Application:
     """One of our models, as a deployment of its own."""
-    return Member.options(name=name).bind(name)
+    return Member.options(name=name).bind(name)  # type: ignore[attr-defined]
 
 
 def main() -> None:
     """Serve one of the three until the process is ended."""
     applications = {
-        "Reader": lambda: Reader.bind(),
-        "Vote": lambda: Vote.bind(*map(member, ("linear", "svm", "mlp"))),
-        "Stages": lambda: Stages.bind(*map(member, ("quality", "mlp"))),
+        "Reader": lambda: Reader.bind(),  # type: ignore[attr-defined]
+        "Vote": lambda: Vote.bind(*map(member, ("linear", "svm", "mlp"))),  # type: ignore[attr-defined]
+        "Stages": lambda: Stages.bind(*map(member, ("quality", "mlp"))),  # type: ignore[attr-defined]
     }
     ray.init(address="local", num_cpus=CPUS, include_dashboard=False, _temp_dir=os.environ["RAY_FOLDER"])
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])})
