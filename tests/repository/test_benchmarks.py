@@ -93,3 +93,14 @@ def test_how_latency_adds_up_is_measured_and_no_request_fails() -> None:
     rows = [line for line in table.splitlines() if line.startswith("| quality, reader")]
     assert len(rows) == 2 + 2 * 3  # whole and parts of each route; then each at three rates
     assert all(row.endswith("| 0 |") for row in rows[2:])
+
+
+@pytest.mark.full
+def test_a_short_soak_reads_the_memory_of_every_process_and_loses_no_job(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "benchmarks.soak", "--seconds=4", "--patterns", "asynchronous", "web_single")
+    lines = output_of(*command, TMPDIR=str(tmp_path)).splitlines()
+    for process in ("asynchronous | redis", "asynchronous | predictor", "web_single | web_single"):
+        assert any(line.startswith(f"| {process} | ") for line in lines), lines
+    assert "| asynchronous | job | 40 | 0 |" in lines
+    assert servers_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
