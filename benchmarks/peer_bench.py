@@ -20,7 +20,7 @@ from benchmarks.support import machine
 from benchmarks.support.large_model import write_large_model
 from benchmarks.support.load import Load, LoadError, load
 from benchmarks.support.peer_contestants import MODELS, TASKS, Contestant
-from benchmarks.support.peer_servers import WrongAnswer, expected_probabilities, running
+from benchmarks.support.peer_servers import expected_probabilities, running
 from benchmarks.support.process_tree import process_tree, proportional_mb
 from benchmarks.support.report import show_table
 from benchmarks.support.servers import ServerError
@@ -71,7 +71,7 @@ def main() -> None:
             sys.exit(f"cannot measure: {contestant.name} is not installed: `make bench-peers` does it")
     try:
         samples = measure_all(options)
-    except (LoadError, ServerError, WrongAnswer) as error:
+    except (LoadError, ServerError) as error:
         sys.exit(f"failed: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted; all servers are ended")

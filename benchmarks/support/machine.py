@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +30,12 @@ class Cpus(NamedTuple):
         return self.server != self.load
 
 
+@cache
 def part_cpus() -> Cpus:
-    """The first CPU for the server, the second for the load."""
+    """The first CPU for the server, the second for the load.
+
+    Of those at the first call: later ones come from a process that has moved to one of them.
+    """
     available = os.sched_getaffinity(0)
     if len(available) < 2:
         return Cpus(available, available)

@@ -89,7 +89,6 @@ def peer(name: str, *line: str) -> Callable[[Path, Path], Start]:
             "RAY_FOLDER": str(folder),
             "RAY_AUTH_MODE": "disabled",
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_raylet_start_wait_time_s": "120",
         }
         return Start(tuple(word.replace("$PORT", port) for word in line), variables, int(port))
 

@@ -26,41 +26,60 @@ TOLERANCE = 1e-5
 """web_single rounds to six decimals."""
 
 
-class WrongAnswer(Exception):
-    """A server predicts something else than the model."""
-
-
 @contextmanager
 def running(contestant: Contestant, model: Path, folder: Path, expected: np.ndarray) -> Iterator[tuple[str, int]]:
     """The address of a server that gives the expected probabilities, and the pid of its first process."""
     start = contestant.start(model, folder)
     url = f"http://127.0.0.1:{start.port}{contestant.question.path}"
     with (folder / "log").open("wb") as log:
-        with signals_held(), on_cpus(part_cpus().server):
+        with signals_held(), on_cpus(set(range(os.cpu_count() or 1))):
             process = subprocess.Popen(
                 start.command, cwd=start.folder, env=start.environment, stdout=log, stderr=log, start_new_session=True
             )
         try:
-            answer = await_answer(process, url, contestant, folder / "log")
-            if contestant.answers_right and not np.allclose(probabilities_in(answer), expected, atol=TOLERANCE):
-                raise WrongAnswer(f"{contestant.name} answers {answer}, expected {expected.tolist()}")
+            await_answer(process, url, contestant, expected, folder / "log")
+            pin(process.pid)
             yield url, process.pid
         finally:
             end_all(process)
 
 
-def await_answer(process: subprocess.Popen[bytes], url: str, contestant: Contestant, log: Path) -> Any:
-    """The first answer that is a success; raises `ServerError` where there is none in time."""
+def pin(root: int) -> None:
+    """Keep all threads of a server on its CPU from now on.
+
+    It starts on all CPUs: on one, Ray's start can take longer than Ray waits for it.
+    """
+    for one in process_tree(root):
+        for thread in Path(f"/proc/{one.pid}/task").glob("*"):
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread.name), part_cpus().server)
+
+
+def await_answer(
+    process: subprocess.Popen[bytes], url: str, contestant: Contestant, expected: np.ndarray, log: Path
+) -> None:
+    """Wait for the right answer; raises `ServerError` where there is none in time.
+
+    A wrong one may come first: a vote without a member that is not ready yet.
+    """
     headers = dict(line.split(": ", 1) for line in contestant.question.headers)
-    give_up = time.monotonic() + START_SECONDS
+    give_up, answer = time.monotonic() + START_SECONDS, "nothing"
     with httpx.Client(headers=headers, timeout=10) as client:
         while process.poll() is None and time.monotonic() < give_up:
             with suppress(httpx.TransportError):
-                answer = client.post(url, content=contestant.question.body)
-                if answer.status_code == 200:
-                    return answer.json()
+                response = client.post(url, content=contestant.question.body)
+                answer = response.text
+                if response.status_code == 200 and is_right(response.json(), contestant, expected):
+                    return
             time.sleep(0.1)
-    raise ServerError(f"{contestant.name} gives no answer; its log ends with\n{log.read_text()[-2000:]}")
+    raise ServerError(
+        f"{contestant.name} answers {answer}, expected {expected.tolist()}; its log ends with\n{log.read_text()[-2000:]}"
+    )
+
+
+def is_right(answer: Any, contestant: Contestant, expected: np.ndarray) -> bool:
+    """Whether it holds the probabilities that the model gives, as far as this server can."""
+    return not contestant.answers_right or np.allclose(probabilities_in(answer), expected, atol=TOLERANCE)
 
 
 def probabilities_in(answer: Any) -> Any:
