@@ -73,7 +73,7 @@ def await_answer(
                     return
             time.sleep(0.1)
     raise ServerError(
-        f"{contestant.name} answers {answer}, expected {expected.tolist()}; its log ends with\n{log.read_text()[-2000:]}"
+        f"{contestant.name} answers {answer}, expected {expected.tolist()}; its log ends:\n{log.read_text()[-2000:]}"
     )
 
 
