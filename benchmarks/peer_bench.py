@@ -66,7 +66,7 @@ def main() -> None:
     """Measure, and print a table."""
     options = parse_arguments()
     machine.begin()
-    for contestant in (one for task in options.tasks for one in TASKS[task]):
+    for contestant in (one for task in options.tasks for one in taking_part(task, options)):
         if not contestant.needs.exists():
             sys.exit(f"cannot measure: {contestant.name} is not installed: `make bench-peers` does it")
     try:
@@ -90,11 +90,16 @@ def measure_all(options: argparse.Namespace) -> Samples:
         write_large_model(large := Path(folder) / "large.onnx")
         for number in range(1, options.rounds + 1):
             for task in options.tasks:
-                for contestant in TASKS[task]:
+                for contestant in taking_part(task, options):
                     status.print(f"round {number}, {task}: {contestant.name}")
                     for connections, sample in measured(contestant, task, large, options.seconds).items():
                         samples.setdefault((task, connections, contestant.name), []).append(sample)
     return samples
+
+
+def taking_part(task: str, options: argparse.Namespace) -> list[Contestant]:
+    """Those of a task's contestants that are wanted."""
+    return [contestant for contestant in TASKS[task] if contestant.name in options.contestants]
 
 
 def measured(contestant: Contestant, task: str, large: Path, seconds: int) -> dict[int, Sample]:
@@ -153,6 +158,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="medians are over these (default: %(default)s)")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="default: all")
+    names = list(dict.fromkeys(one.name for task in TASKS.values() for one in task))
+    parser.add_argument("--contestants", nargs="+", choices=names, default=names, help="default: all")
     return parser.parse_args()
 
 
