@@ -69,21 +69,23 @@ def main() -> None:
     for contestant in (one for task in options.tasks for one in taking_part(task, options)):
         if not contestant.needs.exists():
             sys.exit(f"cannot measure: {contestant.name} is not installed: `make bench-peers` does it")
+    samples: Samples = {}
+    failure = ""
     try:
-        samples = measure_all(options)
+        measure_all(options, samples)
     except (LoadError, ServerError) as error:
-        sys.exit(f"failed: {error}")
+        failure = f"failed: {error}"
     except KeyboardInterrupt:
         sys.exit("interrupted; all servers are ended")
     console = Console(highlight=False)
     console.print("; ".join(f"{name} {value}" for name, value in machine.description().items()), soft_wrap=True)
     console.print()
     show_table(COLUMNS, rows(samples), console)
+    sys.exit(failure or 0)
 
 
-def measure_all(options: argparse.Namespace) -> Samples:
-    """All rounds of all tasks."""
-    samples: Samples = {}
+def measure_all(options: argparse.Namespace, samples: Samples) -> None:
+    """All rounds of all tasks; what was measured before a failure is in `samples`, too."""
     status = Console(stderr=True, highlight=False)
     os.sched_setaffinity(0, machine.part_cpus().load)  # us, and the load, which inherits it
     with TemporaryDirectory(prefix="peers-") as folder:
@@ -94,7 +96,6 @@ def measure_all(options: argparse.Namespace) -> Samples:
                     status.print(f"round {number}, {task}: {contestant.name}")
                     for connections, sample in measured(contestant, task, large, options.seconds).items():
                         samples.setdefault((task, connections, contestant.name), []).append(sample)
-    return samples
 
 
 def taking_part(task: str, options: argparse.Namespace) -> list[Contestant]:
@@ -148,7 +149,7 @@ def ratios(rounds: list[Sample], others: list[Sample] | None) -> str:
     """Requests/s relative to another server's in the same round."""
     if others is None:
         return "-"
-    found = [one.rate / other.rate for one, other in zip(rounds, others, strict=True)]
+    found = [one.rate / other.rate for one, other in zip(rounds, others, strict=False)]
     return ", ".join(f"{value:.3f}" for value in (min(found), median(found), max(found)))
 
 
