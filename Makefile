@@ -1,5 +1,6 @@
 # Needs Python 3.11 or newer, make and git. Everything is installed into .venv, nothing elsewhere.
 PATTERNS := web_single synchronous asynchronous batch microservice_vertical microservice_horizontal
+PEERS    := litserve mlserver bentoml ray
 PYTHON   ?= python3
 ENV      := .venv/bin
 PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes
@@ -9,7 +10,7 @@ export PATH := $(CURDIR)/$(ENV):$(PATH)
 export UV_CUSTOM_COMPILE_COMMAND := make lock
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: help up break install lint types test test-all bench bench-figure bench-queues models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
+.PHONY: help up break install lint types test test-all bench bench-figure bench-queues bench-peers soak models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
 	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
@@ -82,6 +83,12 @@ bench-figure: install .venv-queues/.installed  ## measure the six side by side (
 bench-queues: install .venv-queues/.installed  ## the same for the queue, beside arq, taskiq, dramatiq and celery
 	python -m benchmarks.queue_bench
 
+bench-peers: install $(PEERS:%=.venv-peers/%/.installed)  ## web_single and two compositions beside LitServe, MLServer, BentoML and Ray Serve
+	python -m benchmarks.peer_bench
+
+soak: install  ## ten minutes of mixed load on all six patterns: does memory grow, does a job get lost?
+	python -m benchmarks.soak
+
 models: install  ## train the models again and export them
 	python -m common.training
 
@@ -91,6 +98,7 @@ proto: install  ## write the Python modules of common/open_inference/generated f
 lock: install  ## write the locks from pyproject.toml, keeping versions that still fit
 	$(LOCK) --group all --output-file requirements.txt
 	$(LOCK) --group queues --output-file requirements-queues.txt
+	for peer in $(PEERS); do $(LOCK) --group $$peer --output-file requirements-peers-$$peer.txt || exit; done
 	for group in run envoy; do \
 	    $(LOCK) --group $$group --constraint requirements.txt --output-file requirements-$$group.txt || exit; done
 	for pattern in $(PATTERNS); do \
@@ -103,7 +111,7 @@ upgrade:  ## write the locks with the newest versions
 	@$(MAKE) lock LOCK_OPTIONS=--upgrade
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .venv-queues .state .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-queues .venv-peers .state .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -129,4 +137,9 @@ $(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt require
 .venv-queues/.installed: requirements-queues.txt | .venv/bin/python  # an environment of its own: they want an older redis-py
 	$(PYTHON) -m venv .venv-queues
 	.venv-queues/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes -r $<
+	@touch $@
+
+.venv-peers/%/.installed: requirements-peers-%.txt | .venv/bin/python  # each an environment of its own: they disagree
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes -r $<
 	@touch $@

@@ -136,3 +136,14 @@ def test_the_cost_of_the_queue_is_measured_at_a_depth(tmp_path: Path) -> None:
         depth, *figures = asyncio.run(measure_depth(url, 10))
     assert depth == "10"
     assert all(float(figure) > 0 for figure in figures)
+
+
+@pytest.mark.full
+def test_a_short_soak_reads_the_memory_of_every_process_and_loses_no_job(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "benchmarks.soak", "--seconds=4", "--patterns", "asynchronous", "web_single")
+    lines = output_of(*command, TMPDIR=str(tmp_path)).splitlines()
+    for process in ("asynchronous | redis", "asynchronous | predictor", "web_single | web_single"):
+        assert any(line.startswith(f"| {process} | ") for line in lines), lines
+    assert "| asynchronous | job | 40 | 0 |" in lines
+    assert servers_of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
