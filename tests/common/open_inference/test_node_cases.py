@@ -1,0 +1,56 @@
+"""The ONNX project's own operator cases: what onnxruntime can run is served, bit for bit as it answers by itself."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from common.inference.model_file import ModelError
+from tests.support.open_inference.in_process import assert_same
+from tests.support.open_inference.node_cases import Case, cases, directly
+from tests.support.open_inference.node_exceptions import EXCEPTIONS
+from tests.support.open_inference.swapping import SwappingInProcess, swapping_in_process
+
+MOST_EXCEPTIONS = 31
+"""May only shrink."""
+WAYS = ("json", "binary", "grpc")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[SwappingInProcess]:
+    with swapping_in_process() as service:
+        yield service
+
+
+def failure(service: SwappingInProcess, case: Case) -> str:
+    """Why a case is not served as onnxruntime answers it; empty if it is, or if onnxruntime cannot run it."""
+    if isinstance(direct := directly(case), str):
+        return ""
+    inputs, expected = direct
+    try:
+        served = service.serve(case.model)
+        for way in WAYS:
+            assert_same(served.infer(way, inputs), expected)
+    except (AssertionError, ModelError, KeyError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def test_exceptions_only_become_fewer() -> None:
+    assert len(EXCEPTIONS) <= MOST_EXCEPTIONS
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("every", [pytest.param(16, id="quick"), pytest.param(1, id="full", marks=pytest.mark.full)])
+def test_every_case_that_onnxruntime_runs_is_served_with_the_same_result(
+    service: SwappingInProcess, every: int
+) -> None:
+    """REST in JSON and in binary, gRPC; an exception that is served after all must leave the list."""
+    failures: dict[str, str] = {}
+    count = 0
+    for case in cases(every):
+        count += 1
+        found = failure(service, case)
+        if bool(found) != (case.name in EXCEPTIONS):
+            failures[case.name] = found or "is served, and so no exception any more"
+    assert failures == {}
+    assert count > 1_850 / every / 2
