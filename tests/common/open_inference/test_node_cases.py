@@ -1,18 +1,21 @@
 """The ONNX project's own operator cases: what onnxruntime can run is served, bit for bit as it answers by itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from common.inference.model_file import ModelError
 from tests.support.open_inference.in_process import assert_same
-from tests.support.open_inference.node_cases import Case, cases, directly
+from tests.support.open_inference.node_cases import Case, cases, directly, one_of_each_operator
 from tests.support.open_inference.node_exceptions import EXCEPTIONS
+from tests.support.open_inference.on_sockets import swapping_on_sockets
 from tests.support.open_inference.swapping import SwappingInProcess, swapping_in_process
 
 MOST_EXCEPTIONS = 31
 """May only shrink."""
 WAYS = ("json", "binary", "grpc")
+ON_SOCKETS = 50
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +24,14 @@ def service() -> Iterator[SwappingInProcess]:
         yield service
 
 
-def failure(service: SwappingInProcess, case: Case) -> str:
+def failure(service: Any, case: Case, ways: Sequence[str]) -> str:
     """Why a case is not served as onnxruntime answers it; empty if it is, or if onnxruntime cannot run it."""
     if isinstance(direct := directly(case), str):
         return ""
     inputs, expected = direct
     try:
-        served = service.serve(case.model)
-        for way in WAYS:
+        served = service.serve(case.model) or service
+        for way in ways:
             assert_same(served.infer(way, inputs), expected)
     except (AssertionError, ModelError, KeyError) as error:
         return f"{type(error).__name__}: {error}"
@@ -49,8 +52,26 @@ def test_every_case_that_onnxruntime_runs_is_served_with_the_same_result(
     count = 0
     for case in cases(every):
         count += 1
-        found = failure(service, case)
+        found = failure(service, case, WAYS)
         if bool(found) != (case.name in EXCEPTIONS):
             failures[case.name] = found or "is served, and so no exception any more"
     assert failures == {}
     assert count > 1_850 / every / 2
+
+
+@pytest.mark.full
+def test_fifty_cases_are_served_the_same_on_real_sockets() -> None:
+    """One operator of each so many, in the order of their names; streams of requests too."""
+    asked = 0
+    failures: dict[str, str] = {}
+    with swapping_on_sockets() as service:
+        for case in one_of_each_operator():
+            if asked == ON_SOCKETS:
+                break
+            if case.name in EXCEPTIONS or isinstance(directly(case), str):
+                continue
+            asked += 1
+            if found := failure(service, case, (*WAYS, "stream")):
+                failures[case.name] = found
+    assert failures == {}
+    assert asked == ON_SOCKETS

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,20 +26,15 @@ class Case(NamedTuple):
 
 def cases(every: int = 1) -> Iterator[Case]:
     """The cases of every so many modules, in the order of their names; a module makes its cases when it is imported."""
-    modules = sorted(module.name for module in pkgutil.walk_packages(operators.__path__, f"{operators.__name__}."))
-    made: list[Any] = operators._NodeTestCases
-    for name in modules[::every]:
-        before = len(made)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's, on overflow in the values that they make
-            importlib.import_module(name)
-        for case in made[before:]:
-            yield Case(
-                case.name,
-                case.model.SerializeToString(),
-                case.data_sets[0][0],
-                [value.name for value in case.model.graph.input],
-            )
+    for name in _modules()[::every]:
+        for case in _made_by(name):
+            yield _case(case)
+
+
+def one_of_each_operator() -> Iterator[Case]:
+    """The first case of every third module, in the order of their names."""
+    for name in _modules()[::3]:
+        yield from map(_case, _made_by(name)[:1])
 
 
 def directly(case: Case) -> tuple[Arrays, Arrays] | str:
@@ -58,3 +54,23 @@ def directly(case: Case) -> tuple[Arrays, Arrays] | str:
         return inputs, dict(zip(names, session.run(names, inputs), strict=True))
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _modules() -> list[str]:
+    return sorted(module.name for module in pkgutil.walk_packages(operators.__path__, f"{operators.__name__}."))
+
+
+@cache
+def _made_by(module: str) -> list[Any]:
+    """Other modules may have been imported before; this one makes its cases once."""
+    made: list[Any] = operators._NodeTestCases
+    before = len(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy's, on overflow in the values that they make
+        importlib.import_module(module)
+    return made[before:]
+
+
+def _case(made: Any) -> Case:
+    names = [value.name for value in made.model.graph.input]
+    return Case(made.name, made.model.SerializeToString(), made.data_sets[0][0], names)
