@@ -88,7 +88,7 @@ def method_handler(
     method: Callable[[Any, GrpcCall], Awaitable[Message]], request_type: type[Message], max_bytes: int
 ) -> Handler:
     """A handler for `method(request, call)`; raises `Problem` 400 (no such message) or 413 (more than `max_bytes`)."""
-    return grpc.unary_unary_rpc_method_handler(checked(method), parser(request_type, max_bytes), serialize)
+    return grpc.unary_unary_rpc_method_handler(with_current_call(method), parser(request_type, max_bytes), serialize)
 
 
 def parser(request_type: type[Message], max_bytes: int) -> Callable[[bytes], Message | Problem]:
@@ -105,7 +105,7 @@ def parser(request_type: type[Message], max_bytes: int) -> Callable[[bytes], Mes
     return parse
 
 
-def checked(method: Callable[[Any, GrpcCall], Awaitable[Message]]) -> Method:
+def with_current_call(method: Callable[[Any, GrpcCall], Awaitable[Message]]) -> Method:
     """The method, which gets the current call; raises the `Problem` that stands in for a request."""
 
     async def handle(request: Message | Problem, context: Context) -> Message:

@@ -123,7 +123,7 @@ def trace_of(context: Context) -> Trace:
 
 
 def to_problem(error: Exception, path: str) -> Problem:
-    """The problem that a client is told of; what is not one already is logged with its traceback."""
+    """The problem that the client gets; an error that is not one already is logged with its traceback."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, ClientDisconnect):

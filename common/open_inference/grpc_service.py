@@ -26,10 +26,10 @@ from common.open_inference.generated import open_inference_pb2 as pb
 from common.open_inference.grpc_interceptor import (
     Handler,
     RequestInterceptor,
-    checked,
     method_handler,
     parser,
     serialize,
+    with_current_call,
 )
 from common.open_inference.grpc_requests import Context, GrpcCall, RequestRunner
 from common.open_inference.grpc_server import add_grpc_server
@@ -61,7 +61,7 @@ def add_open_inference_grpc(
         rows = min(2 * settings.max_batch_rows, settings.max_queue_rows)
         return StreamWindow(predictor, rows, settings.max_body_bytes)
 
-    streams = InferStreams(runner, STREAM_INFER, checked(methods.infer), window)
+    streams = InferStreams(runner, STREAM_INFER, with_current_call(methods.infer), window)
     handlers = WithRefusals(methods.handlers(streams))
     all_interceptors = (RequestInterceptor(runner, SERVICE), *interceptors)
     add_grpc_server(app, settings, SERVICE, handlers, runner, streams, all_interceptors)

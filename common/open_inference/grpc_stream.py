@@ -90,7 +90,7 @@ class InferStream:
             self._reader.cancel()
 
     def cancel(self) -> None:
-        """Cancel whatever still runs: nobody waits for it."""
+        """Cancel whatever still runs: no client waits for it."""
         self._reader.cancel()
         for task in self._tasks:
             task.cancel()

@@ -25,9 +25,9 @@ def service() -> Iterator[SwappingInProcess]:
 
 
 def failure(service: Any, case: Case, ways: Sequence[str]) -> str:
-    """Why a case is not served as onnxruntime answers it; empty if it is, or if onnxruntime cannot run it."""
-    if isinstance(direct := directly(case), str):
-        return ""
+    """Why a case that onnxruntime runs is not served as it answers; empty if it is."""
+    direct = directly(case)
+    assert not isinstance(direct, str), direct
     inputs, expected = direct
     try:
         served = service.serve(case.model) or service
@@ -49,14 +49,16 @@ def test_every_case_that_onnxruntime_runs_is_served_with_the_same_result(
 ) -> None:
     """REST in JSON and in binary, gRPC; an exception that is served after all must leave the list."""
     failures: dict[str, str] = {}
-    count = 0
+    ran = 0
     for case in cases(every):
-        count += 1
+        if isinstance(directly(case), str):  # no kernel, or a type that numpy lacks
+            continue
+        ran += 1
         found = failure(service, case, WAYS)
         if bool(found) != (case.name in EXCEPTIONS):
             failures[case.name] = found or "is served, and so no exception any more"
     assert failures == {}
-    assert count > 1_850 / every / 2
+    assert ran > 1_600 / every / 2  # of 1,615
 
 
 @pytest.mark.full

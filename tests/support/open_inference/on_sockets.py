@@ -10,7 +10,7 @@ import grpc
 import httpx
 import uvicorn
 
-from common.open_inference.grpc_interceptor import RequestInterceptor, checked
+from common.open_inference.grpc_interceptor import RequestInterceptor, with_current_call
 from common.open_inference.grpc_requests import RequestRunner
 from common.open_inference.grpc_server import add_grpc_server
 from common.open_inference.grpc_service import INFER, SERVICE, STREAM_INFER, OpenInferenceGrpc
@@ -50,7 +50,7 @@ class SwappingOnSockets(Swapping, grpc.GenericRpcHandler):
         def window() -> StreamWindow:
             return StreamWindow(predictor, 64, self.settings.max_body_bytes)
 
-        streams = InferStreams(self._runner, STREAM_INFER, checked(methods.infer), window)
+        streams = InferStreams(self._runner, STREAM_INFER, with_current_call(methods.infer), window)
         self._methods = methods.handlers(streams)
 
     def infer(self, way: str, inputs: Arrays) -> Arrays:
