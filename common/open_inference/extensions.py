@@ -1,7 +1,8 @@
 """What Triton's clients ask of a server besides the protocol: its models, their configuration, their statistics.
 
 Each answer is a dict with Triton's names, for REST and gRPC alike. What a server of one model has no use for, shared
-memory, loading and unloading, traces, log settings, is listed in `NOT_HERE`.
+memory, loading and unloading, traces, log settings, is listed in `NOT_HERE`. `ModelStreamInfer` has no name among
+Triton's extensions; it is in `grpc_stream.py`.
 https://github.com/triton-inference-server/server/tree/main/docs/protocol
 """
 
@@ -17,6 +18,8 @@ from common.service.problems import Problem
 from common.service.service import Service
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
+INFERENCE = ("/infer", "/ModelInfer", "/ModelStreamInfer")
+"""How the paths end that predict, in the metrics."""
 NOT_HERE = {
     "/systemsharedmemory": "system_shared_memory",
     "/cudasharedmemory": "cuda_shared_memory",
@@ -31,7 +34,6 @@ NOT_HERE_GRPC = {
     "RepositoryModel": "loading and unloading models (extension model_repository)",
     "TraceSetting": "trace",
     "LogSettings": "logging",
-    "ModelStreamInfer": "streams of requests (ModelStreamInfer)",
 }
 """The same, by the beginning of the method's name."""
 
@@ -68,7 +70,7 @@ def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
 
     requests: dict[bool, float] = {True: 0, False: 0}
     for sample in samples:
-        if sample.name == "http_requests_total" and sample.labels["path"].endswith(("/infer", "/ModelInfer")):
+        if sample.name == "http_requests_total" and sample.labels["path"].endswith(INFERENCE):
             requests[sample.labels["status"] == "200"] += sample.value
     batches = int(of_batches("batch_rows_count"))
     return {

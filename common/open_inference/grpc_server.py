@@ -1,7 +1,8 @@
 """The gRPC server beside the HTTP server, in the same event loop and with the same shutdown.
 
 At SIGTERM `grpc.health.v1.Health` says NOT_SERVING, and calls are answered for DRAIN_SECONDS more. Then clients are
-asked to connect elsewhere (GOAWAY), and calls in flight are finished. A port that is taken ends the process.
+asked to connect elsewhere (GOAWAY), and calls in flight are finished; of streams, the requests that were read. A port
+that is taken ends the process.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from common.open_inference.grpc_interceptor import RequestInterceptor
+from common.open_inference.grpc_requests import RequestRunner
+from common.open_inference.grpc_stream import InferStreams
 from common.open_inference.settings import GrpcSettings
 from common.service.service import Service
 
@@ -31,14 +33,15 @@ def add_grpc_server(
     settings: GrpcSettings,
     service: str,
     handlers: grpc.GenericRpcHandler,
-    request_interceptor: RequestInterceptor,
+    runner: RequestRunner,
+    streams: InferStreams,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
 ) -> None:
-    """Serve `service`, health and reflection while the app runs; `interceptors` run inside `request_interceptor`."""
+    """Serve `service`, health and reflection while the app runs; the first of the `interceptors` is the outermost."""
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[None]:
-        server = _create_server(settings, (request_interceptor, *interceptors))
+        server = _create_server(settings, interceptors)
         health = health_aio.HealthServicer()
         server.add_generic_rpc_handlers((handlers,))
         add_HealthServicer_to_server(health, server)
@@ -50,7 +53,7 @@ def add_grpc_server(
         draining, closing = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         app.process.on_drain.append(partial(loop.call_soon_threadsafe, draining.set))
-        shutdown = asyncio.create_task(_shut_down(server, health, request_interceptor, draining, closing, settings))
+        shutdown = asyncio.create_task(_shut_down(server, health, runner, streams, draining, closing, settings))
         try:
             yield
         finally:
@@ -88,7 +91,8 @@ def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> None:
 async def _shut_down(
     server: grpc.aio.Server,
     health: health_aio.HealthServicer,
-    request_interceptor: RequestInterceptor,
+    runner: RequestRunner,
+    streams: InferStreams,
     draining: asyncio.Event,
     closing: asyncio.Event,
     settings: GrpcSettings,
@@ -102,9 +106,10 @@ async def _shut_down(
     await health.enter_graceful_shutdown()
     with suppress(TimeoutError):
         await asyncio.wait_for(closing.wait(), settings.drain_seconds)
+    streams.close()
     stopping = asyncio.create_task(server.stop(settings.max_request_timeout_ms / 1e3))
     await asyncio.wait({stopping}, timeout=GOAWAY_SECONDS)
-    while request_interceptor.calls_in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
+    while runner.in_flight:  # noqa: ASYNC110  an event for it would cost each call a little
         await asyncio.sleep(0.01)
     await server.stop(None)
     await stopping

@@ -1,7 +1,8 @@
 """The Open Inference Protocol over gRPC: `inference.GRPCInferenceService`, beside REST in the same process.
 
-REST and gRPC share one predictor, and so its batches. `grpc_interceptor.py` limits, times and counts calls and turns
-errors into statuses; `grpc_server.py` starts and stops the server.
+REST and gRPC share one predictor, and so its batches. `grpc_requests.py` limits, times and counts requests;
+`grpc_interceptor.py` wraps calls; `grpc_stream.py` answers streams of requests; `grpc_server.py` starts and stops the
+server.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,10 +23,20 @@ from common.open_inference.extensions import (
     repository_index,
 )
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import Context, GrpcCall, Handler, RequestInterceptor, method_handler
+from common.open_inference.grpc_interceptor import (
+    Handler,
+    RequestInterceptor,
+    method_handler,
+    parser,
+    serialize,
+    with_current_call,
+)
+from common.open_inference.grpc_requests import Context, GrpcCall, RequestRunner
 from common.open_inference.grpc_server import add_grpc_server
+from common.open_inference.grpc_stream import InferStreams
 from common.open_inference.rest import model_metadata
 from common.open_inference.settings import GrpcSettings
+from common.open_inference.stream_window import StreamWindow
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
 from common.service.problems import Problem
@@ -33,6 +44,7 @@ from common.service.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
 INFER = f"/{SERVICE}/ModelInfer"
+STREAM_INFER = f"/{SERVICE}/ModelStreamInfer"
 
 
 def add_open_inference_grpc(
@@ -42,8 +54,17 @@ def add_open_inference_grpc(
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
 ) -> None:
     """Serve the protocol on GRPC_PORT while the app runs; `interceptors` see every call, health checks included."""
-    handlers = WithRefusals(OpenInferenceGrpc(app, predictor).handlers())
-    add_grpc_server(app, settings, SERVICE, handlers, RequestInterceptor(app, SERVICE, {INFER}), interceptors)
+    methods = OpenInferenceGrpc(app, predictor)
+    runner = RequestRunner(app, {INFER, STREAM_INFER})
+
+    def window() -> StreamWindow:
+        rows = min(2 * settings.max_batch_rows, settings.max_queue_rows)
+        return StreamWindow(predictor, rows, settings.max_body_bytes)
+
+    streams = InferStreams(runner, STREAM_INFER, with_current_call(methods.infer), window)
+    handlers = WithRefusals(methods.handlers(streams))
+    all_interceptors = (RequestInterceptor(runner, SERVICE), *interceptors)
+    add_grpc_server(app, settings, SERVICE, handlers, runner, streams, all_interceptors)
 
 
 class WithRefusals(grpc.GenericRpcHandler):
@@ -74,7 +95,7 @@ class OpenInferenceGrpc:
         self._model = predictor.model
         self._check = TensorCheck(predictor.model)
 
-    def handlers(self) -> grpc.GenericRpcHandler:
+    def handlers(self, streams: InferStreams) -> grpc.GenericRpcHandler:
         """Each method by its name in `open_inference.proto`; the message `NAMERequest` is its request."""
         methods: dict[str, Callable[[Any, GrpcCall], Awaitable[Message]]] = {
             "ServerLive": self._live,
@@ -82,7 +103,7 @@ class OpenInferenceGrpc:
             "ModelReady": self._model_ready,
             "ServerMetadata": self._metadata,
             "ModelMetadata": self._model_metadata,
-            "ModelInfer": self._infer,
+            "ModelInfer": self.infer,
             "RepositoryIndex": self._repository_index,
             "ModelConfig": self._model_config,
             "ModelStatistics": self._model_statistics,
@@ -91,9 +112,11 @@ class OpenInferenceGrpc:
         handlers = {
             name: method_handler(method, getattr(pb, f"{name}Request"), limit) for name, method in methods.items()
         }
+        parse = parser(pb.ModelInferRequest, limit)
+        handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(streams.handle, parse, serialize)
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def _infer(self, request: pb.ModelInferRequest, call: GrpcCall) -> pb.ModelInferResponse:
+    async def infer(self, request: pb.ModelInferRequest, call: GrpcCall) -> pb.ModelInferResponse:
         """Decode, predict, encode."""
         started = monotonic()
         self._check_model(request.model_name, request.model_version)

@@ -5,6 +5,7 @@ with `{"error": …}`. https://github.com/kserve/open-inference-protocol
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any
 
@@ -107,7 +108,6 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
     """What the protocol says of a model, and its predictions."""
     router = APIRouter(route_class=LeanRoute)
     model = predictor.model
-    check = TensorCheck(model)
 
     @router.get("", response_model=ModelMetadata)
     async def describe_model(request: Request) -> Response:
@@ -130,7 +130,7 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
         ready = await app.is_ready()
         return _json({"name": model.name, "ready": ready}, 200 if ready else 503)
 
-    @router.post(
+    router.post(
         "/infer",
         response_model=InferResponse,
         responses={
@@ -138,7 +138,15 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
             **json_errors(Error, 400, 405, 408, 413, 415, 422, 500, 503, 504),
         },
         openapi_extra=request_body(InferRequest, OCTETS),
-    )
+    )(infer_endpoint(predictor))
+    return router
+
+
+def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of a model's predictions."""
+    model = predictor.model
+    check = TensorCheck(model)
+
     async def infer(request: Request) -> Response:
         """Tensors in, tensors out; bodies may be compressed (gzip, deflate).
 
@@ -163,7 +171,7 @@ def model_router(app: Service, predictor: Predictor) -> APIRouter:
             await _compress(response, accepted)
         return response
 
-    return router
+    return infer
 
 
 def model_metadata(predictor: Predictor) -> dict[str, Any]:

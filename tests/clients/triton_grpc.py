@@ -5,7 +5,7 @@ In a process of its own: tritonclient brings the protocol's messages too, and a 
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -54,7 +54,8 @@ def ask_all(url: str, model: str) -> None:
         none._get_tensor().parameters["classification"].int64_param = count
         with pytest.raises(InferenceServerException, match="expected a classification of 1 or more"):
             client.infer(model, tensors, outputs=[none])
-    extensions(client, model, version, url)
+    extensions(client, model, version)
+    stream(url, model)
     wrong: dict[str, Callable[[], Any]] = {
         "NOT_FOUND": lambda: client.infer("nope", tensors),
         "INVALID_ARGUMENT": lambda: client.infer(model, tensors[:-1]),
@@ -66,7 +67,7 @@ def ask_all(url: str, model: str) -> None:
     client.close()
 
 
-def extensions(client: Any, model: str, version: str, url: str) -> None:
+def extensions(client: Any, model: str, version: str) -> None:
     """The repository, the configuration, the statistics; what is not there is named."""
     (indexed,) = client.get_model_repository_index().models
     assert (indexed.name, indexed.version, indexed.state) == (model, version, "READY")
@@ -86,12 +87,33 @@ def extensions(client: Any, model: str, version: str, url: str) -> None:
         with pytest.raises(InferenceServerException, match=name) as caught:
             ask()
         assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+def stream(url: str, model: str) -> None:
+    """Several requests in flight, one of them wrong; each is answered, in order, and the stream goes on."""
     answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
-    with triton.InferenceServerClient(url) as another:
-        another.start_stream(lambda result, error: answers.put((result, error)))
-        another.async_stream_infer(model, [])
-        assert "ModelStreamInfer" in str(answers.get(timeout=10)[1])
-        another.stop_stream(cancel_requests=True)
+    many = [values(1 + seed % 3, seed) for seed in range(40)]
+    with triton.InferenceServerClient(url) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)), stream_timeout=20)
+        for number, inputs in enumerate(many):
+            tensors = [tensor(*each) for each in inputs.items()]
+            if number == 20:
+                client.async_stream_infer(model, tensors[1:])
+            client.async_stream_infer(model, tensors, request_id=str(number), enable_empty_final_response=True)
+        for number, inputs in enumerate(many):
+            if number == 20:
+                result, error = answers.get(timeout=10)
+                assert result is None
+                assert "in_BOOL" in str(error)
+            result, error = answers.get(timeout=10)
+            assert error is None
+            right(result, inputs)
+            assert result.get_response().id == str(number)
+            assert result.get_response().parameters["triton_final_response"].bool_param
+        client.stop_stream()
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        client.stop_stream(cancel_requests=True)
+        assert "cancelled" in str(answers.get(timeout=10)[1]).lower()
 
 
 async def ask_at_once(url: str, model: str) -> None:
@@ -102,6 +124,17 @@ async def ask_at_once(url: str, model: str) -> None:
         asked = [client.infer(model, [tensor(*each) for each in inputs.items()]) for inputs in many]
         for result, inputs in zip(await asyncio.gather(*asked), many, strict=True):
             right(result, inputs)
+
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            for inputs in many:
+                yield {"model_name": model, "inputs": [tensor(*each) for each in inputs.items()]}
+            yield {"model_name": "nope", "inputs": []}
+
+        answers = [answer async for answer in client.stream_infer(requests(), stream_timeout=20)]
+        for (result, error), inputs in zip(answers[:-1], many, strict=True):
+            assert error is None
+            right(result, inputs)
+        assert "nope" in str(answers[-1][1])
 
 
 def right(result: Any, inputs: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_service import add_open_inference_grpc
+from common.open_inference.grpc_service import STREAM_INFER, add_open_inference_grpc
 from common.service.service import Service
 from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR
@@ -53,6 +53,15 @@ def test_call_with_the_api_key_is_answered(client: GrpcClient) -> None:
     answer, call = client.stub.ModelInfer.with_call(message(SEVEN_TENSOR), metadata=[KEY])
     assert outputs_of(answer)["label"].tolist() == [7]
     assert {"server-timing", "traceparent"} <= dict(call.trailing_metadata()).keys()
+
+
+def test_stream_needs_the_api_key_too(client: GrpcClient) -> None:
+    rejected = client.server.metric("http_requests_total", path=STREAM_INFER, status="401")
+    without = client.stub.ModelStreamInfer(iter([message(SEVEN_TENSOR)]), timeout=20)
+    refused(Code.UNAUTHENTICATED, lambda: next(without), "x-api-key")
+    assert client.server.metric("http_requests_total", path=STREAM_INFER, status="401") == rejected + 1
+    (answer,) = client.stub.ModelStreamInfer(iter([message(SEVEN_TENSOR)]), metadata=[KEY], timeout=20)
+    assert outputs_of(answer.infer_response)["label"].tolist() == [7]
 
 
 def test_health_check_needs_no_api_key(client: GrpcClient) -> None:

@@ -41,7 +41,7 @@ def inference_stub(channel: grpc.Channel | grpc.aio.Channel) -> Any:
     service = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
     return SimpleNamespace(
         **{
-            method.name: channel.unary_unary(
+            method.name: (channel.stream_stream if method.client_streaming else channel.unary_unary)(
                 f"/{service.full_name}/{method.name}",
                 getattr(pb, method.input_type.name).SerializeToString,
                 getattr(pb, method.output_type.name).FromString,

@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 from common.inference.model import Model
 from common.inference.predictor import Predictor
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import GrpcCall, current_call
-from common.open_inference.grpc_service import INFER, OpenInferenceGrpc
+from common.open_inference.grpc_interceptor import method_handler
+from common.open_inference.grpc_requests import GrpcCall, current_call
+from common.open_inference.grpc_service import OpenInferenceGrpc
 from common.open_inference.rest import add_open_inference
 from common.open_inference.settings import GrpcSettings
 from common.service.service import Service
@@ -26,12 +27,6 @@ from tests.support.open_inference.tensors import Arrays, elements_in, from_json,
 
 WAYS = ("json", "binary", "grpc", "typed")
 """REST with tensors as JSON and as bytes, gRPC with raw and with typed contents."""
-
-
-class NoDetails:
-    """What gRPC says of a call when it looks for the handler."""
-
-    method = INFER
 
 
 class Connected:
@@ -99,8 +94,7 @@ def in_process(path: Path, loop: asyncio.AbstractEventLoop) -> Iterator[InProces
     app = Service("test", settings)
     predictor = Predictor(model, settings, app.metrics)
     add_open_inference(app, predictor)
-    details: Any = NoDetails()
-    handler = OpenInferenceGrpc(app, predictor).handlers().service(details)
+    handler = method_handler(OpenInferenceGrpc(app, predictor).infer, pb.ModelInferRequest, settings.max_body_bytes)
     yield InProcess(TestClient(app), handler, model.name, loop)
 
 
