@@ -8,7 +8,7 @@ from asyncio import AbstractEventLoop, Transport
 from weakref import WeakKeyDictionary
 
 _waiting: "WeakKeyDictionary[AbstractEventLoop, list[ResponseTransport]]" = WeakKeyDictionary()
-"""Of each event loop, what holds a write back in this turn: one callback for all of them costs less than one for each."""
+"""What holds a write back in this turn, by event loop: one callback for all of them costs less than one for each."""
 
 
 class ResponseTransport(Transport):
