@@ -13,7 +13,7 @@ from common.open_inference.grpc_service import STREAM_INFER, add_open_inference_
 from common.service.service import Service
 from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, wait_until
 from web_single.settings import Settings
 
 Code = grpc.StatusCode
@@ -45,7 +45,7 @@ def test_call_without_the_api_key_is_unauthenticated(client: GrpcClient, metadat
     rejected = client.server.metric("http_requests_total", path=INFER, status="401")
     refused(Code.UNAUTHENTICATED, lambda: client.stub.ModelInfer(message(SEVEN_TENSOR), metadata=metadata), "x-api-key")
     refused(Code.UNAUTHENTICATED, lambda: client.stub.ServerLive(pb.ServerLiveRequest(), metadata=metadata))
-    assert client.server.metric("http_requests_total", path=INFER, status="401") == rejected + 1
+    wait_until(lambda: client.server.metric("http_requests_total", path=INFER, status="401") == rejected + 1, 10)
     assert client.server.logged(path=INFER, status=401)
 
 
@@ -59,7 +59,7 @@ def test_stream_needs_the_api_key_too(client: GrpcClient) -> None:
     rejected = client.server.metric("http_requests_total", path=STREAM_INFER, status="401")
     without = client.stub.ModelStreamInfer(iter([message(SEVEN_TENSOR)]), timeout=20)
     refused(Code.UNAUTHENTICATED, lambda: next(without), "x-api-key")
-    assert client.server.metric("http_requests_total", path=STREAM_INFER, status="401") == rejected + 1
+    wait_until(lambda: client.server.metric("http_requests_total", path=STREAM_INFER, status="401") == rejected + 1, 10)
     (answer,) = client.stub.ModelStreamInfer(iter([message(SEVEN_TENSOR)]), metadata=[KEY], timeout=20)
     assert outputs_of(answer.infer_response)["label"].tolist() == [7]
 
