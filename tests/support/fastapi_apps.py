@@ -1,5 +1,6 @@
 """The patterns' apps as a FastAPI user changes them: for `uvicorn tests.support.fastapi_apps:NAME --factory`."""
 
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -36,5 +37,17 @@ def with_http_middleware() -> FastAPI:
         response = await call_next(request)
         response.headers["X-Middleware"] = "yes"
         return response
+
+    return app
+
+
+def with_garbage_count() -> FastAPI:
+    """Nothing is collected but by `GET /garbage`, which says how many objects only the garbage collector could free."""
+    app = pattern_app()
+    gc.disable()
+
+    @app.get("/garbage")
+    async def garbage() -> int:
+        return gc.collect()
 
     return app
