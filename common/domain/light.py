@@ -60,16 +60,15 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
         brightness = reduce(bands, polarity)
         grey = to_logarithm(brightness, polarity)
         sheet = crop_to_sheet(grey) if polarity else None
-        if sheet is None and _is_small_scan(ink, brightness, grey):
-            return None
+        small_scan = sheet is None and _is_small_scan(ink, brightness, grey)
         darkest = _find_darkest(brightness) if sheet is None else None
         grey = grey if sheet is None else sheet
         for candidate in _candidates(grey):
             found, score = _find_digit(candidate)
             if score > most and (darkest is None or found[darkest].astype(bool).mean() > DARKEST_FOUND):
                 best, most = found, score
-            if most > CLEAN * SOLID:
-                return best
+            if most > CLEAN * SOLID or small_scan:  # whose strokes reach the edge, unless all is clean at once
+                return best if most > CLEAN * SOLID else None
     return best
 
 
