@@ -36,7 +36,8 @@ DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
 LEAST_DIGIT = 0.08  # of the picture's longer side
 FREE = 0.004  # of the pixels of the picture's edge: more ink there may be a shadow
 SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
-FULL = 0.7  # of the square around a digit: more ink may be a shadow or a sheet
+FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
+NARROW = 0.5  # of the box's longer side: a stroke, which fills a narrower box, is judged in one of this width
 LEAST_CLEAN = 0.25  # so much of the ink, at least
 CLEAN = 0.97  # of the ink belongs to the digit
 SOLID = 0.8  # the mean of a digit's ink; a shadow that joins it is fainter
@@ -82,7 +83,8 @@ def _is_free(bands: Bands, ink: Ink) -> bool:
         return False
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return float((digit > FAINT).sum()) < FULL * max(digit.shape) ** 2 and marks.what_is_no_digit(digit) is None
+    around = max(digit.size, NARROW * max(digit.shape) ** 2)
+    return float((digit > FAINT).sum()) < FULL * around and marks.what_is_no_digit(digit) is None
 
 
 def _candidates(grey: Grey) -> Iterator[Ink]:
