@@ -96,7 +96,7 @@ def from_image(data: bytes, max_pixels: int) -> NDArray[np.float32]:
 
     Raises `InvalidImage`: 400 damaged, 413 more than `max_pixels`, 415 another format, 422 no ink.
     """
-    return ink.to_features(ink.find_ink(ink.decode(data, max_pixels)))
+    return ink.to_features(ink.require_digit(ink.find_ink(ink.decode(data, max_pixels))))
 
 
 def image_to_row(data: bytes, settings: Settings) -> Rows:

@@ -17,7 +17,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from common.domain.light import crop_to_sheet, find_ink_in_uneven_light
+from common.domain import marks
+from common.domain.light import find_ink_in_uneven_light
 
 # These classes are opened directly: `Image.open` would first warn of, or refuse, a size by Pillow's limit, not ours.
 FORMATS: dict[re.Pattern[bytes], type[ImageFile]] = {
@@ -35,6 +36,8 @@ GRAIN = 6  # median deviations of the paper, four standard ones: above this is i
 DEPTH_12 = 2**12 - 1  # the brightest value of cameras and scanners that put 12 bits into 16
 JPEG_FACTOR = 12  # a JPEG is decoded at a fraction of its size, so it may have so many times the pixels
 PROGRESSIVE_FACTOR = 3  # the same of a progressive JPEG, whose coefficients are kept in memory as a whole
+AT_EDGE = 0.36  # of the edge is ink: a texture, or a shadow
+ENOUGH_CELLS = 32  # pixels a side; in a smaller picture strokes may reach the edge anywhere
 SPECK = 0.004  # of all ink: dust beyond the digit's outline weighs less than this
 
 # Damaged EXIF makes Pillow warn; to a server that is a caller's bad picture and no message of its own.
@@ -96,7 +99,6 @@ def find_ink(image: Image.Image) -> NDArray[np.float32]:
     Paper is the median colour along the border, so dark on light and light on dark are the same; in uneven light it is
     what is around the ink. Raises `InvalidImage` 422 if nothing stands out.
     """
-    image = crop_to_sheet(image)
     bands = np.stack([np.asarray(band, dtype=np.float32) for band in image.split()])  # bands first: 9 times faster
     border = np.concatenate([bands[:, 0], bands[:, -1], bands[:, :, 0], bands[:, :, -1]], axis=1)
     paper = np.median(border, axis=1, keepdims=True)
@@ -105,11 +107,20 @@ def find_ink(image: Image.Image) -> NDArray[np.float32]:
     if strongest < CONTRAST * 255:
         raise InvalidImage(422, "body: got a picture without ink; send one of a digit, dark on light or light on dark")
     grain = float(np.median(np.abs(border - paper)))  # of a photographed sheet; a clean one has none
-    in_uneven_light = find_ink_in_uneven_light(bands, ink / strongest)
-    if in_uneven_light is not None:
-        return in_uneven_light
     ink[ink < np.clip(GRAIN * grain, PAPER * strongest, strongest / 2)] = 0
     ink /= strongest
+    in_uneven_light = find_ink_in_uneven_light(bands, ink)
+    return ink if in_uneven_light is None else in_uneven_light
+
+
+def require_digit(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The ink of what may be a digit. Raises `InvalidImage` 422 for text, two digits, noise and the like."""
+    rows, columns = _extent(ink.sum(axis=1)), _extent(ink.sum(axis=0))
+    edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    if len(edge) > 4 * ENOUGH_CELLS and (edge > marks.INKED).mean() > AT_EDGE:
+        raise InvalidImage(422, "body: expected a picture of one digit, got one with much ink along its edge")
+    if reason := marks.what_is_no_digit(ink[rows, columns]):
+        raise InvalidImage(422, f"body: expected a picture of one digit, got {reason}")
     return ink
 
 

@@ -1,101 +1,144 @@
-"""Uneven light: separates ink from shadows, and a sheet of paper from the desk that it lies on.
+"""Uneven light: separates ink from shadows.
 
-Ink is darker (or lighter) than the paper next to it, a shadow than the paper far away. So the brightness of the paper
-is estimated at every pixel, by a morphological closing (J. Serra: "Image Analysis and Mathematical Morphology", 1982),
-and ink is what differs from it. Pictures are of shape (bands, height, width), float32, 0 to 255.
+Ink is darker (or lighter) than the paper next to it, a shadow than the paper far away. So ink is what differs from the
+brightness of the paper that is estimated at each pixel (`paper.py`). The estimate follows the edge of a shadow that is
+wider than its window, however hard. What is left of a narrower shadow reaches the edge of the picture, or is fainter
+than ink. So several windows and thresholds are tried; the one that leaves the least beside a digit is taken.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
-Bands = NDArray[np.float32]
+from common.domain import marks
+from common.domain.paper import (
+    WIDEST_STROKE,
+    Bands,
+    Grey,
+    Ink,
+    crop_to_sheet,
+    darker,
+    edge,
+    is_dark_on_light,
+    reduce,
+    to_logarithm,
+)
 
-LEAST_SIDE = 64  # pixels; in a smaller picture strokes are as wide as shadows
-PAPER_SIDE = 64  # pixels a side at which the paper is estimated
-STROKE = 1 / 4  # of a side: the widest stroke that is not taken for paper
-FAINT = 0.2  # of the strongest ink
-CERTAIN = 0.35  # of the strongest ink: below this is paper in uneven light
-MORE_INK = 1.7  # in uneven light the distance from one paper colour finds so many times the ink, or more
+Mask = NDArray[np.bool_]
+
+LEAST_SIDE = 72  # pixels; in a smaller picture strokes are as wide as shadows
+WINDOWS = WIDEST_STROKE, 1 / 8, 1 / 14  # of a side: wider strokes are taken for paper, narrower shadows for ink
+THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shadow
+FAINT = 0.2  # of the strongest ink; less may be paper
+DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
+LEAST_DIGIT = 0.08  # of the picture's longer side
+FREE = 0.004  # of the pixels of the picture's edge: more ink there may be a shadow
+SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
+FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
+NARROW = 0.5  # of the box's longer side: a stroke, which fills a narrower box, is judged in one of this width
+LEAST_CLEAN = 0.25  # so much of the ink, at least
+CLEAN = 0.97  # of the ink belongs to the digit
+SOLID = 0.8  # the mean of a digit's ink; a shadow that joins it is fainter
+LEAST_INK = 20.0  # of 255 in logarithms
 DARKEST = 0.12  # of the range of brightness: pixels that are ink in any light
-SHEET_CONTRAST = 60.0  # from the desk to the sheet
-LEAST_SHEET = 0.5  # of a side of the picture
+DARKEST_FOUND = 0.7  # of them: a digit without them is a part of one that reaches the edge
+DETAIL = 0.075  # of the contrast: a scan of 8x8 cells, enlarged, has less of what 16x16 cells do not show
+MORE_INK = 4  # in uneven light the distance from one paper colour finds so many times the ink, or more
 
 
-def crop_to_sheet(image: Image.Image) -> Image.Image:
-    """The bright sheet of paper on a dark desk; the whole picture where there is none."""
-    if min(image.size) < LEAST_SIDE:
-        return image
-    grey = np.asarray(image.convert("L").filter(ImageFilter.BoxBlur(1)), np.float32)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    desk = float(np.median(border))
-    if grey.max() - desk < SHEET_CONTRAST:  # the usual picture: a percentile takes longer than all of this
-        return image
-    paper = float(np.percentile(grey, 95))
-    bright = grey > 0.7 * desk + 0.3 * paper
-    if paper - desk < SHEET_CONTRAST or (border > 0.7 * desk + 0.3 * paper).mean() > 0.1:
-        return image
-    rows, columns = np.flatnonzero(bright.mean(axis=1) > 0.5), np.flatnonzero(bright.mean(axis=0) > 0.5)
-    if len(rows) < LEAST_SHEET * grey.shape[0] or len(columns) < LEAST_SHEET * grey.shape[1]:
-        return image
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    if bright[top:bottom, left:right].mean() < 0.8:  # a bright digit on a dark ground
-        return image
-    edge = max(2, round(0.01 * max(grey.shape)))
-    return image.crop((int(left) + edge, int(top) + edge, int(right) - edge, int(bottom) - edge))
+def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
+    """Ink of shape (height, width), smaller, 0 to 1 the strongest, measured from the paper around it.
 
-
-def find_ink_in_uneven_light(bands: Bands, ink: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """Ink of shape (height, width), 0 to 1 the strongest, measured from the paper around it; None in even light.
-
-    `ink` is the same measured from one paper colour. In even light, and where strokes are as wide as shadows, `ink` is
-    right, and it has more levels of grey.
+    `ink` is the same measured from one paper colour; None where this is right, as in even light.
     """
-    if min(ink.shape) < LEAST_SIDE:
+    if min(ink.shape) < LEAST_SIDE or _is_free(bands, ink):
         return None
-    dark = bands if _is_dark_on_light(bands.mean(axis=0)) else 255 - bands
-    paper = np.stack([_estimate_paper(band) for band in dark])
-    local = np.clip((paper - dark) / np.maximum(paper, 30), 0, 1).max(axis=0)
-    strongest = float(np.percentile(local, 99.5))
-    if strongest < FAINT:
-        return None
-    local = np.clip(local / strongest, 0, 1)
-    if (ink > FAINT).sum() < MORE_INK * (local > FAINT).sum():
-        return None
-    brightness = dark.min(axis=0)
-    lowest = float(brightness.min())
-    darkest = brightness < lowest + DARKEST * (float(np.percentile(brightness, 98)) - lowest)
-    if (local[darkest] > CERTAIN).mean() < 0.9:
-        return None
-    local[local < CERTAIN] = 0
-    found: NDArray[np.float32] = local
-    return found
+    best, most = None, LEAST_CLEAN
+    dark_on_light = is_dark_on_light(bands.mean(axis=0))
+    for polarity in (True,) if dark_on_light else (False, True):  # a sheet on a dark desk is light on dark, too
+        brightness = reduce(bands, polarity)
+        grey = to_logarithm(brightness, polarity)
+        sheet = crop_to_sheet(grey) if polarity else None
+        small_scan = sheet is None and _is_small_scan(ink, brightness, grey)
+        darkest = _find_darkest(brightness) if sheet is None else None
+        grey = grey if sheet is None else sheet
+        for candidate in _candidates(grey):
+            found, score = _find_digit(candidate)
+            if score > most and (darkest is None or found[darkest].astype(bool).mean() > DARKEST_FOUND):
+                best, most = found, score
+            if most > CLEAN * SOLID or small_scan:  # whose strokes reach the edge, unless all is clean at once
+                return best if most > CLEAN * SOLID else None
+    return best
 
 
-def _is_dark_on_light(grey: NDArray[np.float32], parts: int = 6) -> bool:
-    """Most of a part is paper, so its median is nearer to the paper's brightness; parts with contrast count more."""
-    height, width = (side // parts for side in grey.shape)
-    blocks = grey[: height * parts, : width * parts].reshape(parts, height, parts, width)
-    low, middle, high = np.percentile(blocks, [2, 50, 98], axis=(1, 3))
-    return bool(((high - low) * (2 * middle - low - high)).sum() >= 0)
+def _is_free(bands: Bands, ink: Ink) -> bool:
+    """Whether the ink is a digit whose strokes reach no edge, as in even light on clean paper."""
+    mask = ink > FAINT
+    if edge(mask).mean() > FREE:
+        return False
+    low, high = np.percentile(edge(bands[0]), [3, 97])
+    if high - low > SPREAD * np.ptp(bands[0]):
+        return False
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    around = max(digit.size, NARROW * max(digit.shape) ** 2)
+    return float((digit > FAINT).sum()) < FULL * around and marks.what_is_no_digit(digit) is None
 
 
-def _estimate_paper(band: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The brightness of the paper at each pixel of one band, ink being darker."""
-    image = Image.fromarray(band.astype(np.uint8))
-    small = image.reduce(max(1, max(image.size) // PAPER_SIDE)).filter(ImageFilter.MedianFilter(3))
-    size = int(max(small.size) * STROKE) | 1
-    closed = _over_squares(np.minimum, _over_squares(np.maximum, np.asarray(small), size), size)
-    paper = Image.fromarray(closed).filter(ImageFilter.BoxBlur(1)).resize(image.size, Image.Resampling.BILINEAR)
-    return np.asarray(paper, np.float32)
+def _candidates(grey: Grey) -> Iterator[Ink]:
+    """Ink by each window and each threshold, the most careful first."""
+    strongest = 0.0
+    for window in WINDOWS:
+        ink = darker(grey, window)
+        strongest = strongest or float(np.percentile(ink, 99.5))
+        if strongest < LEAST_INK:
+            return
+        for threshold in THRESHOLDS:
+            yield np.where(ink > threshold * strongest, np.minimum(ink / strongest, 1), np.float32(0))
 
 
-def _over_squares(choose: np.ufunc, values: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The maximum or minimum of the square of `size` (odd) around each pixel, of shape (height, width)."""
-    for _ in range(2):  # along the rows, then along the columns
-        length, width = len(values), 1
-        values = values[np.arange(-(size // 2), length + size // 2).clip(0, length - 1)]  # the edges go on
-        while 2 * width <= size:  # a window is covered by two of half its width
-            values, width = choose(values[:-width], values[width:]), 2 * width
-        values = choose(values[:length], values[size - width :][:length]).T
-    return values
+def _is_small_scan(ink: Ink, brightness: Grey, grey: Grey) -> bool:
+    """Whether this is a scan of few cells, enlarged, whose strokes are as wide as shadows and may reach the edge."""
+    if _detail(brightness.astype(np.float32)) > DETAIL and _detail(marks.crop(ink)) > DETAIL:
+        return False
+    local = darker(grey, WIDEST_STROKE)
+    local_share = (local > FAINT * float(np.percentile(local, 99.5))).mean()
+    return bool((ink > FAINT).mean() < MORE_INK * local_share) and marks.what_is_no_digit(marks.crop(ink)) is None
+
+
+def _detail(picture: Ink) -> float:
+    """How much of the contrast 16x16 cells do not show."""
+    image = Image.fromarray(picture)
+    cells = image.resize((16, 16), Image.Resampling.BOX)
+    lost = min(
+        float(np.abs(np.asarray(cells.resize(image.size, resample)) - picture).mean())
+        for resample in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
+    )
+    return lost / max(1e-6, float(np.abs(picture - picture.mean()).mean()))
+
+
+def _find_darkest(brightness: Grey) -> Mask:
+    """What is ink in any light."""
+    lowest = int(brightness.min())
+    return np.asarray(brightness <= lowest + DARKEST * (float(np.percentile(brightness, 98)) - lowest))
+
+
+def _find_digit(ink: Ink) -> tuple[Ink, float]:
+    """The ink of the marks that reach no edge, and how clean it is: 0 no digit, 1 nothing else."""
+    runs = marks.find_runs(ink > 0)
+    sizes = marks.measure(runs)
+    height, width = ink.shape
+    inside = (sizes.left > 0) & (sizes.top > 0) & (sizes.right < width) & (sizes.bottom < height)
+    if not inside.any():
+        return ink, 0
+    main = np.argmax(sizes.area * inside)
+    strength = marks.sums(runs, ink) / sizes.area
+    inside &= (sizes.area > DIRT * sizes.area[main]) & (strength > 0.7 * strength[main])
+    digit = ink * marks.paint(runs, inside, ink.shape)
+    cropped = marks.crop(digit)
+    if max(cropped.shape) < LEAST_DIGIT * max(ink.shape) or marks.what_is_no_digit(cropped) is not None:
+        return ink, 0
+    kept = sizes.area[inside].sum()
+    return digit, float(kept / sizes.area.sum() * min(1, digit.sum() / kept / SOLID) * SOLID)

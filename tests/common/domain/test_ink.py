@@ -16,6 +16,7 @@ from tests.support.inputs.photographs import LIGHTS, photographs
 from tests.support.inputs.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN_IMAGE, digit_of, encoded, read
 
 full = pytest.mark.full
+QUICK = "shadow", "stripe"
 DEFAULT_MAX_PIXELS = digits.Settings().max_pixels
 
 
@@ -55,7 +56,7 @@ def test_digits_drawn_with_a_mouse_are_read() -> None:
     assert right.min() >= 0.85, dict(enumerate(right))
 
 
-@pytest.mark.parametrize("light", [name if name == "shadow" else pytest.param(name, marks=full) for name in LIGHTS])
+@pytest.mark.parametrize("light", [name if name in QUICK else pytest.param(name, marks=full) for name in LIGHTS])
 def test_of_100_photographs_in_any_light_95_are_read_and_at_most_1_surely_wrong(light: str) -> None:
     readings = [
         (digit, *read(digits.from_image(photo, MAX_PIXELS)[None]))

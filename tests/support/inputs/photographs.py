@@ -51,8 +51,33 @@ def desk(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     return np.where(on_sheet, sheet, rng.uniform(40, 90)) * (0.6 + 0.4 * ACROSS)
 
 
+def hard_shadow(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Of a cupboard, with a hard edge at any angle."""
+    return np.asarray(sheet * (1 - rng.uniform(0.3, 0.6) * (_distance(rng) > 0)))
+
+
+def stripe(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """The shadow of a window bar, across the whole sheet."""
+    return np.asarray(sheet * (1 - rng.uniform(0.3, 0.6) * (np.abs(_distance(rng)) < rng.uniform(0.02, 0.1))))
+
+
+def turned_sheet(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Askew on a dark desk, half in a hard shadow."""
+    turn = rng.uniform(-0.1, 0.1)
+    across, down = ACROSS - 0.5 - turn * (DOWN - 0.5), DOWN - 0.5 + turn * (ACROSS - 0.5)
+    on_sheet = np.maximum(np.abs(across), np.abs(down)) < rng.uniform(0.4, 0.46)
+    return hard_shadow(np.where(on_sheet, sheet, rng.uniform(40, 90)), rng)
+
+
+def _distance(rng: np.random.Generator) -> Pixels:
+    """From a line near the middle of the picture."""
+    turn = rng.uniform(0, 2 * np.pi)
+    x, y = rng.uniform(0.35, 0.65, 2)
+    return np.asarray((ACROSS - x) * np.cos(turn) + (DOWN - y) * np.sin(turn))
+
+
 LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
-    light.__name__: light for light in (even, gradient, lamp, shadow, chalk, desk)
+    light.__name__: light for light in (even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet)
 }
 
 

@@ -1,0 +1,130 @@
+"""Marks: the connected pieces of ink in a picture, and whether they are one digit.
+
+Text, two digits, noise and textures are not. The numbers below lie between those of such pictures and those of digits
+that people wrote or drew. Masks are of shape (height, width), bool; lengths are in pixels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Mask = NDArray[np.bool_]
+Counts = NDArray[np.int64]  # shape (n,), one for each mark
+
+SIDE = 64  # pixels to which ink is scaled before it is judged
+INKED = 0.35  # of a full pixel: above this it belongs to a mark
+WIDEST = 1.45  # width of a digit, as a part of its height
+STROKES_ACROSS = 2.25  # the mean number of strokes that a row of a digit crosses
+STROKES_DOWN = 3.4  # the same of a column
+FULLEST = 0.8  # of the square around a digit
+SIZABLE = 0.4  # of the side: a lesser piece is a part of a digit, or dirt
+GAP = 0.04  # of the side: pieces that are nearer may be one broken stroke
+DIRT = 0.65  # of all ink: so much may be beside the largest mark
+
+
+class Marks(NamedTuple):
+    """The bounds of each mark, right and bottom excluded, and how many pixels it has."""
+
+    area: Counts
+    left: Counts
+    top: Counts
+    right: Counts
+    bottom: Counts
+
+
+class Runs(NamedTuple):
+    """The pieces of rows that are ink: where each starts and ends in the mask with a column added, and its mark."""
+
+    starts: Counts
+    ends: Counts
+    mark: Counts
+    width: int
+
+
+def find_runs(mask: Mask) -> Runs:
+    """The runs of a mask, those that touch, diagonally too, with the same mark: 0, 1, 2, ..."""
+    height, width = mask.shape[0], mask.shape[1] + 1  # a column without ink, so that no run goes on in the next row
+    flat = np.zeros(height * width + 1, np.int8)
+    flat[:-1].reshape(height, width)[:, :-1] = mask
+    change = np.diff(flat, prepend=0)
+    starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    first = np.searchsorted(ends, starts + width)  # the first run of the next row that touches
+    touching = np.maximum(np.searchsorted(starts, ends + width, "right") - first, 0)
+    upper = np.repeat(np.arange(len(starts)), touching)
+    lower = np.arange(len(upper)) - np.repeat(touching.cumsum() - touching - first, touching)
+    return Runs(starts, ends, np.unique(_join(len(starts), upper, lower), return_inverse=True)[1], width)
+
+
+def _join(count: int, one: Counts, other: Counts) -> Counts:
+    """For each of so many runs the lowest of those that it is joined with, pair by pair (Shiloach, Vishkin 1982)."""
+    root = np.arange(count)
+    while (root[one] != root[other]).any():
+        np.minimum.at(root, np.maximum(root[one], root[other]), np.minimum(root[one], root[other]))
+        while ((above := root[root]) != root).any():
+            root = above
+    return root
+
+
+def measure(runs: Runs) -> Marks:
+    """The size of each mark."""
+    starts, ends, mark, width = runs
+    count = int(mark.max(initial=-1)) + 1
+    row, column = starts // width, starts % width
+    least, most = np.full((2, count), np.iinfo(np.int64).max), np.zeros((2, count), np.int64)
+    for lowest, highest, low, high in zip(least, most, (column, row), (column + ends - starts, row + 1), strict=True):
+        np.minimum.at(lowest, mark, low)
+        np.maximum.at(highest, mark, high)
+    return Marks(np.bincount(mark, ends - starts, count).astype(np.int64), least[0], least[1], most[0], most[1])
+
+
+def paint(runs: Runs, chosen: Mask, shape: tuple[int, int]) -> Mask:
+    """A mask of this shape with the chosen marks (shape (n,)) only."""
+    change = np.zeros(shape[0] * runs.width + 1, np.int8)
+    kept = chosen[runs.mark]
+    change[runs.starts[kept]], change[runs.ends[kept]] = 1, -1
+    return change[:-1].cumsum(dtype=np.int8).reshape(shape[0], runs.width)[:, :-1] > 0
+
+
+def sums(runs: Runs, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sum of these values over each mark, shape (n,)."""
+    padded = np.append(np.pad(values, ((0, 0), (0, 1))).ravel(), np.float32(0)).cumsum(dtype=np.float64)
+    ends = padded[runs.ends - 1] - padded[runs.starts - 1] * (runs.starts > 0)
+    return np.asarray(np.bincount(runs.mark, ends, int(runs.mark.max()) + 1), np.float64)
+
+
+def crop(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without margins."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def what_is_no_digit(ink: NDArray[np.float32]) -> str | None:
+    """Why ink (without margins, 0 to 1 the strongest) cannot be one digit, in a few words; None if it may be."""
+    height, width = ink.shape
+    scale = SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    mask = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX)) > INKED
+    if width > WIDEST * height:
+        return "wider than any digit"
+    if mask.sum() > FULLEST * SIDE**2:
+        return "more ink than any digit has"
+    runs = find_runs(mask)
+    if not len(runs.starts):
+        return "nothing but specks"
+    down = np.count_nonzero(np.diff(mask.astype(np.int8), axis=0, prepend=0) > 0)
+    if len(runs.starts) > STROKES_ACROSS * mask.any(axis=1).sum() or down > STROKES_DOWN * mask.any(axis=0).sum():
+        return "more strokes than any digit has"
+    return _what_is_beside(measure(runs))
+
+
+def _what_is_beside(marks: Marks) -> str | None:
+    """Another mark beside or below the largest, as tall as a digit; or many specks."""
+    largest = marks.area.argmax()
+    if marks.area[largest] < (1 - DIRT) * marks.area.sum():
+        return "many small marks"
+    tall = (marks.bottom - marks.top >= SIZABLE * SIDE) & (marks.area >= 0.3 * marks.area[largest])
+    beside = np.maximum(marks.left - marks.right[largest], marks.left[largest] - marks.right)
+    below = np.maximum(marks.top - marks.bottom[largest], marks.top[largest] - marks.bottom)
+    return "several marks beside each other" if (tall & (np.maximum(beside, below) >= GAP * SIDE)).any() else None
