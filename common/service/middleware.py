@@ -66,7 +66,7 @@ class RequestMiddleware:
             await response(scope, receive, sender.send)
         finally:
             self._state.requests_in_flight -= counts
-            context.receive = None  # it holds the scope, which holds the context: a cycle would be left to the collector
+            context.receive = None  # it holds the scope, which holds the context: the collector would have to free them
             seconds = time.monotonic() - started
             route = self._templates.of(inner)
             self._access_log.add(RequestRecord(began, seconds, trace, method, path, route, sender.status, context.log))
