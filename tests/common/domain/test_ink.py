@@ -68,6 +68,18 @@ def test_of_100_photographs_in_any_light_95_are_read_and_at_most_1_surely_wrong(
     assert len(surely_wrong) <= 1
 
 
+@pytest.mark.parametrize(("width", "height"), [(1200, 900), (900, 1200)], ids=["wide", "tall"])
+def test_sheet_that_is_no_square_is_not_taken_for_a_digit_on_a_dark_desk(width: int, height: int) -> None:
+    wrong = []
+    for digit, drawing in strokes.digits(each=2, seed=2):
+        photo = Image.new("L", (width, height), 60)
+        photo.paste(235, (80, 80, width - 80, height - 80))
+        photo.paste(45, ((width - 480) // 2, (height - 480) // 2), drawing.convert("L").resize((480, 480)))
+        if digit_of(encoded(photo, "JPEG")) != digit:
+            wrong.append(digit)
+    assert len(wrong) <= 1, wrong
+
+
 @pytest.mark.parametrize(
     ("side", "options"),
     [((4032, 3024), {}), ((4000, 3000), {"progressive": True}), pytest.param((8000, 6000), {}, marks=full)],
