@@ -27,7 +27,7 @@ class ResponseTransport(Transport):
         """Send this together with the write before or after, if there is one in this turn of the loop."""
         if self._delayed:
             delayed, self._delayed = self._delayed, b""
-            self._transport.write(delayed + data)
+            self._transport.write(b"".join((delayed, data)))
             return
         self._delayed = data
         if not self._waiting:
@@ -52,4 +52,5 @@ class ResponseTransport(Transport):
     def _flush(self) -> None:
         if self._delayed:
             delayed, self._delayed = self._delayed, b""
-            self._transport.write(delayed)
+            if not self._transport.is_closing():  # else its client has left meanwhile
+                self._transport.write(delayed)

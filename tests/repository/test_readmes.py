@@ -70,10 +70,13 @@ def brings_its_own(step: Step) -> bool:
 
 
 def is_for(step: Step, start: Step) -> bool:
-    """Whether a block is for what was started so: Docker's data are in no local folder."""
+    """Whether a block is for what was started so: Docker's data are in no local folder, and so on."""
     with_docker = "docker compose up" in start.commands
+    with_make = "make " in start.commands
     return not (
-        ("docker compose exec" in step.commands and not with_docker) or (".state/" in step.commands and with_docker)
+        ("docker compose exec" in step.commands and not with_docker)
+        or (".state/" in step.commands and with_docker)
+        or ("make break" in step.commands and not (with_docker or with_make))
     )
 
 
