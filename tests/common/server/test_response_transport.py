@@ -21,15 +21,17 @@ async def two_connections_of_which_one_is_lost() -> bytes:
     port = server.sockets[0].getsockname()[1]
     clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
     lost, kept = await accepted.get(), await accepted.get()
-    lost.abort()
-    await clients[0][0].read()  # to the end: the connection is closed
-    ResponseTransport(lost, loop).write(b"lost")
-    ResponseTransport(kept, loop).write(b"kept")
-    received = await asyncio.wait_for(clients[1][0].readexactly(4), 10)
-    for _, writer in clients:
-        writer.close()
-    server.close()
-    return received
+    try:
+        lost.abort()
+        await clients[0][0].read()  # to the end: the connection is closed
+        ResponseTransport(lost, loop).write(b"lost")
+        ResponseTransport(kept, loop).write(b"kept")
+        return await asyncio.wait_for(clients[1][0].readexactly(4), 10)
+    finally:
+        kept.abort()
+        for _, writer in clients:
+            writer.close()
+        server.close()
 
 
 def test_a_connection_that_is_lost_holds_up_no_other_response() -> None:
