@@ -236,4 +236,4 @@ def test_spark_runs_the_jobs_own_python_if_no_environment_is_activated(tmp_path:
     source = write(tmp_path / "a.parquet", pictures(10))
     run_job(source, tmp_path / "out", "--engine=spark", path="/usr/bin:/bin", spark_master="local[1]")
     assert len(rows_of(tmp_path / "out")) == 10
-    assert 0 < state(tmp_path / "out")["rows_per_second"] < 100  # Python alone needs longer than 0.1 s to start
+    assert 0 < state(tmp_path / "out")["rows_per_second"] < 5_000  # to load the model alone takes longer than 2 ms
