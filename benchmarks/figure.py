@@ -7,11 +7,11 @@ who came then.
 
 from pathlib import Path
 
-from benchmarks.support.figure_rows import GROUP, TOP, group_tops, row_spans, row_tops, rows_end
-from benchmarks.support.incident_strip import draw_incident, legend, note_batch, time_axis
-from benchmarks.support.results import FILE, Results
-from benchmarks.support.speed_dots import TIMES, Scale, draw_speed
-from benchmarks.support.svg import SCHEMES, Colours, Drawing
+from benchmarks.support.figure.incident_strip import draw_incident, legend, note_batch, time_axis
+from benchmarks.support.figure.rows import GROUP, TOP, group_tops, row_spans, row_tops, rows_end
+from benchmarks.support.figure.speed_dots import TIMES, Scale, draw_speed
+from benchmarks.support.figure.svg import SCHEMES, Colours, Drawing
+from benchmarks.support.side_by_side.results import FILE, Results
 
 FOLDER = Path(__file__).parents[1] / "docs"
 WIDTH, MARGIN, FOOT = 860, 20, 92

@@ -12,10 +12,10 @@ import pytest
 
 from benchmarks import figure
 from benchmarks.queue_bench import valkey
-from benchmarks.support.figure_rows import row_tops
+from benchmarks.support.figure.rows import row_tops
+from benchmarks.support.figure.svg import SCHEMES
 from benchmarks.support.growing_queue import measure_depth
-from benchmarks.support.results import FILE, Outcome, Results
-from benchmarks.support.svg import SCHEMES
+from benchmarks.support.side_by_side.results import FILE, Outcome, Results
 from tests.support.processes import ROOT, output_of, wait_until
 
 CONTESTANTS = ["constant", "minimal", "ours", "ours /v2 JSON", "ours /v2 binary", "ours gRPC"]

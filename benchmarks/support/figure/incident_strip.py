@@ -2,8 +2,8 @@
 
 from itertools import groupby
 
-from benchmarks.support.results import BatchKill, Incident, Outcome
-from benchmarks.support.svg import Drawing
+from benchmarks.support.figure.svg import Drawing
+from benchmarks.support.side_by_side.results import BatchKill, Incident, Outcome
 
 HEIGHT = 10
 LEGEND = {

@@ -4,8 +4,8 @@ from math import log
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.support.results import Results
-from benchmarks.support.svg import Drawing
+from benchmarks.support.figure.svg import Drawing
+from benchmarks.support.side_by_side.results import Results
 
 BASE = "minimal"
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from benchmarks.support.results import BatchKill
+from benchmarks.support.side_by_side.results import BatchKill
 from tests.support.batch.parquet_data import job, parts, run_job, stamps
 
 

@@ -6,7 +6,7 @@ from statistics import median
 
 from pydantic import BaseModel, Field
 
-FILE = Path(__file__).parents[1] / "results" / "side_by_side.json"
+FILE = Path(__file__).parents[2] / "results" / "side_by_side.json"
 
 
 class Outcome(StrEnum):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import aiohttp
 
 from benchmarks.support.questions import PREDICT
-from benchmarks.support.results import Incident, Outcome
+from benchmarks.support.side_by_side.results import Incident, Outcome
 
 LEAD_SECONDS = 1.0
 """Callers that come before the incident."""

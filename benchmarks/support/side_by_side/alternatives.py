@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import batch_bench, queue_bench
-from benchmarks.support.batch_kill import kill_and_resume
-from benchmarks.support.results import Results, Speed
+from benchmarks.support.side_by_side.batch_kill import kill_and_resume
+from benchmarks.support.side_by_side.results import Results, Speed
 
 QUEUES = ("ours", *queue_bench.LIBRARIES)
 QUEUE_JOBS, QUEUE_SECONDS = 1_500, 3.0

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from benchmarks.support.machine import on_cpus, part_cpus
-from benchmarks.support.peer_contestants import Contestant
+from benchmarks.support.peers.contestants import Contestant
 from benchmarks.support.process_tree import process_tree
 from benchmarks.support.questions import PIXELS
 from benchmarks.support.servers import ServerError, end

@@ -1,0 +1,1 @@
+"""The model servers that `peer_bench.py` measures: who they are, and how they are started."""
