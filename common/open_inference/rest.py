@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from common.inference.predictor import Predictor
+from common.inference.tensor_spec import Tensors
 from common.open_inference.datatypes import metadata
 from common.open_inference.extensions import (
     EXTENSIONS,
@@ -38,6 +39,7 @@ from common.open_inference.schema import (
 from common.open_inference.tensor_check import TensorCheck
 from common.service.compression import WORTHWHILE_BYTES, deflate
 from common.service.lean_route import LeanRoute
+from common.service.long_work import in_thread_if_long
 from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import header, request_context
@@ -147,6 +149,10 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
     model = predictor.model
     check = TensorCheck(model)
 
+    def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int]:
+        wanted, binary = read_request(body, header_length)
+        return wanted, *check.complete(read_inputs(wanted, binary, check))
+
     async def infer(request: Request) -> Response:
         """Tensors in, tensors out; bodies may be compressed (gzip, deflate).
 
@@ -155,8 +161,7 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         context = request_context(request)
         body = await read_body(request)
         started = monotonic()
-        wanted, binary = read_request(body, header(request, LENGTH))
-        inputs, rows = check.complete(read_inputs(wanted, binary, check))
+        wanted, inputs, rows = await in_thread_if_long(len(body), decode, body, header(request, LENGTH))
         names = check.outputs(output.name for output in wanted.outputs)
         if wanted.parameters and wanted.parameters.timeout:
             context.deadline = min(context.deadline, started + wanted.parameters.timeout / 1e6)
@@ -166,7 +171,8 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         for output in wanted.outputs:
             if output.classification:
                 outputs[output.name] = classified(output.name, outputs[output.name], output.classification)
-        response = write_response(model, outputs, wanted_as_bytes(wanted, len(outputs)), wanted.id)
+        as_bytes, size = wanted_as_bytes(wanted, len(outputs)), sum(array.nbytes for array in outputs.values())
+        response = await in_thread_if_long(size, write_response, model, outputs, as_bytes, wanted.id)
         if accepted := header(request, b"accept-encoding"):
             await _compress(response, accepted)
         return response

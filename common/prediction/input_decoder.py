@@ -13,6 +13,7 @@ from common import domain
 from common.inference.cpu_quota import cpu_quota
 from common.inference.tensor_spec import Tensors
 from common.prediction.settings import InputSettings
+from common.service.long_work import in_thread_if_long
 from common.service.problems import Problem
 from common.service.request_context import media_type, request_context
 
@@ -55,7 +56,8 @@ class InputDecoder:
 
     async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
         if content_type == JSON:
-            return from_json(body, self._max_items)
+            self._check_length(body)
+            return await in_thread_if_long(len(body), from_json, body, self._max_items)
         if not content_type and not body.lstrip().startswith((b"{", b"[")):
             content_type = UNKNOWN
         read = domain.MEDIA_TYPES.get(content_type)
@@ -68,6 +70,12 @@ class InputDecoder:
             return await loop.run_in_executor(self._threads, read, body, self._settings), False
         except ValueError as error:
             raise to_problem(error) from None
+
+    def _check_length(self, body: bytes) -> None:
+        limit = self._settings.max_item_bytes * (self._max_items if body.lstrip().startswith(b"[") else 1)
+        if len(body) > limit:
+            expected = f"expected at most {limit} bytes of JSON (MAX_ITEM_BYTES for each of the {ITEMS})"
+            raise Problem(413, f"body: {expected}, got {len(body)}; {domain.EXPECTED}")
 
 
 def from_json(body: bytes, max_items: int) -> tuple[Tensors, bool]:
