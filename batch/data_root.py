@@ -10,6 +10,7 @@ from pathlib import Path
 
 from batch.output.folder import OutputFolder
 from batch.schemas import Run, RunRequest
+from common.service.folders import require_writable
 from common.service.problems import Problem
 
 
@@ -17,10 +18,7 @@ class DataRoot:
     """The folder that holds all inputs and outputs."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemExit(f"cannot start, DATA_ROOT={folder}: {error.strerror}") from None
+        require_writable(folder, "set DATA_ROOT to another folder")
         self.folder = folder.resolve()
 
     def check(self, inputs: Sequence[str], output: str) -> tuple[list[str], str]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from common import domain
+from common.service.folders import require_writable
 
 PICTURES = ("zero", "two", "four", "seven")
 FULL_CELL = 16.0
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=3, help="partitions date=YYYY-MM-DD (default: 3)")
     parser.add_argument("--rows", type=int, default=20_000, help="scans of each (default: 20000)")
     options = parser.parse_args()
+    require_writable(options.folder, "name another folder")
     today = datetime.now(UTC).date()
     for number in range(options.days):
         day = today - timedelta(days=options.days - number)

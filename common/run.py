@@ -18,6 +18,7 @@ from pathlib import Path
 from common.runner.child import Child, print_line
 from common.runner.procfile import REDIS, Procfile
 from common.runner.terminal import own_foreground
+from common.service.folders import require_writable
 
 SIGNALS = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 40.0), (signal.SIGKILL, 5.0))
 """How a process is ended, with the seconds to wait for it: longer than the longest request, then it is killed. A second
@@ -44,7 +45,7 @@ class Run:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it for SIGHUP
                 signal.signal(number, lambda number, _: self.signals.append(number))
-        self.folder.mkdir(parents=True, exist_ok=True)
+        require_writable(self.folder, "start it from a folder that you may write into")
         try:
             for name in sorted(self.procfile.commands, key=lambda name: name != REDIS):
                 self._start(name)

