@@ -1,4 +1,4 @@
-"""The pieces that need an event loop: thread hops, batching, the account of a request, and whole applications."""
+"""The pieces that need an event loop: thread hops, batching, the log line of a request, and whole applications."""
 
 import asyncio
 import time
@@ -56,8 +56,8 @@ async def loop_pieces() -> list[Piece]:
     return [
         await in_loop("a turn of the event loop", lambda: asyncio.sleep(0)),
         await in_loop("a hop to a thread and back", lambda: asyncio.to_thread(int)),
-        *await one_and_many("metrics and log line: account.py", note),
-        *await one_and_many("batching without the inference: batching.py", submit),
+        *await one_and_many("metrics and log line: access_log.py", note),
+        *await one_and_many("batching without the inference: batcher.py", submit),
         *await one_and_many("all of the constant app, without uvicorn", partial(call, constant.create_app())),
         *await one_and_many("all of the minimal app, without uvicorn", partial(call, minimal.create_app())),
         *await one_and_many("all of ours, without uvicorn", partial(call, predictor.create_app())),
