@@ -10,7 +10,7 @@ import pytest
 from tests.support.processes import ROOT
 
 NOWHERE = "/proc/nowhere"
-"""Nobody may write there, root neither: as with an arbitrary user and a read-only root."""
+"""Not even root can write there, as an arbitrary user cannot on a read-only root file system."""
 UVICORN = ("uvicorn", "--factory", "--port", "0")
 
 
