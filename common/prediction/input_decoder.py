@@ -72,7 +72,8 @@ class InputDecoder:
             raise to_problem(error) from None
 
     def _check_length(self, body: bytes) -> None:
-        limit = self._settings.max_item_bytes * (self._max_items if body.lstrip().startswith(b"[") else 1)
+        items = max(1, min(body.count(b"{"), self._max_items))  # each item is an object, so there are no more
+        limit = items * self._settings.max_item_bytes
         if len(body) > limit:
             expected = f"expected at most {limit} bytes of JSON (MAX_ITEM_BYTES for each of the {ITEMS})"
             raise Problem(413, f"body: {expected}, got {len(body)}; {domain.EXPECTED}")
