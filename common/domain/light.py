@@ -37,6 +37,7 @@ LEAST_DIGIT = 0.08  # of the picture's longer side
 FREE = 0.004  # of the pixels of the picture's edge: more ink there may be a shadow
 SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
 FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
+STRONG = 0.76  # the mean of a digit's ink in even light; a shadow around it is fainter
 NARROW = 0.5  # of the box's longer side: a stroke, which fills a narrower box, is judged in one of this width
 LEAST_CLEAN = 0.25  # so much of the ink, at least
 CLEAN = 0.97  # of the ink belongs to the digit
@@ -45,6 +46,7 @@ LEAST_INK = 20.0  # of 255 in logarithms
 DARKEST = 0.12  # of the range of brightness: pixels that are ink in any light
 DARKEST_FOUND = 0.7  # of them: a digit without them is a part of one that reaches the edge
 DETAIL = 0.075  # of the contrast: a scan of 8x8 cells, enlarged, has less of what 16x16 cells do not show
+SHARP = 0.12  # the same of the ink around its box, damaged scans included; strokes that a pen drew have more
 MORE_INK = 4  # in uneven light the distance from one paper colour finds so many times the ink, or more
 
 
@@ -84,7 +86,9 @@ def _is_free(bands: Bands, ink: Ink) -> bool:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     around = max(digit.size, NARROW * max(digit.shape) ** 2)
-    return float((digit > FAINT).sum()) < FULL * around and marks.what_is_no_digit(digit) is None
+    inked = digit[digit > FAINT]
+    is_in_shadow = float(inked.mean()) < STRONG and _detail(digit) > SHARP
+    return inked.size < FULL * around and not is_in_shadow and marks.what_is_no_digit(digit) is None
 
 
 def _candidates(grey: Grey) -> Iterator[Ink]:

@@ -61,6 +61,19 @@ def stripe(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(sheet * (1 - rng.uniform(0.3, 0.6) * (np.abs(_distance(rng)) < rng.uniform(0.02, 0.1))))
 
 
+def hand(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """A round shadow inside the picture, its edge soft or hard."""
+    x, y = rng.uniform(0.2, 0.8, 2)
+    width, height = rng.uniform(0.15, 0.35, 2)
+    outside = ((ACROSS - x) / width) ** 2 + ((DOWN - y) / height) ** 2
+    return np.asarray(sheet * (1 - rng.uniform(0.25, 0.6) * np.exp(-(outside ** rng.uniform(1, 12)))))
+
+
+def crossing_shadows(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """Two hard ones at any angles."""
+    return hard_shadow(hard_shadow(sheet, rng), rng)
+
+
 def turned_sheet(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     """Askew on a dark desk, half in a hard shadow."""
     turn = rng.uniform(-0.1, 0.1)
@@ -77,7 +90,8 @@ def _distance(rng: np.random.Generator) -> Pixels:
 
 
 LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
-    light.__name__: light for light in (even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet)
+    light.__name__: light
+    for light in (even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet, hand, crossing_shadows)
 }
 
 
