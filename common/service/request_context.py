@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
 from common.telemetry.server_timing import Timings
 
@@ -23,7 +25,7 @@ T = TypeVar("T")
 class RequestContext:
     """One request: its deadline as a `time.monotonic()`, its limits, and what took how many seconds.
 
-    `receive` is the server's own, which may be polled; None where there is none. What is put into `log` becomes part
+    `receive` is the server's own, which may be polled; None where there is only another's. What is put into `log` becomes part
     of the request's line in the log. `disconnected`: the client has left while its answer was under way.
     """
 
@@ -95,10 +97,15 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
+def pollable(receive: Receive) -> Receive | None:
+    """The `receive` if it is uvicorn's own, else None: that of a middleware around the whole service, or of a test."""
+    return receive if isinstance(getattr(receive, "__self__", None), (HttpToolsCycle, H11Cycle)) else None
+
+
 def poll(receive: Receive) -> Message | None:
     """What the server has for us at this moment, without waiting for more.
 
-    Only the server's own `receive` may be driven by hand: one of a middleware may own a task group.
+    Only what `pollable` lets through may be driven by hand: the `receive` of a middleware may own a task group.
     """
     waiting: Any = receive()  # a coroutine, which a type checker knows as an awaitable only
     try:
