@@ -25,8 +25,8 @@ T = TypeVar("T")
 class RequestContext:
     """One request: its deadline as a `time.monotonic()`, its limits, and what took how many seconds.
 
-    `receive` is the server's own, which may be polled; None where there is only another's. What is put into `log` becomes part
-    of the request's line in the log. `disconnected`: the client has left while its answer was under way.
+    `receive` is the server's own, which may be polled; None where there is only another's. What is put into `log`
+    becomes part of the request's line in the log. `disconnected`: the client has left while its answer was under way.
     """
 
     deadline: float
