@@ -7,7 +7,6 @@ route class and behind any middleware.
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -76,7 +75,7 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case, without its parameters; empty where there is none."""
-    return _media_type(header(request, b"content-type") or "")
+    return (header(request, b"content-type") or "").partition(";")[0].strip().lower()
 
 
 def header(request: Request, name: bytes) -> str | None:
@@ -85,11 +84,6 @@ def header(request: Request, name: bytes) -> str | None:
         if key == name:
             return str(value, "latin-1")
     return None
-
-
-@lru_cache(maxsize=64)
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
 
 
 async def _disconnect(receive: Receive) -> None:
