@@ -63,7 +63,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
 def submit_router(
     queue: JobQueue, trigger: Trigger | None, monitor: QueueMonitor, settings: ProxySettings
 ) -> APIRouter:
-    """`POST /jobs`: a picture in, a job's id out."""
+    """`POST /jobs`: an item of the domain in, a job's id out."""
     router = APIRouter()
     inputs = InputDecoder(settings)
     webhooks = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
@@ -80,7 +80,7 @@ def submit_router(
         query: Annotated[SubmitQuery, Query()],
         idempotency_key: IdempotencyKey = "",
     ) -> Accepted:
-        """A picture becomes a job; its digit can be fetched later at `Location`. It is stored before it is accepted."""
+        """An item becomes a job, stored before it is accepted; its prediction can be fetched later at `Location`."""
         context = request_context(request)
         if settings.require_predictor and not monitor.predictors_alive:
             raise Problem(503, "no predictor is running: try again later", LATER)

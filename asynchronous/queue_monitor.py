@@ -1,4 +1,4 @@
-"""What the proxy knows of the queue: gauges for `/metrics`, and how many predictors work on it."""
+"""Measures the queue for the proxy: gauges for `/metrics`, and the number of predictors."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM
 
 INTERVAL_SECONDS = 1.0
 IDLE_MS = 10_000
-"""A predictor asks the queue twice a second; one that has been silent for so long is taken for dead."""
+"""A predictor asks the queue twice a second; one that has not asked for so long counts as dead."""
 
 
 class QueueMonitor:
-    """Looks at the queue: `tick` again and again."""
+    """Measures the queue: call `tick` in a loop."""
 
     def __init__(self, redis: Redis, registry: CollectorRegistry) -> None:
         self._redis = redis
@@ -25,7 +25,7 @@ class QueueMonitor:
         self._predictors = Gauge("predictors_alive", "Predictors that ask the queue for jobs.", registry=registry)
 
     async def tick(self) -> None:
-        """Look once, then wait a second."""
+        """Measure once, then wait a second."""
         async with self._redis.pipeline(transaction=False) as commands:
             commands.time()
             commands.xlen(STREAM)

@@ -60,7 +60,7 @@ def connect(app: Service, settings: ProxySettings) -> Classifier:
 
 
 def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
-    """`POST /letters`: a picture in, a letter with its bin out."""
+    """`POST /letters`: an item of the domain in, a letter with its bin out."""
     router = APIRouter(route_class=LeanRoute)
     inputs = InputDecoder(settings)
 
@@ -75,7 +75,7 @@ def letters_router(flow: "LetterFlow", settings: ProxySettings) -> APIRouter:
         openapi_extra=request_body(domain.Input, *domain.MEDIA_TYPES),
     )
     async def sort_letter(request: Request) -> Response:
-        """A picture of the letter's digit gives its bin.
+        """An item of the domain, read off the letter, gives its bin.
 
         With `Accept: text/event-stream` each step is an event as soon as it is done: `registered`, `read`, `sorted`;
         or `problem`, which ends it.
@@ -113,7 +113,7 @@ class LetterFlow:
         yield Letter(letter_id=letter_id, bin=chosen, degraded=prediction is None, prediction=prediction)
 
     async def _read(self, rows: Tensors, request: Request) -> domain.Output | None:
-        """The digit; None if there is no reading and FALLBACK is on. Raises `Problem` if it is off."""
+        """The prediction; None if there is no reading and FALLBACK is on. Raises `Problem` if it is off."""
         context = request_context(request)
         try:
             reading = await cancel_on_disconnect(request, self._reader.classify(rows, context))

@@ -31,13 +31,13 @@ def create_app(settings: DeliverySettings | None = None) -> FastAPI:
     outbox, registry = Outbox(redis, settings.result_ttl_seconds), app.metrics.registry
 
     results = ResultSender(outbox, ResultDatabase(settings.results_database), registry)
-    app.add_lifespan(results.opened)
+    app.add_lifespan(results.keep_open)
     add_background_loop(app, results.tick, "results", unavailable=REDIS_UNAVAILABLE)
 
     if settings.webhook_secret:
         sender = WebhookSender(settings.webhook_secret, settings.webhook_allow_private)
         webhooks = WebhookDelivery(outbox, sender, settings, registry)
-        app.add_lifespan(webhooks.opened)
+        app.add_lifespan(webhooks.keep_open)
         add_background_loop(app, webhooks.tick, "webhooks", unavailable=REDIS_UNAVAILABLE)
     else:
         logger.warning("no WEBHOOK_SECRET is set: webhooks are kept, and results go to the database only")

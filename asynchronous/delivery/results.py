@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asynchronous.schemas import Job
+from common import domain
 from common.service.folders import require_writable
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS results (
-    job_id TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    digit INTEGER,
-    confidence REAL,
-    prediction TEXT,
-    error TEXT,
-    submitted_at TEXT NOT NULL,
-    finished_at TEXT NOT NULL
-)
-"""
-UPSERT = """
-INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job_id) DO UPDATE SET status = excluded.status, digit = excluded.digit,
-    confidence = excluded.confidence, prediction = excluded.prediction, error = excluded.error,
-    finished_at = excluded.finished_at
+COLUMNS = {
+    "job_id": "TEXT PRIMARY KEY",
+    "status": "TEXT NOT NULL",
+    domain.LABEL: "",
+    "confidence": "REAL",
+    "prediction": "TEXT",
+    "error": "TEXT",
+    "submitted_at": "TEXT NOT NULL",
+    "finished_at": "TEXT NOT NULL",
+}
+"""The type of each column. The label's has the domain's name for it; `prediction` is all of the prediction, as JSON."""
+_NAMES = [f'"{name}"' for name in COLUMNS]
+CREATE = f"CREATE TABLE IF NOT EXISTS results ({', '.join(map(' '.join, zip(_NAMES, COLUMNS.values(), strict=True)))})"
+UPSERT = f"""
+INSERT INTO results ({", ".join(_NAMES)}) VALUES ({", ".join(f":{name}" for name in COLUMNS)})
+ON CONFLICT (job_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES)}
 WHERE excluded.finished_at > results.finished_at
 """
 """A dead letter that was retried ends a second time; the newer row replaces the older."""
@@ -39,7 +39,9 @@ class ResultDatabase:
         require_writable(Path(path).parent, "set RESULTS_DATABASE to a file elsewhere")
         self._connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute(SCHEMA)
+        self._connection.execute(CREATE)
+        if domain.LABEL not in {column for _, column, *_ in self._connection.execute("PRAGMA table_info(results)")}:
+            self._connection.execute(f'ALTER TABLE results ADD COLUMN "{domain.LABEL}"')  # another domain's file
 
     def upsert(self, jobs: Sequence[Job]) -> dict[str, str]:
         """Write these jobs. Returns those that the database rejects, with the error; raises if it is unavailable."""
@@ -67,15 +69,16 @@ class ResultDatabase:
         self._connection.close()
 
 
-def _row(job: Job) -> tuple[str | int | float | None, ...]:
-    reading = job.prediction
-    return (
-        job.job_id,
-        job.status,
-        reading.digit if reading else None,
-        reading.confidence if reading else None,
-        reading.model_dump_json() if reading else None,
-        job.error,
-        job.submitted_at.isoformat(),
-        (job.finished_at or job.submitted_at).isoformat(),
-    )
+def _row(job: Job) -> dict[str, object]:
+    """The values of `COLUMNS`."""
+    fields = job.prediction.model_dump() if job.prediction else {}
+    return {
+        domain.LABEL: fields.get(domain.LABEL),
+        "job_id": job.job_id,
+        "status": job.status,
+        "confidence": fields.get("confidence"),
+        "prediction": job.prediction.model_dump_json() if job.prediction else None,
+        "error": job.error,
+        "submitted_at": job.submitted_at.isoformat(),
+        "finished_at": (job.finished_at or job.submitted_at).isoformat(),
+    }

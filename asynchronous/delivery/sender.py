@@ -61,7 +61,7 @@ class ResultSender:
         logger.error("result of job %s: not delivered after %d tries: %s", job_id, MAX_TRIES, error)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def keep_open(self) -> AsyncIterator[None]:
         """Close the database at shutdown."""
         with closing(self._database):
             yield
@@ -95,7 +95,7 @@ class WebhookDelivery:
             self._in_progress.pop(task, None)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def keep_open(self) -> AsyncIterator[None]:
         """Complete what has begun and close the connections at shutdown."""
         async with self._client:
             yield

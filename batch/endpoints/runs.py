@@ -12,6 +12,7 @@ from batch.launchers.launcher import Launcher
 from batch.registry import transitions
 from batch.registry.registry import OutputTaken, Registry
 from batch.schemas import RetryRequest, Run, RunRequest, State
+from common.service.body_route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
 from common.service.root_path import location
 
@@ -21,7 +22,7 @@ DEFAULT_COUNT = 100
 
 def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> APIRouter:
     """The router of `/runs`."""
-    router = APIRouter()
+    router = APIRouter(route_class=BodyRoute)
 
     def find(run_id: UUID) -> Run:
         try:
@@ -29,7 +30,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
         except KeyError:
             raise Problem(404, f"there is no run {run_id}") from None
 
-    @router.post("/runs", status_code=201, responses={409: PROBLEM, 422: PROBLEM})
+    @router.post("/runs", status_code=201, responses=dict.fromkeys((409, *BODY_STATUSES), PROBLEM))
     def add_run(request: RunRequest, http: Request, response: Response) -> Run:
         """Start a run as soon as possible."""
         check_engine(launcher, request.engine)
@@ -57,7 +58,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
         """One run."""
         return find(run_id)
 
-    @router.post("/runs/{run_id}/retry", status_code=202, responses={404: PROBLEM, 409: PROBLEM, 422: PROBLEM})
+    @router.post("/runs/{run_id}/retry", status_code=202, responses=dict.fromkeys((404, 409, *BODY_STATUSES), PROBLEM))
     def retry_run(run_id: UUID, request: RetryRequest | None = None) -> Run:
         """Resume a run that is failed, cancelled or late; its deadline starts again."""
         run, retry = find(run_id), request.retry if request else None

@@ -12,6 +12,7 @@ from batch.launchers.launcher import Launcher
 from batch.registry.registry import Registry, ScheduleTaken
 from batch.scheduling.cron import Rule, fill_template
 from batch.schemas import Schedule, ScheduleRequest
+from common.service.body_route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
 from common.service.root_path import location
 
@@ -20,9 +21,9 @@ PROBLEM = {"description": "see detail"}
 
 def schedule_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> APIRouter:
     """The router of `/schedules`."""
-    router = APIRouter()
+    router = APIRouter(route_class=BodyRoute)
 
-    @router.post("/schedules", status_code=201, responses={409: PROBLEM, 422: PROBLEM})
+    @router.post("/schedules", status_code=201, responses=dict.fromkeys((409, *BODY_STATUSES), PROBLEM))
     def add_schedule(request: ScheduleRequest, http: Request, response: Response) -> Schedule:
         """Start a run at each due time of a rule."""
         check_engine(launcher, request.engine)

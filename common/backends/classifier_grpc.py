@@ -11,13 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
-import numpy as np
 
 from common.backends.backend import Backend
 from common.backends.classifier import Classification, Tensors, validate_outputs
 from common.backends.errors import BackendError, Reason
 from common.open_inference.datatypes import DTYPES, datatype
 from common.open_inference.generated import open_inference_pb2 as pb
+from common.open_inference.tensors_binary import from_answer, to_binary
 from common.service.deadline import Caller
 from common.service.service import Service
 from common.telemetry.server_timing import merge_timings
@@ -67,7 +67,7 @@ class GrpcClassifier:
         request = pb.ModelInferRequest(model_name=self._model)
         for name, values in inputs.items():
             request.inputs.add(name=name, datatype=datatype(values.dtype), shape=values.shape)
-            request.raw_input_contents.append(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
+            request.raw_input_contents.append(to_binary(values))
         for name in self._outputs:
             request.outputs.add(name=name)
         rows = len(next(iter(inputs.values())))
@@ -118,7 +118,7 @@ def _read_outputs(response: pb.ModelInferResponse, names: tuple[str, ...]) -> Te
     for output, content in zip(outputs, contents, strict=True):
         if output.datatype not in DTYPES:
             raise ValueError(f"{output.name}: unknown datatype {output.datatype!r:.20}")
-        found[output.name] = np.frombuffer(content, DTYPES[output.datatype]).reshape(output.shape)
+        found[output.name] = from_answer(content, output.datatype, output.shape)
     return {name: found[name] for name in names}
 
 

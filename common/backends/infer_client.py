@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic_core import from_json, to_json
 
 from common.open_inference.datatypes import DTYPES, datatype
+from common.open_inference.tensors_binary import from_answer, to_binary
 
 HEADER_LENGTH = "inference-header-content-length"
 MEDIA_TYPE = "application/octet-stream"
@@ -20,26 +21,24 @@ Tensors = dict[str, NDArray[Any]]
 
 def write_request(inputs: Tensors, outputs: tuple[str, ...]) -> tuple[bytes, dict[str, str]]:
     """Body and headers of a request for these outputs."""
-    specs = tuple([(name, values.dtype, values.shape) for name, values in inputs.items()])
-    head = _head(specs, outputs)
+    parts = [to_binary(values) for values in inputs.values()]
+    tensors = zip(inputs.items(), parts, strict=True)
+    specs = [(name, values.dtype, values.shape, len(part)) for (name, values), part in tensors]
+    head = _head(tuple(specs), outputs)
     headers = {"content-type": MEDIA_TYPE, HEADER_LENGTH: str(len(head))}
-    return b"".join([head, *[_little_endian(values) for values in inputs.values()]]), headers
-
-
-def _little_endian(values: NDArray[Any]) -> bytes:
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return b"".join([head, *parts]), headers
 
 
 @lru_cache(maxsize=64)
-def _head(specs: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...], outputs: tuple[str, ...]) -> bytes:
+def _head(specs: tuple[tuple[str, np.dtype[Any], tuple[int, ...], int], ...], outputs: tuple[str, ...]) -> bytes:
     inputs = [
         {
             "name": name,
             "datatype": datatype(dtype),
             "shape": shape,
-            "parameters": {"binary_data_size": int(np.prod(shape)) * dtype.itemsize},
+            "parameters": {"binary_data_size": size},
         }
-        for name, dtype, shape in specs
+        for name, dtype, shape, size in specs
     ]
     wanted = [{"name": name, "parameters": {"binary_data": True}} for name in outputs]
     return to_json({"inputs": inputs, "outputs": wanted})
@@ -52,14 +51,13 @@ def read_response(body: bytes, header_length: str | None, names: tuple[str, ...]
         document = from_json(body[:end])
         found: Tensors = {}
         for output in document["outputs"]:
-            dtype = DTYPES[output["datatype"]]
+            name, datatype_name, shape = output["name"], output["datatype"], output["shape"]
             if "data" in output:
-                values = np.array(output["data"], dtype)
+                found[name] = np.array(output["data"], DTYPES[datatype_name]).reshape(shape)
             else:
                 size = output.get("parameters", {}).get("binary_data_size", len(body) - end)
-                values = np.frombuffer(body[end : end + size], dtype)
+                found[name] = from_answer(body[end : end + size], datatype_name, shape)
                 end += size
-            found[output["name"]] = values.reshape(output["shape"])
         outputs = {name: found[name] for name in names}
         return outputs, str(document["model_name"]), str(document["model_version"])
     except (KeyError, TypeError, AttributeError, OverflowError) as error:

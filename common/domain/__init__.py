@@ -1,9 +1,9 @@
 """What is read, here handwritten digits: the one folder to replace. Imports numpy, pydantic, Pillow; nothing of common.
 
 Everything else uses the names below and nothing from inside this folder, so a folder with the same names takes its
-place: `examples/iris/domain/` is one of 50 lines. A *row* is one item as the model takes it. Rows are a dict from the
+place: `examples/iris/domain/` is one such folder. A *row* is one item as the model takes it. Rows are a dict from the
 name of a model's input to an array whose first axis counts the items; so a model may have several inputs. All rows have
-the shapes and dtypes of the example's.
+the shapes and dtypes of the example's. Strings have a dtype with a width, such as `<U20`, and none is longer.
 
 Documentation, also in OpenAPI and on the playground:
     TITLE, DESCRIPTION      what `POST /predict` does, in a few words and in a sentence

@@ -1,6 +1,6 @@
-"""Whether a Redis or Valkey can do what a pattern needs of it: asked at start, and by every readiness probe.
+"""Checks at start, and at every readiness probe, that Redis or Valkey can do what the pattern needs.
 
-A PING says too little. A replica, a server in cluster mode, and a user with too few permissions all answer it.
+A PING is not enough: a replica, a server in cluster mode, and a user with too few permissions all answer it.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from common.service.service import CHECK_SECONDS, Service
 logger = logging.getLogger(__name__)
 
 TRY_ALL = """#!lua flags=allow-oom,no-cluster
--- ARGV: a key to write, and a channel; the key does not stay. Returns what fails. Also runs when memory is full, since
--- jobs can still be fetched.
+-- ARGV: a key to write, which is removed at once, and a channel. Returns the commands that fail. It runs when memory is
+-- full, too, since jobs can still be fetched then.
 local missing = {}
 for _, command in ipairs({
   { 'HSET', ARGV[1], 'tried', '1' }, { 'EXPIRE', ARGV[1], '0' }, { 'TIME' }, { 'PUBLISH', ARGV[2], '' }
@@ -40,7 +40,7 @@ class RedisCheck:
         self._key, self._channel = f"{pattern}:check", channel
         self._missing = ""
         app.add_check(self.passes)
-        app.add_lifespan(self._tried_at_start)
+        app.add_lifespan(self._try_at_start)
 
     async def passes(self) -> bool:
         """Whether Redis can do all of it now."""
@@ -62,7 +62,7 @@ class RedisCheck:
         return "; ".join(line.decode(errors="replace") for line in found)
 
     @asynccontextmanager
-    async def _tried_at_start(self) -> AsyncIterator[None]:
+    async def _try_at_start(self) -> AsyncIterator[None]:
         await self.passes()
         yield
 

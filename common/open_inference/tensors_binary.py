@@ -35,6 +35,17 @@ def from_binary(data: bytes | memoryview, spec: TensorSpec, shape: Sequence[int]
     return np.frombuffer(data, spec.dtype.newbyteorder("<")).reshape(shape).copy()
 
 
+def from_answer(data: bytes, name: str, shape: Sequence[int]) -> NDArray[Any]:
+    """The array of this shape in an answer that says its datatype; raises `KeyError` for another, and `ValueError`."""
+    dtype = DTYPES[name]
+    if dtype.kind != "O":
+        return np.frombuffer(data, dtype).reshape(shape)
+    try:
+        return np.array(_strings(data, "strings"), object).reshape(shape)
+    except Problem as problem:
+        raise ValueError(problem.detail) from None
+
+
 def to_binary(values: NDArray[Any]) -> bytes:
     """The bytes of the elements, row by row."""
     name = datatype(values.dtype)

@@ -109,7 +109,7 @@ element("pen-width").addEventListener("input", sizeDot);
 sizeDot();
 
 element("save-picture").addEventListener("click", async () => {
-  const link = Object.assign(document.createElement("a"), { download: "digit.png" });
+  const link = Object.assign(document.createElement("a"), { download: "drawing.png" });
   link.href = URL.createObjectURL(await pad.png());
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
@@ -121,7 +121,7 @@ function showCommand() {
   const url = address.search ? `'${address.href}'` : address.href;
   const headers = Object.entries(options.headers).map(([name, value]) => `-H '${name}: ${value}' `).join("");
   element("curl-command").textContent = images
-    ? `curl ${headers}-H 'Content-Type: image/png' --data-binary @digit.png ${url}`
+    ? `curl ${headers}-H 'Content-Type: image/png' --data-binary @drawing.png ${url}`
     : `curl ${headers}-H 'Content-Type: application/json' -d '${json}' ${url}`;
 }
 element("input-json").addEventListener("input", showCommand);

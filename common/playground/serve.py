@@ -55,6 +55,7 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "example": to_json(domain.EXAMPLE, indent=2).decode(),
         "label": domain.LABEL,
         "labels": to_json(domain.LABELS).decode(),
+        "hint": " … ".join([*domain.LABELS[:1], *domain.LABELS[-1:]]),
         "samples": to_json(list(samples)).decode(),
         "readme": f"{folder.name}/README.md",
         "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
-from common.service.request_context import RequestContext
+from common.service.request_context import RequestContext, pollable
 from common.service.root_path import local_path, remove_second_prefix
 from common.service.route_templates import RouteTemplates
 from common.service.shutdown import ProcessState
@@ -46,9 +46,7 @@ class RequestMiddleware:
         method, path = scope["method"], scope["path"]
         headers = dict(scope["headers"])
         trace = begin_span(headers.get(b"traceparent"))
-        # A mounted app gets a `receive` that may be a middleware's, and must not be polled.
-        pollable = None if "app_root_path" in scope else receive
-        context = RequestContext(started, self._settings.max_body_bytes, pollable)
+        context = RequestContext(started, self._settings.max_body_bytes, pollable(receive))
         scope.setdefault("state", {})["request_context"] = context
         sender = ResponseSender(send, context, trace, started, self._state)
         counts = not local_path(scope).startswith(NOT_LIMITED)

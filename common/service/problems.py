@@ -89,6 +89,8 @@ def to_problem(request: Request, error: Exception) -> Problem:
 def _describe(request: Request, found: dict[str, Any]) -> str:
     """One error of pydantic's: where, what is wrong, what was sent; and for an unknown parameter, which there are."""
     source, *path = found["loc"]
+    if found["type"] == "json_invalid":
+        return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
     name = ".".join(str(part) for part in path)
     where = name.title() if source == "header" else f"{source} {name}".rstrip()
     text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {found['input']!r:.{MAX_SHOWN}}"

@@ -7,12 +7,13 @@ route class and behind any middleware.
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
+from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
 from common.telemetry.server_timing import Timings
 
@@ -23,8 +24,8 @@ T = TypeVar("T")
 class RequestContext:
     """One request: its deadline as a `time.monotonic()`, its limits, and what took how many seconds.
 
-    `receive` is the server's own, which may be polled; None where there is none. What is put into `log` becomes part
-    of the request's line in the log. `disconnected`: the client has left while its answer was under way.
+    `receive` is the server's own, which may be polled; None where there is only another's. What is put into `log`
+    becomes part of the request's line in the log. `disconnected`: the client has left while its answer was under way.
     """
 
     deadline: float
@@ -74,7 +75,7 @@ async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
 
 def media_type(request: Request) -> str:
     """The Content-Type in lower case, without its parameters; empty where there is none."""
-    return _media_type(header(request, b"content-type") or "")
+    return (header(request, b"content-type") or "").partition(";")[0].strip().lower()
 
 
 def header(request: Request, name: bytes) -> str | None:
@@ -85,20 +86,20 @@ def header(request: Request, name: bytes) -> str | None:
     return None
 
 
-@lru_cache(maxsize=64)
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
+def pollable(receive: Receive) -> Receive | None:
+    """The `receive` if it is uvicorn's own, else None: that of a middleware around the whole service, or of a test."""
+    return receive if isinstance(getattr(receive, "__self__", None), (HttpToolsCycle, H11Cycle)) else None
+
+
 def poll(receive: Receive) -> Message | None:
     """What the server has for us at this moment, without waiting for more.
 
-    Only the server's own `receive` may be driven by hand: one of a middleware may own a task group.
+    Only what `pollable` lets through may be driven by hand: the `receive` of a middleware may own a task group.
     """
     waiting: Any = receive()  # a coroutine, which a type checker knows as an awaitable only
     try:

@@ -94,3 +94,36 @@ def test_make_pattern_serves_from_a_fresh_clone_and_ctrl_c_ends_everything(clone
         assert screen.exit_status() == 0
         assert "make:" not in screen.shown
         assert not any(map(listens, ports.values()))
+
+
+OWN = ("LABEL", "ENV", "EXPOSE", "CMD", "ENTRYPOINT")
+"""The instructions of a Dockerfile that say what this pattern is."""
+BESIDES = {
+    "asynchronous": ["RUN install --directory --owner=10001 --group=10001 /results"],
+    "batch": [
+        "ARG REQUIREMENTS=requirements.txt",
+        "ARG REQUIREMENTS",
+        "COPY PATTERN/${REQUIREMENTS} requirements.txt",
+        "RUN if [ ",
+        "RUN mkdir /data /state",
+    ],
+}
+"""How else a Dockerfile begins a line that web_single's does not have."""
+
+
+def instructions(pattern: str) -> list[str]:
+    """Those that all patterns share: without comments, and with PATTERN for the name."""
+    text = re.sub(r"^#.*\n", "", (ROOT / pattern / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r" *\\\n *", " ", text).replace(pattern, "PATTERN").splitlines()
+    return [line for line in lines if line and not line.startswith(OWN)]
+
+
+@pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "web_single"])
+def test_dockerfiles_differ_only_in_what_a_pattern_is(pattern: str) -> None:
+    """A copied folder needs its own; six copies of the rest must not drift apart."""
+    own, shared = instructions(pattern), instructions("web_single")
+    added = tuple(BESIDES.get(pattern, ())) or ("\n",)
+    left = [line for line in own if not line.startswith(added)]
+    if pattern == "batch":  # its lock is an argument, and a job has no port to check
+        shared = [line for line in shared if line != "COPY PATTERN/requirements.txt ." and "HEALTHCHECK" not in line]
+    assert left == shared

@@ -4,11 +4,16 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from time import sleep
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 
+from asynchronous.delivery.results import COLUMNS, ResultDatabase
+from asynchronous.schemas import to_job
+from common import domain
 from tests.support.models.onnx_models import poisoned
 from tests.support.processes import wait_until
 from tests.support.queue.jobs import SHORT_LEASE, done, ended, hand_in, hand_in_all, hung, killed, look, retry
@@ -16,6 +21,7 @@ from tests.support.queue.webhook_receiver import DeliveryDeployment
 from tests.support.samples import SEVEN_JSON
 
 full = pytest.mark.full
+MODEL = {"name": "mlp", "version": "1"}
 
 
 @full
@@ -115,3 +121,21 @@ def test_the_database_holds_only_ended_jobs(deployment: DeliveryDeployment) -> N
         sleep(1)
         assert deployment.rows([job_id]) in ({}, {job_id: ("failed", None)})
     wait_until(lambda: deployment.rows([job_id]) == {job_id: ("failed", None)})
+
+
+def test_a_database_that_another_domain_wrote_gets_a_column_for_the_label(tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    old = {name: kind for name, kind in COLUMNS.items() if name != domain.LABEL} | {"species": "TEXT"}
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE results ({', '.join(' '.join(column) for column in old.items())})")
+    prediction = to_json({"digit": 7, "confidence": 0.98, "probabilities": [0.1] * 10, "model": MODEL})
+    fields = {b"status": b"done", b"submitted_at": b"1", b"finished_at": b"2", b"prediction": prediction}
+    job = to_job("one", fields)
+    assert job.error is None
+    for _ in range(2):  # also when the file is opened again
+        with closing(ResultDatabase(str(path))) as database:
+            assert database.upsert([job]) == {}
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT job_id, digit, confidence, species FROM results").fetchall() == [
+            ("one", 7, 0.98, None)
+        ]

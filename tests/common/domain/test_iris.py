@@ -2,7 +2,10 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -15,7 +18,7 @@ from playwright.sync_api import expect
 
 from tests.support.browsers import chromium, opened
 from tests.support.patterns import copied, finished, started
-from tests.support.processes import ROOT, output_of
+from tests.support.processes import ROOT, output_of, wait_until
 
 README = (ROOT / "README.md").read_text().partition("## Put your own model in\n")[2].partition("\n## ")[0]
 FLOWER = {"sepal_length": 6.1, "sepal_width": 2.8, "petal_length": 4.0, "petal_width": 1.3}
@@ -55,10 +58,14 @@ def sort_letters(url: str, _: Path) -> list[Any]:
     return [letter["bin"] for letter in letters]
 
 
-def submit_jobs(url: str, _: Path) -> list[Any]:
+def submit_jobs(url: str, project: Path) -> list[Any]:
     accepted = [httpx.post(f"{url}/jobs", json=flower) for flower in (FLOWER, SETOSA)]
     assert [response.status_code for response in accepted] == [202, 202]
     jobs = [httpx.get(f"{url}{response.headers['Location']}?wait=20", timeout=30).json() for response in accepted]
+    with closing(sqlite3.connect(project / ".state" / "asynchronous" / "results.sqlite")) as connection:
+        stored = partial(connection.execute, "SELECT species FROM results WHERE job_id IN (?, ?)")
+        ids = [job["job_id"] for job in jobs]
+        wait_until(lambda: sorted(stored(ids).fetchall()) == [("setosa",), ("versicolor",)])
     return [job["prediction"]["species"] for job in jobs]
 
 
@@ -94,6 +101,9 @@ PATTERNS: dict[str, Callable[[str, Path], list[Any]]] = {
 def test_a_copy_with_the_iris_domain_answers_with_species(pattern: str, project: Path) -> None:
     with started(pattern, project, MODEL_URI=MODEL) as (_, ports):
         url = f"http://127.0.0.1:{ports[f'{pattern.upper()}_PORT']}"
+        for address in ("/openapi.json", "/"):
+            text = httpx.get(f"{url}{address}").text.partition("<main>")[0]  # below it, what is for images is hidden
+            assert not re.findall(r"\b(digits?|pictures?|pixels)\b", text, re.IGNORECASE), address
         assert PATTERNS[pattern](url, project) == ["versicolor", "setosa"]
 
 

@@ -154,9 +154,9 @@ def test_saved_picture_and_shown_command_give_the_same_answer(server: Server, br
         expect_digit(page, 7)
         with page.expect_download() as download:
             page.click("#save-picture")
-        assert download.value.suggested_filename == "digit.png"
+        assert download.value.suggested_filename == "drawing.png"
         picture = download.value.path().read_bytes()
-        assert page.locator("#curl-command").inner_text().endswith(f"--data-binary @digit.png {server.url}/predict")
+        assert page.locator("#curl-command").inner_text().endswith(f"--data-binary @drawing.png {server.url}/predict")
         assert server.read(picture).json() == json.loads(page.locator("#answer-raw").inner_text())
 
 

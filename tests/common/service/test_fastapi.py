@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from asynchronous import proxy as asynchronous
 from asynchronous.settings import ProxySettings as AsynchronousSettings
@@ -114,6 +115,21 @@ def test_every_get_answers_head_too(hot_path: tuple[FastAPI, str, object]) -> No
             assert head.headers["content-type"] == got.headers["content-type"]
         assert client.head("/health/ready").status_code == client.get("/health/ready").status_code
         assert client.head("/nowhere").status_code == 404
+
+
+def test_a_service_inside_a_middleware_of_starlettes_answers(hot_path: tuple[FastAPI, str, object]) -> None:
+    """As `BaseHTTPMiddleware(create_app(), …)`, whose `receive` owns a task group and must not be driven by hand."""
+    app, path, body = hot_path
+
+    async def add_header(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.headers["X-Outer"] = "yes"
+        return response
+
+    with TestClient(BaseHTTPMiddleware(app, add_header)) as client:
+        answer = client.post(path, json=body)
+        assert passed(answer), answer.text
+        assert answer.headers["x-outer"] == "yes"
 
 
 def test_a_mounted_app_and_a_service_that_is_mounted_answer(hot_path: tuple[FastAPI, str, object]) -> None:
