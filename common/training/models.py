@@ -69,7 +69,7 @@ def quality(material: Material) -> Trained:
     rng = np.random.default_rng(SEED)
     positives, negatives = _legible(material, rng), _not_legible(material.scans.features, rng)
     labels = np.repeat(np.array([1, 0], np.int64), [len(positives), len(negatives)])
-    networks = [(f"network_{seed}", _network((96, 48), epochs=10, seed=seed, batch=512)) for seed in range(VOTERS)]
+    networks = [(f"network_{seed}", _network((64, 32), epochs=12, seed=seed)) for seed in range(VOTERS)]
     voting = VotingClassifier(networks, voting="soft", flatten_transform=False)
     return _fit(voting, Rows(np.concatenate([positives, negatives]), labels))
 
@@ -107,9 +107,9 @@ def _first(rows: Rows, count: int) -> Rows:
     return Rows(rows.features[:count], rows.labels[:count])
 
 
-def _network(hidden: tuple[int, ...], epochs: int, seed: int, batch: int = 256) -> MLPClassifier:
+def _network(hidden: tuple[int, ...], epochs: int, seed: int) -> MLPClassifier:
     return MLPClassifier(
-        hidden, alpha=1e-3, batch_size=batch, learning_rate_init=2e-3, max_iter=epochs, random_state=seed
+        hidden, alpha=1e-3, batch_size=256, learning_rate_init=2e-3, max_iter=epochs, random_state=seed
     )
 
 
