@@ -83,7 +83,7 @@ def _legible(material: Material, rng: np.random.Generator) -> Features:
 
 
 def _not_legible(scans: Features, rng: np.random.Generator) -> Features:
-    """Ruined scans, photographs that nobody can read, letters and other marks that are no digit."""
+    """Ruined scans, unreadable photographs, letters and other marks that are no digit."""
     ruined = [illegible(features, rng).features for features in (scans, warp(scans, rng), warp(scans, rng))]
     unreadable = [read(partial(photograph, damage=damage), 100, rng) for damage in DAMAGE.values()]
     foreign = [read(draw, count, rng) for draw, count in FOREIGN.values()]

@@ -1,4 +1,4 @@
-"""Photographs of drawn digits on paper, in five lights: good ones, and two kinds that nobody can read.
+"""Photographs of drawn digits on paper, in five lights: good ones, and two unreadable kinds.
 
 A photograph is grey, of shape (240, 240), 0 to 255; it is returned as the ink that the domain finds in it.
 """
