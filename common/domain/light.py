@@ -34,7 +34,6 @@ THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shado
 FAINT = 0.2  # of the strongest ink; less may be paper
 DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
 LEAST_DIGIT = 0.08  # of the picture's longer side
-FREE = 0.004  # of the pixels of the picture's edge: more ink there may be a shadow
 SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
 FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
 STRONG = 0.76  # the mean of a digit's ink in even light; a shadow around it is fainter
@@ -78,7 +77,7 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
 def _is_free(bands: Bands, ink: Ink) -> bool:
     """Whether the ink is a digit whose strokes reach no edge, as in even light on clean paper."""
     mask = ink > FAINT
-    if edge(mask).mean() > FREE:
+    if edge(mask).any():
         return False
     low, high = np.percentile(edge(bands[0]), [3, 97])
     if high - low > SPREAD * np.ptp(bands[0]):

@@ -1,5 +1,7 @@
 """What the models learn from: scikit-learn's bundled scans, split once and for all, warped copies and drawn digits."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +78,15 @@ def enlarge(scan: Features, side: int, resample: Image.Resampling = Image.Resamp
     """One scan of shape (64,) as a dark-on-light `L` picture of side x side pixels."""
     grey = (255 - scan.reshape(8, 8) * (255 / ink.FULL_CELL)).astype(np.uint8)
     return Image.fromarray(grey).resize((side, side), resample)
+
+
+def read(draw: Callable[[np.random.Generator], NDArray[np.float32]], count: int, rng: np.random.Generator) -> Features:
+    """The first `count` drawings (ink, 0 to 1) that the domain does not refuse, as it reads them: shape (count, 64)."""
+    rows: list[Features] = []
+    while len(rows) < count:
+        with suppress(ink.InvalidImage):
+            rows.append(ink.to_features(ink.require_digit(draw(rng))))
+    return np.stack(rows)
 
 
 def warp(features: Features, rng: np.random.Generator) -> Features:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import onnxruntime
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 
 from common.domain import ink
 from common.training.damage import ILLEGIBLE, degrade
-from common.training.data import SEED, Features, Rows, drawn, enlarge, held_out, stack
+from common.training.data import SEED, Features, Rows, drawn, enlarge, held_out, read, stack
+from common.training.foreign import FOREIGN
+from common.training.photographs import DAMAGE, photograph
 
 DOUBT = 0.9  # a reading less sure than this is doubtful
 DAMAGED_COPIES = 4
 DRAWINGS = 1000
+PICTURES = 200  # photographs and foreign drawings of each kind
 
 Run = Callable[[Features], tuple[NDArray[np.int64], NDArray[np.float32]]]  # features -> labels, probabilities
 
@@ -49,7 +53,10 @@ def reader_figures(run: Run, everyday: Run) -> dict[str, float]:
 
 
 def quality_figures(run: Run) -> dict[str, float]:
-    """Share of legible rows accepted, and of rows ruined in each way refused."""
+    """Share of legible rows accepted; and refused, of rows ruined in each way, bad photographs and foreign drawings.
+
+    Of photographs and foreign drawings only those count that the domain takes for one digit.
+    """
     scans = held_out().features
     rng = np.random.default_rng(SEED + 1)
     accepted = {
@@ -58,6 +65,12 @@ def quality_figures(run: Run) -> dict[str, float]:
         "drawn_digits": drawn(DRAWINGS, rng).features,
     }
     refused = {name: ruin(scans, rng) for name, ruin in ILLEGIBLE.items()}
+    accepted["photographs"] = read(photograph, PICTURES, rng)
+    refused |= {
+        f"photographs_{name}": read(partial(photograph, damage=damage), PICTURES, rng)
+        for name, damage in DAMAGE.items()
+    }
+    refused |= {name: read(draw, PICTURES, rng) for name, (draw, _) in FOREIGN.items()}
     return {f"accepted_{name}": _share(run(features)[0] == 1) for name, features in accepted.items()} | {
         f"refused_{name}": _share(run(features)[0] == 0) for name, features in refused.items()
     }

@@ -6,6 +6,7 @@ that a training takes the same time and gives the same model each time.
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,10 +22,13 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from common.training.damage import degrade, illegible
-from common.training.data import SEED, Material, Rows, stack, warp
+from common.training.data import SEED, Features, Material, Rows, read, stack, warp
+from common.training.foreign import FOREIGN
+from common.training.photographs import DAMAGE, photograph
 
 REPEATS = 5  # real scans count more than their warped copies
 EXPERTS = 6
+VOTERS = 3
 
 
 class Trained(NamedTuple):
@@ -61,14 +65,29 @@ def specialist(material: Material) -> Trained:
 
 
 def quality(material: Material) -> Trained:
-    """Legible (1) or not (0): real, warped, drawn and damaged digits against ruined ones."""
+    """Legible (1) or not (0): three networks that vote, trained on digits, ruined digits and marks that are none."""
     rng = np.random.default_rng(SEED)
-    scans = material.scans.features
-    legible = [np.tile(scans, (REPEATS, 1)), material.warped.features, material.drawn.features[:10_000]]
-    legible += [degrade(scans, rng), degrade(material.warped.features, rng)]
-    positives = Rows(np.concatenate(legible), np.ones(sum(map(len, legible)), dtype=np.int64))
-    negatives = [illegible(features, rng) for features in (scans, warp(scans, rng), warp(scans, rng))]
-    return _fit(_network((64, 32), epochs=15, seed=SEED), stack(positives, *negatives))
+    positives, negatives = _legible(material, rng), _not_legible(material.scans.features, rng)
+    labels = np.repeat(np.array([1, 0], np.int64), [len(positives), len(negatives)])
+    networks = [(f"network_{seed}", _network((64, 32), epochs=12, seed=seed)) for seed in range(VOTERS)]
+    voting = VotingClassifier(networks, voting="soft", flatten_transform=False)
+    return _fit(voting, Rows(np.concatenate([positives, negatives]), labels))
+
+
+def _legible(material: Material, rng: np.random.Generator) -> Features:
+    """Real, warped, drawn, damaged and photographed digits. Real ones count most, since nothing else is as varied."""
+    scans, warped = material.scans.features, material.warped.features
+    damaged = [degrade(scans, rng), *(degrade(warped, rng) for _ in range(3))]
+    photographs = np.tile(read(photograph, 500, rng), (6, 1))
+    return np.concatenate([np.tile(scans, (30, 1)), warped, warped, material.drawn.features, *damaged, photographs])
+
+
+def _not_legible(scans: Features, rng: np.random.Generator) -> Features:
+    """Ruined scans, unreadable photographs, letters and other marks that are no digit."""
+    ruined = [illegible(features, rng).features for features in (scans, warp(scans, rng), warp(scans, rng))]
+    unreadable = [read(partial(photograph, damage=damage), 100, rng) for damage in DAMAGE.values()]
+    foreign = [read(draw, count, rng) for draw, count in FOREIGN.values()]
+    return np.concatenate([*ruined, *(np.tile(features, (5, 1)) for features in unreadable), *foreign])
 
 
 MODELS: dict[str, Callable[[Material], Trained]] = {

@@ -16,7 +16,7 @@ Stroke = NDArray[np.float64]  # shape (n, 2): x and y, y down
 def drawn_digits(labels: NDArray[np.int64], rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
     """A drawing of each digit: ink of shape (112, 112), 0 to 1."""
     for digit in labels:
-        yield ink_strokes(_bend(_skeleton(int(digit), rng), rng), rng)
+        yield ink_strokes(bent_strokes(str(rng.choice(SKELETONS[int(digit)])), rng), rng)
 
 
 def scribbles(count: int, rng: np.random.Generator) -> Iterator[NDArray[np.float32]]:
@@ -25,13 +25,18 @@ def scribbles(count: int, rng: np.random.Generator) -> Iterator[NDArray[np.float
         yield ink_strokes([_smooth(rng.random((rng.integers(8, 20), 2)))], rng)
 
 
-def _skeleton(digit: int, rng: np.random.Generator) -> list[Stroke]:
-    """The strokes of one style of a digit in a unit square, their points a little off, as curves or as polylines."""
-    style = str(rng.choice(SKELETONS[digit]))
+def bent_strokes(skeleton: str, rng: np.random.Generator) -> list[Stroke]:
+    """The strokes of a skeleton as another hand draws them, in about a unit square."""
+    return _bend(_strokes(skeleton, rng), rng)
+
+
+def _strokes(skeleton: str, rng: np.random.Generator) -> list[Stroke]:
+    """The strokes of a skeleton in a unit square, their points a little off, as curves or as polylines."""
     curved = rng.random() < 0.7
-    offset = {point: rng.normal(0, 0.04, 2) for point in style.replace("|", " ").split()}  # joined strokes stay joined
+    points_of_all = skeleton.replace("|", " ").split()
+    offset = {point: rng.normal(0, 0.04, 2) for point in points_of_all}  # joined strokes stay joined
     strokes = []
-    for stroke in style.split("|"):
+    for stroke in skeleton.split("|"):
         points = np.array([np.array([int(xy[0]), int(xy[1])]) / 9 + offset[xy] for xy in stroke.split()])
         strokes.append(_smooth(points) if curved else points)
     return strokes

@@ -8,6 +8,7 @@ import pytest
 
 from common.training.damage import noise
 from common.training.data import held_out
+from tests.support.inputs.drawn_letters import letters as drawn_letters
 from tests.support.samples import MLP, SEVEN_PIXELS, SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
 from tests.support.stack import Stack
@@ -51,6 +52,14 @@ def test_illegible_picture_has_no_digit_and_no_further_stage(stack: Stack) -> No
         answer = stack.front.read(SMUDGE_PNG)
     assert answer.status_code == 200
     illegible(answer.json())
+
+
+def test_letters_stop_at_quality(stack: Stack) -> None:
+    pictures = [*drawn_letters(10, seed=1)]
+    with asks(stack, quality=len(pictures)):
+        answers = [stack.front.read(picture) for picture in pictures]
+    for answer in answers:
+        illegible(answer.json())
 
 
 def test_noise_stops_at_quality(stack: Stack) -> None:
@@ -97,9 +106,11 @@ def test_hundreds_of_scans_match_the_models_and_beat_the_reader_alone(stack: Sta
         agrees(answer, scan[np.newaxis])
     right = np.array([answer["digit"] for answer in answers]) == labels
     alone = RUN["reader"](scans)[0] == labels
+    legible = np.array([answer["legible"] for answer in answers])
+    assert legible[:225].mean() >= 0.98
     for kind, part in {"clean": slice(225), "damaged": slice(225, None)}.items():
         print(f"{kind}: {right[part].mean():.3f} right, the reader alone {alone[part].mean():.3f}")
-        assert right[part].mean() >= alone[part].mean()
+        assert right[part][legible[part]].mean() >= alone[part][legible[part]].mean()
     assert right.mean() > alone.mean() + 0.01
 
 
