@@ -10,9 +10,11 @@ from typing import Any
 
 from fastapi import HTTPException as FastAPIHTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from common.service.root_path import local_path
 
@@ -82,8 +84,16 @@ def to_problem(request: Request, error: Exception) -> Problem:
         return INTERNAL_ERROR
     headers = dict(error.headers or {})
     if error.status_code == 405 and "Allow" in headers:
+        headers["Allow"] = ", ".join(_methods(request)) or headers["Allow"]
         return Problem(405, f"{request.url.path}: expected {headers['Allow']}, got {request.method}", headers)
     return Problem(error.status_code, str(error.detail), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of all routes at this path; Starlette names those of the first one only."""
+    path = local_path(request.scope)
+    here = [route for route in iter_route_contexts(request.app.routes) if compile_path(str(route.path))[0].match(path)]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def _describe(request: Request, found: dict[str, Any]) -> str:

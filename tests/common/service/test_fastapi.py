@@ -106,6 +106,19 @@ def test_test_client_answers_without_the_lifespan_and_after_a_restart(hot_path: 
             assert passed(client.post(path, json=body))
 
 
+def test_wrong_method_is_answered_with_the_methods_of_all_endpoints_at_the_path(
+    hot_path: tuple[FastAPI, str, object],
+) -> None:
+    """Each endpoint is a route of its own; Starlette would name the methods of the first."""
+    app, path, _ = hot_path
+    app.get(path)(lambda: "found")
+    app.delete(path)(lambda: "gone")
+    with TestClient(app) as client:
+        answer = client.patch(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, POST")
+        assert client.head(path).status_code == 200
+
+
 def test_every_get_answers_head_too(hot_path: tuple[FastAPI, str, object]) -> None:
     app, _, _ = hot_path
     with TestClient(app) as client:
