@@ -13,9 +13,15 @@ export ORT_DISABLE_TELEMETRY := 1
 .PHONY: help up break install lint types test test-all bench bench-figure bench-queues bench-peers soak models proto lock upgrade clean $(PATTERNS) web_single-replicas web_single-update microservice_vertical-update
 
 help:
-	@awk -F ':.*## ' '/^[$$a-z][^:]*:.*## / {sub(/\$$\(PATTERNS\)/, "$(PATTERNS)", $$1); printf "  make %-28s  %s\n", $$1, $$2}' Makefile
+	@echo 'A pattern, without Docker; Ctrl-C ends it:'
+	@for pattern in $(PATTERNS); do \
+	    port=$$(sed -n 's/.*--port .*:-\(80[0-9]*\)}.*/\1/p' $$pattern/Procfile | head -n 1); \
+	    printf '  make %-28s  port %s: %s\n' $$pattern $$port "$$(sed -n '1s/^# [^:]*: //p' $$pattern/README.md)"; \
+	done
+	@echo 'And:'
+	@awk -F ':.*## ' '/^[a-z][^:]*:.*## / {printf "  make %-28s  %s\n", $$1, $$2}' Makefile
 
-$(PATTERNS): %: .venv/.installed-%  ## run a pattern without Docker; Ctrl-C ends it
+$(PATTERNS): %: .venv/.installed-%
 	@python -m common.run $@/Procfile
 
 web_single-replicas: .venv/.installed-web_single .venv/.installed-envoy  ## run three of it behind Envoy (Linux)

@@ -31,6 +31,8 @@ def main() -> int:
     if isinstance(options, Path):
         return DONE if report_differences(options) else FAILED
     settings = JobSettings.from_environment()
+    for sentence in settings.mistyped():
+        print(sentence, file=sys.stderr)
     stop = StopRequest()
     stop.set_on_signals()
     try:

@@ -59,7 +59,7 @@ def find(service: str) -> tuple[str, Inject]:
 
 
 def slow_down(inject: Inject) -> None:
-    """Hang and heal in turn, until Ctrl-C."""
+    """Hang and heal in turn, until Ctrl-C or the end of the process."""
     try:
         while True:
             inject("hang")
@@ -68,6 +68,8 @@ def slow_down(inject: Inject) -> None:
             time.sleep(AWAKE_SECONDS)
     except KeyboardInterrupt:
         inject("heal")
+    except ProcessLookupError:
+        sys.exit("it has ended")
 
 
 def main(service: str, how: str) -> None:

@@ -18,7 +18,7 @@ MAX_CRASHES = 3
 """A chunk fails after this many of its processes were killed."""
 POLL_SECONDS = 0.2
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["batch.job", "pandas"])  # pyarrow imports pandas with its first value, if it is there
+PROCESSES.set_forkserver_preload(["batch.run", "pandas"])  # pyarrow imports pandas with its first value, if it is there
 
 
 def run(tasks: Sequence[Task], workers: int) -> Iterator[Result | None]:

@@ -5,13 +5,9 @@ export function showSamples(place, names, open) {
   place.hidden = names.length === 0;
   for (const name of names) {
     const button = place.appendChild(document.createElement("button"));
-    const address = new URL(`playground/${name}`, document.baseURI);
     const picture = button.appendChild(document.createElement("img"));
     Object.assign(button, { type: "button", className: "sample", title: name });
-    Object.assign(picture, { src: address.href, alt: name.replace(/\.\w+$/, "").replaceAll("_", " "), width: 40, height: 40 });
-    button.addEventListener("click", async () => {
-      const response = await fetch(address);
-      open(await response.blob());
-    });
+    Object.assign(picture, { name, src: new URL(`playground/${name}`, document.baseURI).href, alt: name.replace(/\.\w+$/, "").replaceAll("_", " "), width: 40, height: 40 });
+    button.addEventListener("click", () => open(picture)); // as it is shown: the service may hang by now
   }
 }

@@ -54,6 +54,7 @@ class Procfile:
         if not fronts:
             sys.exit(f"{path}: expected a command with `--port ${{{setting}:-NUMBER}}`")
         self.front = fronts[0]
+        self.ports.sort(key=lambda port: port != self.front)  # the one that a user knows is looked at first
         self.hint = _expand("".join(re.findall(r"^# (try: .+)$", text, re.MULTILINE)[:1]))
 
 

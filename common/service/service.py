@@ -6,6 +6,7 @@ middleware, dependencies, exception handlers and `TestClient` work as on any oth
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from common.telemetry.access_log import AccessLog
 from common.telemetry.log_format import configure_logging
 from common.telemetry.metrics import ServiceMetrics
 
+logger = logging.getLogger(__name__)
 Check = Callable[[], Awaitable[bool]]
 """Whether something works that the service needs."""
 CHECK_SECONDS = 1.0
@@ -108,6 +110,8 @@ class Service(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[None]:
+    for sentence in app.settings.mistyped():
+        logger.warning(sentence)
     gc.collect()
     gc.freeze()  # objects made at start stay: searching them for garbage again and again made p99 five times longer
     async with AsyncExitStack() as stack:

@@ -3,6 +3,9 @@
 Each field is the environment variable of the same name in capitals: `MAX_BATCH_ROWS=128`.
 """
 
+import os
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Self, get_args
 
 from pydantic import Field, SecretStr, ValidationError
@@ -10,6 +13,10 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.service.masking import mask_urls
+
+SIMILAR = 0.88
+"""From this likeness (0 to 1) on, a variable is taken for a mistyped setting: a letter or two differ. Settings of a
+pattern's services are less alike, else one service would warn of another's."""
 
 
 class ProgramSettings(BaseSettings):
@@ -30,6 +37,15 @@ class ProgramSettings(BaseSettings):
             }
             wrong = "; ".join(_describe(one, secrets) for one in error.errors())
             raise SystemExit(f"cannot start, wrong setting: {wrong}") from None
+
+    @classmethod
+    def mistyped(cls) -> Iterator[str]:
+        """A sentence for each variable of the environment that is no setting but nearly one."""
+        known = [name.upper() for name in cls.model_fields]
+        for variable in sorted(os.environ):
+            if variable.upper() not in known:
+                for setting in get_close_matches(variable.upper(), known, 1, SIMILAR):
+                    yield f"{variable} is no setting, and is ignored: is {setting} meant?"
 
 
 def _describe(error: ErrorDetails, secrets: set[str]) -> str:

@@ -70,6 +70,15 @@ def test_slow_service_stands_still_most_of_the_time_until_ctrl_c(
     slow.stderr.close()
 
 
+def test_slowing_a_service_down_ends_with_the_service(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    slow = start(tmp_path, "worker", "slow")
+    wait_until(lambda: state(worker) == "T")
+    worker.kill()
+    worker.wait(10)
+    _, said = slow.communicate(timeout=20)
+    assert said.splitlines()[1:] == ["it has ended"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

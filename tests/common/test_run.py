@@ -224,6 +224,19 @@ def test_a_taken_port_is_one_line_with_the_setting_that_changes_it(demo: Path) -
         assert first.process.poll() is None
 
 
+def test_of_several_taken_ports_the_front_service_is_named(demo: Path) -> None:
+    procfile = demo / "demo" / "Procfile"
+    procfile.write_text("\n".join(reversed(procfile.read_text().splitlines())) + "\n")
+    with run(demo) as first:
+        first.wait_for("ready: ")
+        command = (sys.executable, "-m", "common.run", "demo/Procfile")
+        second = subprocess.run(
+            command, cwd=demo, env=os.environ | settings_of(**first.ports), capture_output=True, text=True
+        )
+        taken = first.ports["DEMO_PORT"]
+        assert second.stderr == f"{taken} is taken (is demo running already?): set DEMO_PORT\n"
+
+
 def test_with_a_redis_of_your_own_none_is_started_and_its_port_may_be_taken(demo: Path) -> None:
     with run(demo) as first:
         first.wait_for("ready: ")

@@ -44,12 +44,17 @@ def test_the_lock_of_an_image_holds_what_serves_and_nothing_else(lock: Path) -> 
     assert not names & NOT_IN_AN_IMAGE
 
 
-def test_make_alone_lists_every_target() -> None:
+def test_make_alone_lists_every_target_and_each_pattern_with_its_port() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert phony
     for target in {*phony[1].split(), *PATTERNS} - {"help", "$(PATTERNS)"}:
-        assert re.search(rf"^  make .*\b{target}\b.*  \w+", listed, flags=re.MULTILINE), target
+        assert re.search(rf"^  make {target} +\w+", listed, flags=re.MULTILINE), target
+    for pattern in PATTERNS:
+        title = (ROOT / pattern / "README.md").read_text().splitlines()[0].partition(": ")[2]
+        assert re.search(
+            rf"^  make {pattern} +port {FRONT_SERVICES[pattern].port}: {title}$", listed, flags=re.MULTILINE
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 """Settings come from the environment alone; a wrong one ends the process with one line that names the variable."""
 
+import re
+
 import pytest
 
 from common.service.settings import ServiceSettings
 from microservice_horizontal.settings import ProxySettings as HorizontalSettings
 from synchronous.settings import ProxySettings as SynchronousSettings
+from tests.support.patterns import settings_classes, variables_of_all
+from tests.support.processes import PATTERNS, ROOT
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import serving, starting
 
@@ -32,6 +36,25 @@ def test_settings_take_effect() -> None:
         picture = {"pixels": [int(value) for value in SEVEN_PIXELS]}
         assert server.read(picture).json()["model"]["name"] == "post"
         assert server.read([picture] * 4).status_code == 413  # more than 500 bytes
+
+
+def test_a_mistyped_setting_is_warned_of_with_the_one_that_is_meant() -> None:
+    with serving(max_batchrows=3, model_url="x") as server:
+        warnings = [line for line in server.log.read_text().splitlines() if "WARNING" in line]
+        assert len(warnings) == 2
+        assert "MAX_BATCHROWS is no setting, and is ignored: is MAX_BATCH_ROWS meant?" in warnings[0]
+        assert "MODEL_URL is no setting, and is ignored: is MODEL_URI meant?" in warnings[1]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_no_setting_of_a_service_is_taken_for_a_mistyped_one_of_another(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `make`, the services of a pattern see one environment."""
+    procfile = re.findall(r"\$\{(\w+)", (ROOT / pattern / "Procfile").read_text())
+    for name in [*procfile, *(name for name, _ in variables_of_all(pattern))]:
+        monkeypatch.setenv(name, "1")
+    assert {text for settings in settings_classes(pattern) for text in settings.mistyped()} == set()
 
 
 @pytest.mark.full
