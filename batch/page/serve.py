@@ -11,6 +11,7 @@ FILES = (
     PAGE / "base.css",
     PAGE / "icon.svg",
     PAGE / "drawing.js",
+    PAGE / "tabs.js",
     FOLDER / "page.css",
     FOLDER / "page.js",
     FOLDER / "diagram.js",
@@ -20,4 +21,10 @@ FILES = (
 
 def add_page(app: FastAPI) -> None:
     """Serve the page. Its files are read once, now: a service that cannot read them does not start."""
-    serve(app, (FOLDER / "page.html").read_bytes(), {path.name: path.read_bytes() for path in FILES}, "page")
+    serve(
+        app,
+        (FOLDER / "page.html").read_bytes(),
+        {path.name: path.read_bytes() for path in FILES},
+        "page",
+        FOLDER.parent,
+    )

@@ -3,6 +3,7 @@
 It asks the same endpoint as every other client. It loads nothing from elsewhere, so it works without the internet.
 """
 
+import asyncio
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from common import domain
+from common.playground.neighbours import is_running, neighbours_of
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -62,11 +64,15 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
 
-    serve(app, page, files | samples, "playground")
+    serve(app, page, files | samples, "playground", folder)
 
 
-def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str) -> None:
-    """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere."""
+def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, folder: Path) -> None:
+    """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere.
+
+    `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
+    """
+    neighbours = neighbours_of(folder)
 
     async def index() -> Response:
         return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])
@@ -76,5 +82,13 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str) -> N
             raise Problem(404, f"/{name}/{file}: the page has no such file")
         return Response(files[file], 200, HEADERS, MEDIA_TYPES[Path(file).suffix])
 
+    async def patterns() -> list[dict[str, str | int | bool]]:
+        running = await asyncio.gather(*map(is_running, neighbours.values()))
+        return [
+            {"name": name, "port": port, "running": runs, "current": name == folder.name}
+            for (name, port), runs in zip(neighbours.items(), running, strict=True)
+        ]
+
     app.get("/", include_in_schema=False)(index)
+    app.get(f"/{name}/patterns", include_in_schema=False)(patterns)
     app.get(f"/{name}/{{file}}", include_in_schema=False)(file)

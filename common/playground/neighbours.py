@@ -1,0 +1,36 @@
+"""The patterns that lie beside this one, for the links at the top of its page, and whether each runs on this machine.
+
+A pattern is a folder with a `Procfile`; an image holds no other, and so its page shows no links.
+"""
+
+import asyncio
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+CONNECT_SECONDS = 0.5
+
+
+def neighbours_of(folder: Path) -> dict[str, int]:
+    """The port of each pattern's front service, this one's too, in the order of their default ports.
+
+    It is set by `PATTERN_PORT`, as in the Procfile. Empty where this pattern is alone.
+    """
+    defaults: dict[str, int] = {}
+    for procfile in folder.parent.glob("*/Procfile"):
+        name = procfile.parent.name
+        if found := re.search(rf"--port \$\{{{name.upper()}_PORT:-(\d+)\}}", procfile.read_text()):
+            defaults[name] = int(found[1])
+    names = sorted(defaults, key=defaults.__getitem__) if len(defaults) > 1 else []
+    return {name: int(os.environ.get(f"{name.upper()}_PORT") or defaults[name]) for name in names}
+
+
+async def is_running(port: int) -> bool:
+    """Whether something listens on this port of this machine."""
+    with suppress(OSError):  # `TimeoutError` is one
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return True
+    return False
