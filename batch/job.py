@@ -37,10 +37,8 @@ def main() -> int:
     stop.set_on_signals()
     try:
         return run(options, settings, stop)
-    except (DataError, EngineMissing, ModelMismatch, ModelError) as error:
+    except (DataError, EngineMissing, ModelMismatch, ModelError, OSError) as error:
         return report_failure(options, str(error))
-    except OSError as error:
-        return report_failure(options, f"{error.filename or options.output}: {error.strerror or error}")
     except OutputInUse as error:
         print(f"refused: {error}", file=sys.stderr)
         return IN_USE

@@ -6,7 +6,9 @@ A pattern is a folder with a `Procfile`; an image holds no other, and so its pag
 import asyncio
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 
 CONNECT_SECONDS = 0.5
@@ -24,6 +26,12 @@ def neighbours_of(folder: Path) -> dict[str, int]:
             defaults[name] = int(found[1])
     names = sorted(defaults, key=defaults.__getitem__) if len(defaults) > 1 else []
     return {name: int(os.environ.get(f"{name.upper()}_PORT") or defaults[name]) for name in names}
+
+
+def tabs_of(neighbours: Iterable[str], current: str) -> str:
+    """Their names as HTML, before it is known which of them run."""
+    here = ' aria-current="page"'
+    return "".join(f"<span{here if name == current else ''}>{escape(name)}</span>" for name in neighbours)
 
 
 async def is_running(port: int) -> bool:

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from common import domain
-from common.playground.neighbours import is_running, neighbours_of
+from common.playground.neighbours import is_running, neighbours_of, tabs_of
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -73,6 +73,7 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
     """
     neighbours = neighbours_of(folder)
+    page = page.replace(b"<!-- tabs -->", tabs_of(neighbours, folder.name).encode())
 
     async def index() -> Response:
         return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])

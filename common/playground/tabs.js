@@ -1,20 +1,18 @@
-/* Links to the pages of the other patterns, on the same machine; grey where none answers. Asked again when the reader
-   comes back to this page, since a pattern may have been started meanwhile. */
+/* Links to the pages of the other patterns, on the same machine; grey where none answers. The page has their names from the
+   start, so nothing moves. Asked again when the reader comes back, since a pattern may have been started meanwhile. */
 
 async function showTabs(place) {
   const response = await fetch(new URL("patterns", import.meta.url), { cache: "no-store" }).catch(() => undefined);
   const patterns = response?.ok ? await response.json() : [];
-  if (!patterns.length) return; // it is alone, or does not answer: what is shown stays
-  place.hidden = false;
-  place.replaceChildren(...patterns.map(tab));
+  if (patterns.length) place.replaceChildren(...patterns.map(tab));
 }
 
 function tab({ name, port, running, current }) {
-  if (!running && !current) return Object.assign(document.createElement("span"), { textContent: name, title: `make ${name}` });
-  const address = Object.assign(new URL(location.origin), { port }).href;
-  const link = Object.assign(document.createElement("a"), { textContent: name, href: current ? "." : address });
-  if (current) link.setAttribute("aria-current", "page");
-  return link;
+  const tag = Object.assign(document.createElement(running && !current ? "a" : "span"), { textContent: name });
+  if (current) tag.setAttribute("aria-current", "page");
+  else if (running) tag.href = Object.assign(new URL(location.origin), { port }).href;
+  else tag.title = `It does not run: make ${name}`;
+  return tag;
 }
 
 const place = document.getElementById("pattern-tabs");

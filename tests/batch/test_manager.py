@@ -153,6 +153,7 @@ def test_schedule_with_the_name_or_output_of_another_is_a_409(shared: Manager, f
 def test_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(shared: Manager) -> None:
     write_data(shared.data / "watched", ROWS, row_group=ROWS // CHUNKS, seconds=1)  # the page looks every second
     with chromium() as browser, opened(browser, shared.server.url, REFUSED, width=400) as page:
+        expect(page.locator("#pattern-tabs [aria-current=page]")).to_have_text("batch")
         start = page.locator("#start")
         start.get_by_label("Input").fill("watched")
         start.get_by_label("Output").fill("page/<img src=x onerror=alert(1)>")

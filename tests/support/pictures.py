@@ -20,6 +20,7 @@ def take_pictures(browser: Browser, url: str, folder: Path) -> None:
     for scheme in ("light", "dark"):
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme=scheme)
         page.goto(url)
+        page.wait_for_load_state("networkidle")
         page.click("[title='doubtful_six.png']")
         expect(page.locator("#journey-diagram #specialist.lit")).to_have_count(1)
         expect(page.locator("[data-ms=round-trip]")).to_contain_text(" ms")

@@ -90,7 +90,8 @@ def test_request_is_seen_to_travel_over_the_diagram(server: Server, browser: Bro
 @pytest.mark.browser
 def test_keyboard_alone_draws_reads_and_clears(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
-        page.keyboard.press("Tab")
+        for _ in range(1 + page.locator("#pattern-tabs a").count()):  # other patterns may run on this machine
+            page.keyboard.press("Tab")
         expect(page.locator("#draw-pad")).to_be_focused()
         for key in ["ArrowLeft"] * 5 + KEYS_OF_A_SEVEN:
             page.keyboard.press(key)

@@ -22,7 +22,7 @@ UVICORN = ("uvicorn", "--factory", "--port", "0")
         ((*UVICORN, "batch.manager:create_app"), {"DATA_ROOT": NOWHERE}, "set DATA_ROOT"),
         (("common.jobs.run_valkey", "0", NOWHERE), {}, "another folder"),
         (("batch.sample", NOWHERE), {}, "another folder"),
-        (("batch.job", "run", "--input", ".", "--output", NOWHERE), {}, f"{NOWHERE}: No such file"),
+        (("batch.job", "run", "--input", ".", "--output", NOWHERE), {}, f"No such file or directory: '{NOWHERE}'"),
     ],
     ids=["delivery", "manager", "data root", "valkey", "sample", "job"],
 )

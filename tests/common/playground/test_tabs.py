@@ -1,0 +1,46 @@
+"""The tabs at the top of a page: the other patterns of the same checkout, and which of them run on this machine."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browsers import chromium, opened
+from tests.support.patterns import copied, started
+from tests.support.processes import free_port
+from tests.support.service_process import serving
+from tests.support.stack import stack_of
+
+AWAY = ["asynchronous", "batch", "microservice_vertical", "microservice_horizontal"]
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_pattern_that_runs_is_a_click_away_and_one_that_does_not_is_grey() -> None:
+    with stack_of("synchronous") as stack, chromium() as browser:
+        stack.start("predictor")
+        other = stack.start("synchronous")
+        ports = {"synchronous_port": other.port} | {f"{name}_port": free_port() for name in AWAY}
+        with serving(**ports) as server, opened(browser, server.url) as page:
+            tabs = page.get_by_role("navigation", name="Patterns")
+            expect(tabs.locator("> *")).to_have_text(["web_single", "synchronous", *AWAY])
+            expect(tabs.locator("[aria-current=page]")).to_have_text("web_single")
+            expect(tabs.get_by_role("link")).to_have_text(["synchronous"])
+            for name in AWAY:
+                expect(tabs.get_by_title(f"make {name}")).to_have_text(name)
+            tabs.get_by_role("link").click()
+            expect(page).to_have_url(f"{other.url}/")
+            expect(tabs.locator("[aria-current=page]")).to_have_text("synchronous")
+            page.go_back()
+            expect(tabs.get_by_role("link")).to_have_count(1)
+            stack.stop("synchronous")
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            expect(tabs.get_by_role("link")).to_have_count(0)
+
+
+@pytest.mark.full
+def test_a_folder_that_was_copied_alone_has_no_tabs(tmp_path: Path) -> None:
+    with started("web_single", copied("web_single", tmp_path)) as (_, ports):
+        url = f"http://127.0.0.1:{ports['WEB_SINGLE_PORT']}"
+        assert httpx.get(f"{url}/playground/patterns").json() == []
