@@ -83,6 +83,9 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
 def test_horizontal_takes_the_same_as_a_job_whose_answers_next_action_and_way_are_seen(
     browser: Browser, horizontal: Stack
 ) -> None:
+    """The post-processor waits for all three: two that agree would close the job, perhaps before `linear` answers."""
+    horizontal.stop("postprocessor")
+    horizontal.start("postprocessor", quorum=3)
     with opened(browser, horizontal.front.url) as page:
         page.click(".choices summary")
         page.locator("#request-options").get_by_label("sent to").select_option("/jobs")
