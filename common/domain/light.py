@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from common.domain import marks
 from common.domain.paper import (
@@ -45,7 +44,6 @@ LEAST_INK = 20.0  # of 255 in logarithms
 DARKEST = 0.12  # of the range of brightness: pixels that are ink in any light
 DARKEST_FOUND = 0.7  # of them: a digit without them is a part of one that reaches the edge
 DETAIL = 0.075  # of the contrast: a scan of 8x8 cells, enlarged, has less of what 16x16 cells do not show
-SHARP = 0.12  # the same of the ink around its box, damaged scans included; strokes that a pen drew have more
 MORE_INK = 4  # in uneven light the distance from one paper colour finds so many times the ink, or more
 
 
@@ -86,7 +84,7 @@ def _is_free(bands: Bands, ink: Ink) -> bool:
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     around = max(digit.size, NARROW * max(digit.shape) ** 2)
     inked = digit[digit > FAINT]
-    is_in_shadow = float(inked.mean()) < STRONG and _detail(digit) > SHARP
+    is_in_shadow = float(inked.mean()) < STRONG and marks.detail(digit) > marks.SHARP
     return inked.size < FULL * around and not is_in_shadow and marks.what_is_no_digit(digit) is None
 
 
@@ -104,22 +102,11 @@ def _candidates(grey: Grey) -> Iterator[Ink]:
 
 def _is_small_scan(ink: Ink, brightness: Grey, grey: Grey) -> bool:
     """Whether this is a scan of few cells, enlarged, whose strokes are as wide as shadows and may reach the edge."""
-    if _detail(brightness.astype(np.float32)) > DETAIL and _detail(marks.crop(ink)) > DETAIL:
+    if marks.detail(brightness.astype(np.float32)) > DETAIL and marks.detail(marks.crop(ink)) > DETAIL:
         return False
     local = darker(grey, WIDEST_STROKE)
     local_share = (local > FAINT * float(np.percentile(local, 99.5))).mean()
     return bool((ink > FAINT).mean() < MORE_INK * local_share) and marks.what_is_no_digit(marks.crop(ink)) is None
-
-
-def _detail(picture: Ink) -> float:
-    """How much of the contrast 16x16 cells do not show."""
-    image = Image.fromarray(picture)
-    cells = image.resize((16, 16), Image.Resampling.BOX)
-    lost = min(
-        float(np.abs(np.asarray(cells.resize(image.size, resample)) - picture).mean())
-        for resample in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
-    )
-    return lost / max(1e-6, float(np.abs(picture - picture.mean()).mean()))
 
 
 def _find_darkest(brightness: Grey) -> Mask:

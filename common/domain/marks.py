@@ -21,6 +21,8 @@ STROKES_DOWN = 3.4  # the same of a column
 FULLEST = 0.8  # of the square around a digit
 SIZABLE = 0.4  # of the side: a lesser piece is a part of a digit, or dirt
 GAP = 0.04  # of the side: pieces that are nearer may be one broken stroke
+CELL = 0.2  # the same in a scan of 8x8 cells, enlarged, of which one is missing
+SHARP = 0.12  # `detail` of strokes that a pen drew; scans of 8x8 cells have less, damaged ones included
 DIRT = 0.65  # of all ink: so much may be beside the largest mark
 
 
@@ -116,10 +118,21 @@ def what_is_no_digit(ink: NDArray[np.float32]) -> str | None:
     down = np.count_nonzero(np.diff(mask.astype(np.int8), axis=0, prepend=0) > 0)
     if len(runs.starts) > STROKES_ACROSS * mask.any(axis=1).sum() or down > STROKES_DOWN * mask.any(axis=0).sum():
         return "more strokes than any digit has"
-    return _what_is_beside(measure(runs))
+    return _what_is_beside(measure(runs), CELL if detail(ink) < SHARP else GAP)
 
 
-def _what_is_beside(marks: Marks) -> str | None:
+def detail(picture: NDArray[np.float32]) -> float:
+    """How much of the contrast 16x16 cells do not show: little in a scan of 8x8 cells, enlarged."""
+    image = Image.fromarray(picture)
+    cells = image.resize((16, 16), Image.Resampling.BOX)
+    lost = min(
+        float(np.abs(np.asarray(cells.resize(image.size, resample)) - picture).mean())
+        for resample in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
+    )
+    return lost / max(1e-6, float(np.abs(picture - picture.mean()).mean()))
+
+
+def _what_is_beside(marks: Marks, gap: float) -> str | None:
     """Another mark beside or below the largest, as tall as a digit; or many specks."""
     largest = marks.area.argmax()
     if marks.area[largest] < (1 - DIRT) * marks.area.sum():
@@ -127,4 +140,4 @@ def _what_is_beside(marks: Marks) -> str | None:
     tall = (marks.bottom - marks.top >= SIZABLE * SIDE) & (marks.area >= 0.3 * marks.area[largest])
     beside = np.maximum(marks.left - marks.right[largest], marks.left[largest] - marks.right)
     below = np.maximum(marks.top - marks.bottom[largest], marks.top[largest] - marks.bottom)
-    return "several marks beside each other" if (tall & (np.maximum(beside, below) >= GAP * SIDE)).any() else None
+    return "several marks beside each other" if (tall & (np.maximum(beside, below) >= gap * SIDE)).any() else None
