@@ -7,17 +7,20 @@ most of them too, but later, for the whole batch, and without that detail.
 from collections.abc import Container, Iterable, Sequence
 from math import prod
 from reprlib import repr as shown
+from typing import TYPE_CHECKING
 
-from common.inference.model import Model
 from common.inference.tensor_spec import ANY, Tensors, TensorSpec
 from common.open_inference.datatypes import datatype
 from common.service.problems import Problem
+
+if TYPE_CHECKING:  # callers of other services import this, and need no onnxruntime
+    from common.inference.model import Model
 
 
 class TensorCheck:
     """Checks tensors against the inputs and outputs of one model."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: "Model") -> None:
         self._inputs = {spec.name: spec for spec in model.inputs}
         self._outputs = [spec.name for spec in model.outputs]
         self._datatypes = {spec.name: datatype(spec.dtype) for spec in model.inputs}

@@ -12,7 +12,7 @@ from tests.support.processes import free_port
 from tests.support.service_process import serving
 from tests.support.stack import stack_of
 
-AWAY = ["asynchronous", "batch", "microservice_vertical", "microservice_horizontal"]
+OTHERS = ["asynchronous", "batch", "microservice_vertical", "microservice_horizontal"]
 
 
 @pytest.mark.full
@@ -21,13 +21,13 @@ def test_a_pattern_that_runs_is_a_click_away_and_one_that_does_not_is_grey() -> 
     with stack_of("synchronous") as stack, chromium() as browser:
         stack.start("predictor")
         other = stack.start("synchronous")
-        ports = {"synchronous_port": other.port} | {f"{name}_port": free_port() for name in AWAY}
+        ports = {"synchronous_port": other.port} | {f"{name}_port": free_port() for name in OTHERS}
         with serving(**ports) as server, opened(browser, server.url) as page:
             tabs = page.get_by_role("navigation", name="Patterns")
-            expect(tabs.locator("> *")).to_have_text(["web_single", "synchronous", *AWAY])
+            expect(tabs.locator("> *")).to_have_text(["web_single", "synchronous", *OTHERS])
             expect(tabs.locator("[aria-current=page]")).to_have_text("web_single")
             expect(tabs.get_by_role("link")).to_have_text(["synchronous"])
-            for name in AWAY:
+            for name in OTHERS:
                 expect(tabs.get_by_title(f"make {name}")).to_have_text(name)
             tabs.get_by_role("link").click()
             expect(page).to_have_url(f"{other.url}/")
