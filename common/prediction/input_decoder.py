@@ -73,10 +73,10 @@ class InputDecoder:
 
     def _check_length(self, body: bytes) -> None:
         items = max(1, min(body.count(b"{"), self._max_items))  # each item is an object, so there are no more
-        limit = items * self._settings.max_item_bytes
-        if len(body) > limit:
+        limit, size = items * self._settings.max_item_bytes, len(body.strip())
+        if size > limit:
             expected = f"expected at most {limit} bytes of JSON (MAX_ITEM_BYTES for each of the {ITEMS})"
-            raise Problem(413, f"body: {expected}, got {len(body)}; {domain.EXPECTED}")
+            raise Problem(413, f"body: {expected}, got {size}; {domain.EXPECTED}")
 
 
 def from_json(body: bytes, max_items: int) -> tuple[Tensors, bool]:
