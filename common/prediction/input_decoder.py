@@ -56,6 +56,8 @@ class InputDecoder:
 
     async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
         if content_type == JSON:
+            if len(body) <= self._settings.max_item_bytes:  # the usual case: nothing is to be counted
+                return from_json(body, self._max_items)
             self._check_length(body)
             return await in_thread_if_long(len(body), from_json, body, self._max_items)
         if not content_type and not body.lstrip().startswith((b"{", b"[")):

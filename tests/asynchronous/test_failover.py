@@ -33,6 +33,12 @@ def recovers(pair: Pair, began: float) -> str:
     return job_id
 
 
+def job_reads(pair: Pair) -> int:
+    """How often a whole job was read from the server."""
+    commands = pair.first.client.info("commandstats")
+    return int(commands.get("cmdstat_hgetall", {"calls": 0})["calls"])
+
+
 @pytest.mark.parametrize("kind", ["valkey", *OTHERS])
 def test_jobs_go_on_after_a_failover_behind_one_address(kind: str) -> None:
     with pair_of(kind, "asynchronous", SERVICES) as pair, ThreadPoolExecutor(8) as threads:
@@ -65,7 +71,9 @@ def test_new_jobs_are_done_and_old_ids_are_404_when_the_server_comes_back_empty(
     front = pair.stack.front
     with ThreadPoolExecutor(1) as threads, hung(pair.stack.servers["predictor"]):
         lost = hand_in(front)
+        before = job_reads(pair)
         waiting = threads.submit(front.get, f"/jobs/{lost}?wait=20")
+        wait_until(lambda: job_reads(pair) > before)  # it has found its job, and waits
         seen = events(front, lost)
         assert next(seen)[0] == "queued"
         pair.link.set(faults.REFUSE)
