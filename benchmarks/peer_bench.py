@@ -2,13 +2,15 @@
 
 `make bench-peers`: LitServe, MLServer, BentoML and Ray Serve, each in an environment of its own, since they disagree on
 versions. All processes of a server run on one CPU, the load on the other. Each is started, asked and ended in turn,
-A B C A B C, so that no idle one takes CPU from the one that is measured. A wrong answer ends the benchmark.
+A B C A B C, so that no idle one takes CPU from the one that is measured. A wrong answer ends the benchmark. A peer that
+refuses requests has no row for that load; the reason stands below the table.
 """
 
 import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -70,9 +72,10 @@ def main() -> None:
         if not contestant.needs.exists():
             sys.exit(f"cannot measure: {contestant.name} is not installed: `make bench-peers` does it")
     samples: Samples = {}
+    refusals: list[str] = []
     failure = ""
     try:
-        measure_all(options, samples)
+        measure_all(options, samples, refusals)
     except (LoadError, ServerError) as error:
         failure = f"failed: {error}"
     except KeyboardInterrupt:
@@ -81,10 +84,12 @@ def main() -> None:
     console.print("; ".join(f"{name} {value}" for name, value in machine.description().items()), soft_wrap=True)
     console.print()
     show_table(COLUMNS, rows(samples), console)
+    for refusal in dict.fromkeys(refusals):
+        console.print(refusal, soft_wrap=True)
     sys.exit(failure or 0)
 
 
-def measure_all(options: argparse.Namespace, samples: Samples) -> None:
+def measure_all(options: argparse.Namespace, samples: Samples, refusals: list[str]) -> None:
     """All rounds of all tasks; what was measured before a failure is in `samples`, too."""
     status = Console(stderr=True, highlight=False)
     os.sched_setaffinity(0, machine.part_cpus().load)  # us, and the load, which inherits it
@@ -94,7 +99,8 @@ def measure_all(options: argparse.Namespace, samples: Samples) -> None:
             for task in options.tasks:
                 for contestant in taking_part(task, options):
                     status.print(f"round {number}, {task}: {contestant.name}")
-                    for connections, sample in measured(contestant, task, large, options.seconds).items():
+                    found = measured(contestant, task, large, options.seconds, refusals)
+                    for connections, sample in found.items():
                         samples.setdefault((task, connections, contestant.name), []).append(sample)
 
 
@@ -103,7 +109,7 @@ def taking_part(task: str, options: argparse.Namespace) -> list[Contestant]:
     return [contestant for contestant in TASKS[task] if contestant.name in options.contestants]
 
 
-def measured(contestant: Contestant, task: str, large: Path, seconds: int) -> dict[int, Sample]:
+def measured(contestant: Contestant, task: str, large: Path, seconds: int, refusals: list[str]) -> dict[int, Sample]:
     """Start a server, warm it up, ask it over some numbers of connections, and end it."""
     names = {"three members": ("linear", "svm", "mlp")}.get(task, ("mlp",))
     models = [large] if task == "large" else [MODELS / f"{name}.onnx" for name in names]
@@ -112,10 +118,17 @@ def measured(contestant: Contestant, task: str, large: Path, seconds: int) -> di
         began = time.monotonic()
         with running(contestant, models[0], Path(folder), expected_probabilities(*models)) as (url, pid):
             ready_seconds = time.monotonic() - began
-            load(url, max(CONNECTIONS), WARM_UP_SECONDS, question)
+            with suppress(LoadError):
+                load(url, max(CONNECTIONS), WARM_UP_SECONDS, question)
             for connections in CONNECTIONS:
                 before = sum(one.cpu_seconds for one in process_tree(pid))
-                done = load(url, connections, seconds, question)
+                try:
+                    done = load(url, connections, seconds, question)
+                except LoadError as error:
+                    if contestant.name.startswith("ours"):
+                        raise
+                    refusals.append(f"{contestant.name}, {task}, {connections} connections: {error}")
+                    continue
                 used = process_tree(pid)
                 cpu_us = (sum(one.cpu_seconds for one in used) - before) / done.requests * 1e6
                 mb = proportional_mb([one.pid for one in used])

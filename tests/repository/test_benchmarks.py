@@ -78,6 +78,29 @@ def test_the_pieces_of_a_request_are_measured() -> None:
 
 
 @pytest.mark.full
+def test_the_cost_of_a_picture_is_measured_up_to_the_largest_of_each_format() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.pictures")
+    for largest in (
+        "| PNG | 2048 x 2048 |",
+        "| WebP | 2048 x 2048 |",
+        "| JPEG | 8000 x 6000 |",
+        "JPEG | 4000 x 3000 |",
+    ):
+        assert largest in table
+
+
+@pytest.mark.full
+@pytest.mark.wrk
+def test_the_comparison_with_other_servers_measures_those_that_are_asked_for() -> None:
+    """The others are installed by `make bench-peers` only."""
+    options = ("--seconds=1", "--rounds=1", "--tasks", "small", "--contestants", "constant", "ours")
+    table = output_of(sys.executable, "-m", "benchmarks.peer_bench", *options)
+    for contestant in ("constant", "ours"):
+        assert f"| small | 1 | {contestant} | " in table
+        assert f"| small | 32 | {contestant} | " in table
+
+
+@pytest.mark.full
 def test_the_ways_to_send_a_call_are_measured() -> None:
     table = output_of(sys.executable, "-m", "benchmarks.transports", "--calls=200", "--rounds=1")
     for way in ("aiohttp, bare", "httpx, its own transport", "ours, REST", "ours, gRPC"):
