@@ -39,7 +39,7 @@ from common.open_inference.settings import GrpcSettings
 from common.open_inference.stream_window import StreamWindow
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
-from common.service.long_work import in_thread_if_long
+from common.service.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.service import Service
 
@@ -121,7 +121,8 @@ class OpenInferenceGrpc:
         """Decode, predict, encode."""
         started = monotonic()
         self._check_model(request.model_name, request.model_version)
-        inputs = await in_thread_if_long(request.ByteSize(), read_inputs, request, self._check)
+        is_long = request.ByteSize() >= LONG_BYTES
+        inputs = await in_thread(read_inputs, request, self._check) if is_long else read_inputs(request, self._check)
         inputs, rows = self._check.complete(inputs)
         names = self._check.outputs(output.name for output in request.outputs)
         if "timeout" in request.parameters and (timeout := request.parameters["timeout"].int64_param) > 0:
@@ -134,8 +135,11 @@ class OpenInferenceGrpc:
                 count = output.parameters["classification"].int64_param
                 outputs[output.name] = classified(output.name, outputs[output.name], count)
         response = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
-        size = sum(array.nbytes for array in outputs.values())
-        await in_thread_if_long(size, write_outputs, response, outputs, bool(request.raw_input_contents))
+        raw = bool(request.raw_input_contents)
+        if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:
+            await in_thread(write_outputs, response, outputs, raw)
+        else:
+            write_outputs(response, outputs, raw)
         return response
 
     async def _live(self, request: Message, call: GrpcCall) -> pb.ServerLiveResponse:

@@ -39,7 +39,7 @@ from common.open_inference.schema import (
 from common.open_inference.tensor_check import TensorCheck
 from common.service.compression import WORTHWHILE_BYTES, deflate
 from common.service.lean_route import LeanRoute
-from common.service.long_work import in_thread_if_long
+from common.service.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.request_body import read_body
 from common.service.request_context import header, request_context
@@ -161,7 +161,8 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         context = request_context(request)
         body = await read_body(request)
         started = monotonic()
-        wanted, inputs, rows = await in_thread_if_long(len(body), decode, body, header(request, LENGTH))
+        is_long, length = len(body) >= LONG_BYTES, header(request, LENGTH)
+        wanted, inputs, rows = await in_thread(decode, body, length) if is_long else decode(body, length)
         names = check.outputs(output.name for output in wanted.outputs)
         if wanted.parameters and wanted.parameters.timeout:
             context.deadline = min(context.deadline, started + wanted.parameters.timeout / 1e6)
@@ -171,8 +172,11 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         for output in wanted.outputs:
             if output.classification:
                 outputs[output.name] = classified(output.name, outputs[output.name], output.classification)
-        as_bytes, size = wanted_as_bytes(wanted, len(outputs)), sum(array.nbytes for array in outputs.values())
-        response = await in_thread_if_long(size, write_response, model, outputs, as_bytes, wanted.id)
+        as_bytes = wanted_as_bytes(wanted, len(outputs))
+        if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:
+            response = await in_thread(write_response, model, outputs, as_bytes, wanted.id)
+        else:
+            response = write_response(model, outputs, as_bytes, wanted.id)
         if accepted := header(request, b"accept-encoding"):
             await _compress(response, accepted)
         return response

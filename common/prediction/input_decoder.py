@@ -13,7 +13,7 @@ from common import domain
 from common.inference.cpu_quota import cpu_quota
 from common.inference.tensor_spec import Tensors
 from common.prediction.settings import InputSettings
-from common.service.long_work import in_thread_if_long
+from common.service.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.request_context import media_type, request_context
 
@@ -56,10 +56,11 @@ class InputDecoder:
 
     async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
         if content_type == JSON:
-            if len(body) <= self._settings.max_item_bytes:  # the usual case: nothing is to be counted
-                return from_json(body, self._max_items)
-            self._check_length(body)
-            return await in_thread_if_long(len(body), from_json, body, self._max_items)
+            if len(body) > self._settings.max_item_bytes:
+                self._check_length(body)
+            if len(body) >= LONG_BYTES:
+                return await in_thread(from_json, body, self._max_items)
+            return from_json(body, self._max_items)
         if not content_type and not body.lstrip().startswith((b"{", b"[")):
             content_type = UNKNOWN
         read = domain.MEDIA_TYPES.get(content_type)

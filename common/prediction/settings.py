@@ -10,7 +10,7 @@ from common.service.settings import ServiceSettings
 class InputSettings(ServiceSettings, domain.Settings):
     """A service that takes input of the domain."""
 
-    max_item_bytes: int = Field(65_536, gt=0, description="bytes of an item in JSON, spaces in it included; more is a 413")
+    max_item_bytes: int = Field(65_536, gt=0, description="bytes of an item in JSON, spaces in it too; more is a 413")
 
 
 class PredictSettings(ModelSettings, InputSettings):

@@ -18,8 +18,6 @@ Ts = TypeVarTuple("Ts")
 _thread = ThreadPoolExecutor(1, "long-body")
 
 
-async def in_thread_if_long(size: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-    """`function(*args)`, which reads or writes `size` bytes."""
-    if size < LONG_BYTES:
-        return function(*args)
-    return await asyncio.get_running_loop().run_in_executor(_thread, function, *args)
+def in_thread(function: Callable[[Unpack[Ts]], T], *args: *Ts) -> "asyncio.Future[T]":
+    """`function(*args)`, which reads or writes `LONG_BYTES` or more."""
+    return asyncio.get_running_loop().run_in_executor(_thread, function, *args)

@@ -82,6 +82,8 @@ class RequestMiddleware:
 class ResponseSender:
     """Adds its timing and its trace to a response; `status` is what was sent, or 499 while nothing was."""
 
+    __slots__ = ("_context", "_send", "_started", "_state", "_trace", "complete", "status")
+
     def __init__(self, send: Send, context: RequestContext, trace: Trace, started: float, state: ProcessState) -> None:
         self.status = CLIENT_CLOSED_REQUEST
         self.complete = False

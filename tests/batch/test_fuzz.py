@@ -1,6 +1,7 @@
 """No request makes the manager fail: every operation of its OpenAPI document, with what that allows and forbids."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import schemathesis
@@ -44,11 +45,11 @@ def test_answers_to_what_the_document_allows_and_forbids_are_as_it_says(
     operation = document[path][method]
 
     @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
-    def check_allowed(case: schemathesis.Case) -> None:
+    def check_allowed(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(base_url=url)
 
     @given(case=operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-    def check_forbidden(case: schemathesis.Case) -> None:
+    def check_forbidden(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(base_url=url)
 
     run_property(check_allowed, CASES)

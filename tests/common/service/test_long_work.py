@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 
-from common.service.long_work import LONG_BYTES, in_thread_if_long
+from common.service.long_work import in_thread
 
 
 def test_long_work_leaves_the_event_loop_to_others_and_is_done_one_at_a_time() -> None:
@@ -19,7 +19,7 @@ def test_long_work_leaves_the_event_loop_to_others_and_is_done_one_at_a_time() -
         return threading.current_thread().name
 
     async def run_four() -> tuple[set[str], int]:
-        tasks = [asyncio.create_task(in_thread_if_long(LONG_BYTES, work)) for _ in range(4)]
+        tasks = [in_thread(work) for _ in range(4)]
         turns = 0
         while not all(task.done() for task in tasks):
             await asyncio.sleep(0.001)
@@ -30,8 +30,3 @@ def test_long_work_leaves_the_event_loop_to_others_and_is_done_one_at_a_time() -
     assert threads == {"long-body_0"}
     assert most == 1
     assert turns > 20
-
-
-def test_short_work_is_done_at_once() -> None:
-    used = asyncio.run(in_thread_if_long(LONG_BYTES - 1, threading.current_thread))
-    assert used is threading.current_thread()
