@@ -19,6 +19,7 @@ from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
 SAMPLES = PAGE.parent / "samples"
+README = "README.md"
 DESCRIPTION = "{http://www.w3.org/2000/svg}desc"
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -26,6 +27,7 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".png": "image/png",
+    ".md": "text/plain; charset=utf-8",
 }
 """Spelled out, since what Python's `mimetypes` answers depends on the machine."""
 HEADERS = {
@@ -59,7 +61,6 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "labels": to_json(domain.LABELS).decode(),
         "hint": " … ".join([*domain.LABELS[:1], *domain.LABELS[-1:]]),
         "samples": to_json(list(samples)).decode(),
-        "readme": f"{folder.name}/README.md",
         "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
@@ -73,7 +74,12 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
     """
     neighbours = neighbours_of(folder)
+    readme = f"<code>{folder.name}/{README}</code>"
+    if (folder / README).exists():  # not in an image
+        readme = f'<a href="{name}/{README}">{readme}</a>'
+        files = {**files, README: (folder / README).read_bytes()}
     page = page.replace(b"<!-- tabs -->", tabs_of(neighbours, folder.name).encode())
+    page = page.replace(b"<!-- readme -->", readme.encode())
 
     async def index() -> Response:
         return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])

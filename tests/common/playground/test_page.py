@@ -47,6 +47,13 @@ def test_page_is_served_with_strict_headers_and_is_no_part_of_the_api(server: Se
     assert not any("playground" in path or path == "/" for path in server.get("/openapi.json").json()["paths"])
 
 
+def test_page_links_to_the_readme_of_its_pattern(server: Server) -> None:
+    assert '<a href="playground/README.md">' in server.get("/").text
+    readme = server.get("/playground/README.md")
+    assert readme.headers["content-type"] == "text/plain; charset=utf-8"
+    assert readme.text.startswith("# Web single")
+
+
 @pytest.mark.parametrize("name", ["__init__.py", "index.html", "..%2f__init__.py", "%2e%2e/openapi.py", "nothing.js"])
 def test_other_files_are_not_served(server: Server, name: str) -> None:
     response = httpx.get(f"{server.url}/playground/{name}")
