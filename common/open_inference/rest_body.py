@@ -6,6 +6,7 @@ raises `Problem` 400, and nothing else is raised.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from reprlib import repr as shown
 from typing import Any
 
@@ -25,7 +26,11 @@ from common.service.responses import JSONBytes
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
+MAX_CACHED_BYTES = 2048
+"""The JSON before the bytes of tensors is the same with every request of a client; longer JSON is parsed each time."""
+
 _request = TypeAdapter(InferRequest)
+_parse_again = lru_cache(maxsize=64)(_request.validate_json)
 
 
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
@@ -37,7 +42,10 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
             raise Problem(400, f"{HEADER_LENGTH}: {expected}, got {header_length!r:.30}")
         end = int(header_length)
     try:
-        return _request.validate_json(body if end == len(body) else body[:end]), memoryview(body)[end:]
+        if end == len(body):
+            return _request.validate_json(body), memoryview(b"")
+        parse = _parse_again if end < MAX_CACHED_BYTES else _request.validate_json
+        return parse(body[:end]), memoryview(body)[end:]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
