@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.support.inputs.drawn_digits import STYLES
 
@@ -37,6 +37,7 @@ def opened(
     """The page, which must report no error but one that begins with `expected`, and ask no other host."""
     errors: list[str] = []
     hosts: set[str | None] = set()
+    unanswered: set[Request] = set()
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not (expected and message.text.startswith(expected)):
@@ -49,8 +50,14 @@ def opened(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("dialog", lambda dialog: errors.append(dialog.message))
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.on("request", unanswered.add)
+    page.on("requestfinished", unanswered.discard)
     page.goto(url)
-    expect(page.locator(".diagram svg")).to_be_visible()
+    try:
+        expect(page.locator(".diagram svg")).to_be_visible()
+    except AssertionError as error:
+        waiting = sorted(request.url for request in unanswered)
+        raise AssertionError(f"the page did not load: {errors}, no answer to {waiting}") from error
     yield page
     context.close()
     assert errors == []
