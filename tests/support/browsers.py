@@ -50,8 +50,8 @@ def opened(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("dialog", lambda dialog: errors.append(dialog.message))
     page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-    page.on("request", unanswered.add)
-    page.on("requestfinished", unanswered.discard)
+    page.on("request", lambda request: unanswered.add(request))
+    page.on("requestfinished", lambda request: unanswered.discard(request))
     page.goto(url)
     try:
         expect(page.locator(".diagram svg")).to_be_visible()
