@@ -211,6 +211,16 @@ def copied(pattern: str, folder: Path) -> Path:
     return folder
 
 
+def predictor_over(scheme: str) -> dict[str, str]:
+    """Settings with which the proxy of `synchronous` calls its predictor over REST (`http`) or gRPC (`grpc`)."""
+    ports = {"http": free_port(), "grpc": free_port()}
+    return {
+        "SYNCHRONOUS_PREDICTOR_PORT": str(ports["http"]),
+        "GRPC_PORT": str(ports["grpc"]),
+        "PREDICTOR_URL": f"{scheme}://127.0.0.1:{ports[scheme]}/v2/models/mlp",
+    }
+
+
 @contextmanager
 def started(pattern: str, folder: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], Ports]]:
     """All that a pattern's Procfile starts from a folder, on free ports but those given, once the front is ready."""

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.models.onnx_models import save, tensor
-from tests.support.patterns import copied, started
-from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.patterns import copied, predictor_over, started
+from tests.support.processes import ROOT, wait_until
 
 HOUSES: list[dict[str, Any]] = [
     {"area": 50.0, "rooms": 2, "district": "centre"},
@@ -57,14 +57,7 @@ def found(predictions: list[dict[str, Any]]) -> list[tuple[float, str]]:
 @pytest.mark.parametrize("pattern", ["synchronous"])
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_proxy_sends_and_reads_strings_over_rest_and_grpc(pattern: str, scheme: str, project: Path) -> None:
-    ports = {"http": free_port(), "grpc": free_port()}
-    environment = {
-        "MODEL_URI": "houses.onnx",
-        "SYNCHRONOUS_PREDICTOR_PORT": str(ports["http"]),
-        "GRPC_PORT": str(ports["grpc"]),
-        "PREDICTOR_URL": f"{scheme}://127.0.0.1:{ports[scheme]}/v2/models/mlp",
-    }
-    with started(pattern, project, **environment) as (_, used):
+    with started(pattern, project, MODEL_URI="houses.onnx", **predictor_over(scheme)) as (_, used):
         url = f"http://127.0.0.1:{used['SYNCHRONOUS_PORT']}/letters"
         wait_until(lambda: not httpx.post(url, json=HOUSES[0]).json()["degraded"])
         assert found([httpx.post(url, json=house).json()["prediction"] for house in HOUSES]) == PREDICTIONS

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.models.onnx_models import save, tensor
-from tests.support.patterns import copied, finished, started
-from tests.support.processes import ROOT, free_port, wait_until
+from tests.support.patterns import copied, finished, predictor_over, started
+from tests.support.processes import ROOT, wait_until
 
 PARCELS: list[dict[str, Any]] = [{"weights": [1.0, 2.0, 3.5], "zone": 4}, {"weights": [0.5, 0.0, 0.0], "zone": 1}]
 PRICES = [26.0, 0.5]
@@ -57,14 +57,7 @@ def test_web_single_predicts_and_says_what_is_wrong(pattern: str, project: Path)
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_proxy_sends_both_inputs_over_rest_and_grpc(pattern: str, scheme: str, project: Path) -> None:
     """A letter's bin needs a label, so a person sorts it; its prediction is there all the same."""
-    ports = {"http": free_port(), "grpc": free_port()}
-    environment = {
-        "MODEL_URI": "parcels.onnx",
-        "SYNCHRONOUS_PREDICTOR_PORT": str(ports["http"]),
-        "GRPC_PORT": str(ports["grpc"]),
-        "PREDICTOR_URL": f"{scheme}://127.0.0.1:{ports[scheme]}/v2/models/mlp",
-    }
-    with started(pattern, project, **environment) as (_, used):
+    with started(pattern, project, MODEL_URI="parcels.onnx", **predictor_over(scheme)) as (_, used):
         url = f"http://127.0.0.1:{used['SYNCHRONOUS_PORT']}/letters"
         wait_until(lambda: not httpx.post(url, json=PARCELS[0]).json()["degraded"])
         letters = [httpx.post(url, json=parcel).json() for parcel in PARCELS]
