@@ -28,8 +28,8 @@ from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
 from common.service.background import add_background_loop
+from common.service.body.reading import read_body
 from common.service.problems import Problem
-from common.service.request_body import read_body
 from common.service.request_context import request_context
 from common.service.responses import problems, request_body
 from common.service.root_path import location

@@ -12,8 +12,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from common import domain
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
+from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
-from common.service.request_body import read_body
 from common.service.request_context import RequestContext, cancel_on_disconnect, media_type, request_context
 from common.service.responses import json_response, problems, request_body
 from common.service.service import Service, until_first_success

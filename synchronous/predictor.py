@@ -6,7 +6,7 @@ It fails as a whole: without its model it does not start, and the flow must do w
 from fastapi import FastAPI
 
 from common.inference.predictor import Predictor, load_model
-from common.open_inference.grpc_service import add_open_inference_grpc
+from common.open_inference.grpc.service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
 from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router

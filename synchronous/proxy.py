@@ -25,9 +25,9 @@ from common.inference.tensor_spec import Tensors
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.output import to_prediction
+from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
-from common.service.request_body import read_body
 from common.service.request_context import cancel_on_disconnect, request_context
 from common.service.responses import TEXT, json_response, problems, request_body
 from common.service.service import Service, until_first_success

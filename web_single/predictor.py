@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from common.inference.predictor import Predictor, load_model
-from common.open_inference.grpc_service import add_open_inference_grpc
+from common.open_inference.grpc.service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
 from common.playground.serve import add_playground
 from common.prediction.predict_endpoint import predict_router

@@ -12,7 +12,7 @@ from batch.launchers.launcher import Launcher
 from batch.registry import transitions
 from batch.registry.registry import OutputTaken, Registry
 from batch.schemas import RetryRequest, Run, RunRequest, State
-from common.service.body_route import BODY_STATUSES, BodyRoute
+from common.service.body.route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
 from common.service.root_path import location
 

@@ -12,7 +12,7 @@ from batch.launchers.launcher import Launcher
 from batch.registry.registry import Registry, ScheduleTaken
 from batch.scheduling.cron import Rule, fill_template
 from batch.schemas import Schedule, ScheduleRequest
-from common.service.body_route import BODY_STATUSES, BodyRoute
+from common.service.body.route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
 from common.service.root_path import location
 

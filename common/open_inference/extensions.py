@@ -2,7 +2,7 @@
 
 Each answer is a dict with Triton's names, for REST and gRPC alike. What a server of one model has no use for, shared
 memory, loading and unloading, traces, log settings, is listed in `NOT_HERE`. `ModelStreamInfer` has no name among
-Triton's extensions; it is in `grpc_stream.py`.
+Triton's extensions; it is in `grpc/stream.py`.
 https://github.com/triton-inference-server/server/tree/main/docs/protocol
 """
 

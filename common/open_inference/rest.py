@@ -37,11 +37,11 @@ from common.open_inference.schema import (
     ServerMetadata,
 )
 from common.open_inference.tensor_check import TensorCheck
-from common.service.compression import WORTHWHILE_BYTES, deflate
+from common.service.body.compression import WORTHWHILE_BYTES, deflate
+from common.service.body.long_work import LONG_BYTES, in_thread
+from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
-from common.service.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
-from common.service.request_body import read_body
 from common.service.request_context import header, request_context
 from common.service.responses import BINARY, json_errors, request_body
 from common.service.root_path import local_path

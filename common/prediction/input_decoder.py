@@ -13,7 +13,7 @@ from common import domain
 from common.inference.cpu_quota import cpu_quota
 from common.inference.tensor_spec import Tensors
 from common.prediction.settings import InputSettings
-from common.service.long_work import LONG_BYTES, in_thread
+from common.service.body.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.request_context import media_type, request_context
 

@@ -9,9 +9,9 @@ from common.prediction.domain_model import DomainModel
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import count
 from common.prediction.settings import PredictSettings
+from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
-from common.service.request_body import read_body
 from common.service.request_context import request_context
 from common.service.responses import JSONBytes, problems, request_body
 

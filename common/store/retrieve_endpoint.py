@@ -12,9 +12,9 @@ from common.inference.tensor_spec import Tensors
 from common.open_inference.rest_body import write_response
 from common.open_inference.schema import InferResponse
 from common.prediction.payload import count
+from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
-from common.service.request_body import read_body
 from common.service.request_context import RequestContext, request_context
 from common.service.responses import BINARY, problems, request_body
 from common.store.image_store import EXPECTED, ImageStore, Scans, StoredImage

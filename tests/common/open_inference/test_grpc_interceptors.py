@@ -9,7 +9,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_service import STREAM_INFER, add_open_inference_grpc
+from common.open_inference.grpc.service import STREAM_INFER, add_open_inference_grpc
 from common.service.service import Service
 from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_service import STREAM_INFER
+from common.open_inference.grpc.service import STREAM_INFER
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.grpc_client import GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR

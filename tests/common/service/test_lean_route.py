@@ -133,4 +133,4 @@ def test_no_file_of_common_drives_a_foreign_receive_by_hand() -> None:
     callers = [
         file.name for file in (ROOT / "common").rglob("*.py") if re.search(r"(?<![.\w])poll\(", file.read_text())
     ]
-    assert sorted(callers) == ["request_body.py", "request_context.py"]
+    assert sorted(callers) == ["reading.py", "request_context.py"]

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 
-from common.service.long_work import in_thread
+from common.service.body.long_work import in_thread
 
 
 def test_long_work_leaves_the_event_loop_to_others_and_is_done_one_at_a_time() -> None:

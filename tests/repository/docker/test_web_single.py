@@ -20,6 +20,18 @@ from tests.support.samples import SEVEN_PIXELS
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]
 
 BASE = "python:3.13-slim"
+ROOMS = (
+    "service",
+    "body",
+    "server",
+    "telemetry",
+    "inference",
+    "domain",
+    "prediction",
+    "open_inference",
+    "generated",
+    "grpc",
+)
 read = FRONT_SERVICES["web_single"].read
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 
@@ -79,7 +91,7 @@ def test_one_model_and_only_what_serves_is_in_the_image(container: str) -> None:
             "models",
             "playground",
             "samples",
-            *("service", "server", "telemetry", "inference", "domain", "prediction", "open_inference", "generated"),
+            *ROOMS,
             "diagram.svg",
             "requirements.txt",
             "mlp.onnx",

@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from common.inference.model import Model
 from common.inference.predictor import Predictor
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import method_handler
-from common.open_inference.grpc_requests import GrpcCall, current_call
-from common.open_inference.grpc_service import OpenInferenceGrpc
+from common.open_inference.grpc.interceptor import method_handler
+from common.open_inference.grpc.requests import GrpcCall, current_call
+from common.open_inference.grpc.service import OpenInferenceGrpc
 from common.open_inference.rest import add_open_inference
 from common.open_inference.settings import GrpcSettings
 from common.service.service import Service

@@ -10,13 +10,13 @@ import grpc
 import httpx
 import uvicorn
 
-from common.open_inference.grpc_interceptor import RequestInterceptor, with_current_call
-from common.open_inference.grpc_requests import RequestRunner
-from common.open_inference.grpc_server import add_grpc_server
-from common.open_inference.grpc_service import INFER, SERVICE, STREAM_INFER, OpenInferenceGrpc
-from common.open_inference.grpc_stream import InferStreams
+from common.open_inference.grpc.interceptor import RequestInterceptor, with_current_call
+from common.open_inference.grpc.requests import RequestRunner
+from common.open_inference.grpc.server import add_grpc_server
+from common.open_inference.grpc.service import INFER, SERVICE, STREAM_INFER, OpenInferenceGrpc
+from common.open_inference.grpc.stream import InferStreams
+from common.open_inference.grpc.stream_window import StreamWindow
 from common.open_inference.settings import GrpcSettings
-from common.open_inference.stream_window import StreamWindow
 from tests.support.load.grpc_and_rest import inference_stub
 from tests.support.open_inference.grpc_client import message, outputs_of
 from tests.support.open_inference.in_process import outputs_in_binary

@@ -13,8 +13,8 @@ from common.inference.model import Model
 from common.inference.model_file import ModelFile
 from common.inference.predictor import Predictor
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import method_handler
-from common.open_inference.grpc_service import OpenInferenceGrpc
+from common.open_inference.grpc.interceptor import method_handler
+from common.open_inference.grpc.service import OpenInferenceGrpc
 from common.open_inference.rest import infer_endpoint
 from common.open_inference.settings import GrpcSettings
 from common.service.lean_route import LeanRoute

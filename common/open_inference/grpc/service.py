@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC: `inference.GRPCInferenceService`, beside REST in the same process.
 
-REST and gRPC share one predictor, and so its batches. `grpc_requests.py` limits, times and counts requests;
-`grpc_interceptor.py` wraps calls; `grpc_stream.py` answers streams of requests; `grpc_server.py` starts and stops the
+REST and gRPC share one predictor, and so its batches. `requests.py` limits, times and counts requests;
+`interceptor.py` wraps calls; `stream.py` answers streams of requests; `server.py` starts and stops the
 server.
 """
 
@@ -23,7 +23,7 @@ from common.open_inference.extensions import (
     repository_index,
 )
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_interceptor import (
+from common.open_inference.grpc.interceptor import (
     Handler,
     RequestInterceptor,
     method_handler,
@@ -31,15 +31,15 @@ from common.open_inference.grpc_interceptor import (
     serialize,
     with_current_call,
 )
-from common.open_inference.grpc_requests import Context, GrpcCall, RequestRunner
-from common.open_inference.grpc_server import add_grpc_server
-from common.open_inference.grpc_stream import InferStreams
+from common.open_inference.grpc.requests import Context, GrpcCall, RequestRunner
+from common.open_inference.grpc.server import add_grpc_server
+from common.open_inference.grpc.stream import InferStreams
+from common.open_inference.grpc.stream_window import StreamWindow
 from common.open_inference.rest import model_metadata
 from common.open_inference.settings import GrpcSettings
-from common.open_inference.stream_window import StreamWindow
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
-from common.service.long_work import LONG_BYTES, in_thread
+from common.service.body.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.service import Service
 

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 
 from common.open_inference.generated import open_inference_pb2 as pb
-from common.open_inference.grpc_requests import Answered, Context, Method, RequestRunner
-from common.open_inference.stream_window import StreamWindow
+from common.open_inference.grpc.requests import Answered, Context, Method, RequestRunner
+from common.open_inference.grpc.stream_window import StreamWindow
 from common.service.problems import Problem
 
 Request = pb.ModelInferRequest | Problem

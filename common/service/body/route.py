@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message
 
-from common.service.request_body import read_body
+from common.service.body.reading import read_body
 
 BODY_STATUSES = (400, 408, 413, 415, 422)
 """What a body can be refused with, for `responses=`."""

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect
 
-from common.open_inference.grpc_status import http_status
+from common.open_inference.grpc.status import http_status
 from common.service.problems import CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, Problem
 from common.service.service import Service
 from common.telemetry.access_log import RequestRecord

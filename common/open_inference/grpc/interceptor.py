@@ -1,7 +1,7 @@
 """The outermost gRPC interceptor: every call of the service, with a user's interceptors, runs inside of it.
 
 So calls that a user's interceptor rejects are logged and counted too. An error of a unary call becomes its status; a
-stream's requests are run, logged and counted one by one (`grpc_stream.py`), and the stream only if it fails itself.
+stream's requests are run, logged and counted one by one (`stream.py`), and the stream only if it fails itself.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from common.open_inference.grpc_requests import (
+from common.open_inference.grpc.requests import (
     Context,
     GrpcCall,
     Method,
@@ -23,7 +23,7 @@ from common.open_inference.grpc_requests import (
     current_call,
     to_problem,
 )
-from common.open_inference.grpc_status import grpc_status, http_status
+from common.open_inference.grpc.status import grpc_status, http_status
 from common.service.problems import Problem
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

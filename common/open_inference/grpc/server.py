@@ -17,8 +17,8 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha import reflection
 
-from common.open_inference.grpc_requests import RequestRunner
-from common.open_inference.grpc_stream import InferStreams
+from common.open_inference.grpc.requests import RequestRunner
+from common.open_inference.grpc.stream import InferStreams
 from common.open_inference.settings import GrpcSettings
 from common.service.service import Service
 

@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from common.service.compression import inflate
+from common.service.body.compression import inflate
 from common.service.problems import Problem
 from common.service.request_context import RequestContext, header, poll, request_context
 
