@@ -21,20 +21,27 @@ def add_background_loop(
 ) -> None:
     """Call `tick` again and again until the service shuts down. The last call is completed.
 
-    A call takes a second or so at most. One that fails is logged, one that raises `unavailable` (what it needs does not
-    answer) without a traceback; the next call is the retry.
+    A call takes a second or so at most. One that fails is logged; the next call is the retry. While calls raise
+    `unavailable` (what they need does not answer), the log says so once, and once more when it answers again.
     """
 
     async def run() -> None:
+        is_unavailable = False
         while not (app.process.draining or ending.is_set()):
             try:
                 await tick()
             except unavailable as error:
-                logger.warning("%s: unavailable: %s", name, error)
+                if not is_unavailable:
+                    logger.warning("%s: unavailable, and tried again: %s", name, error)
+                is_unavailable = True
                 await _pause(ending)
             except Exception:
                 logger.exception("%s: an iteration failed", name)
                 await _pause(ending)
+            else:
+                if is_unavailable:
+                    logger.warning("%s: available again", name)
+                is_unavailable = False
 
     ending = asyncio.Event()
 
