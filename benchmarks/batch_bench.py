@@ -24,7 +24,7 @@ from rich.console import Console
 
 from benchmarks.support import machine
 from benchmarks.support.report import show_table
-from benchmarks.support.signals import exit_on_sigterm
+from benchmarks.support.servers.signals import exit_on_sigterm
 from tests.support.batch.parquet_data import kill, members, memory_mb, pictures
 
 ROOT = Path(__file__).parent.parent

@@ -10,9 +10,9 @@ from statistics import median
 
 import uvloop
 
-from benchmarks.support.open_loop import open_loop
-from benchmarks.support.proxies import QUIET, prepare, proxy, sample, show
-from benchmarks.support.questions import PICTURE, PREDICT, v2_binary
+from benchmarks.support.load.open_loop import open_loop
+from benchmarks.support.load.questions import PICTURE, PREDICT, v2_binary
+from benchmarks.support.servers.proxies import QUIET, prepare, proxy, sample, show
 from tests.support.service_process import Server
 from tests.support.stack import Stack, stack_of
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from benchmarks.batch_bench import write_data
 from benchmarks.support import machine
 from benchmarks.support.report import show_table
-from benchmarks.support.signals import exit_on_sigterm
+from benchmarks.support.servers.signals import exit_on_sigterm
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).parent.parent

@@ -13,8 +13,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.support.proxies import QUIET, Sample, prepare, proxy, sample, show
-from benchmarks.support.questions import PREDICT, Question, v2_binary
+from benchmarks.support.load.questions import PREDICT, Question, v2_binary
+from benchmarks.support.servers.proxies import QUIET, Sample, prepare, proxy, sample, show
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.processes import free_port
 from tests.support.service_process import Server

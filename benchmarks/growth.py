@@ -16,12 +16,12 @@ import uvloop
 from benchmarks.queue_bench import valkey
 from benchmarks.support.growing_queue import COLUMNS as QUEUE_COLUMNS, DEPTHS, measure_depth
 from benchmarks.support.large_model import write_large_model
-from benchmarks.support.load import LoadError, load
+from benchmarks.support.load.questions import PREDICT, Question
+from benchmarks.support.load.wrk import LoadError, load
 from benchmarks.support.machine import part_cpus
-from benchmarks.support.proxies import prepare, show
-from benchmarks.support.questions import PREDICT, Question
 from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
-from benchmarks.support.served import Served, served
+from benchmarks.support.servers.pattern import Served, served
+from benchmarks.support.servers.proxies import prepare, show
 from common.domain.digits import EXAMPLE
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from statistics import median
 
-from benchmarks.support.proxies import QUIET, Sample, prepare, proxy, sample, show
-from benchmarks.support.questions import PREDICT
+from benchmarks.support.load.questions import PREDICT
+from benchmarks.support.servers.proxies import QUIET, Sample, prepare, proxy, sample, show
 from tests.support.stack import predictor_url, stack_of
 
 LETTERS = PREDICT._replace(path="/letters")

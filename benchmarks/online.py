@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.support.contestants import MODELS, NAMES
-from benchmarks.support.load import LoadError
+from benchmarks.support.load.wrk import LoadError
 from benchmarks.support.machine import Cpus, description, doubts, obstacle, part_cpus
 from benchmarks.support.report import Report, show
 from benchmarks.support.rounds import Plan, measure_model
-from benchmarks.support.servers import ServerError
-from benchmarks.support.signals import exit_on_sigterm
+from benchmarks.support.servers.signals import exit_on_sigterm
+from benchmarks.support.servers.start import ServerError
 
 
 def main() -> None:

@@ -20,12 +20,12 @@ from rich.console import Console
 
 from benchmarks.support import machine
 from benchmarks.support.large_model import write_large_model
-from benchmarks.support.load import Load, LoadError, load
+from benchmarks.support.load.wrk import Load, LoadError, load
 from benchmarks.support.peers.contestants import MODELS, TASKS, Contestant
 from benchmarks.support.peers.servers import expected_probabilities, running
-from benchmarks.support.process_tree import process_tree, proportional_mb
 from benchmarks.support.report import show_table
-from benchmarks.support.servers import ServerError
+from benchmarks.support.servers.process_tree import process_tree, proportional_mb
+from benchmarks.support.servers.start import ServerError
 
 CONNECTIONS = (1, 32)
 WARM_UP_SECONDS = 2

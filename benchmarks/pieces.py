@@ -18,9 +18,9 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 from rich.console import Console
 
+from benchmarks.support.load.questions import PICTURE
 from benchmarks.support.loop_pieces import loop_pieces
 from benchmarks.support.machine import part_cpus
-from benchmarks.support.questions import PICTURE
 from benchmarks.support.report import show_table
 from benchmarks.support.rounds import SMALL_MODEL
 from benchmarks.support.stopwatch import MANY, Piece, alone

@@ -14,13 +14,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.support.deployments import SETTINGS, serving
 from benchmarks.support.large_model import write_large_model
-from benchmarks.support.load import Load, LoadError, load
+from benchmarks.support.load.wrk import Load, LoadError, load
 from benchmarks.support.machine import begin, description
 from benchmarks.support.report import markdown
 from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
-from benchmarks.support.servers import ServerError
+from benchmarks.support.servers.replicas import SETTINGS, serving
+from benchmarks.support.servers.start import ServerError
 
 COLUMNS = ("model", "setting", "connections", "requests/s", "/ one process (min, median, max)", "p50 ms", "p99 ms")
 

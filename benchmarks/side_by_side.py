@@ -19,12 +19,12 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from benchmarks.support.load import LoadError, load
+from benchmarks.support.load.questions import PREDICT
+from benchmarks.support.load.wrk import LoadError, load
 from benchmarks.support.machine import begin, description, doubts, part_cpus
-from benchmarks.support.questions import PREDICT
 from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
-from benchmarks.support.served import WAYS, Served, served
-from benchmarks.support.servers import ServerError
+from benchmarks.support.servers.pattern import WAYS, Served, served
+from benchmarks.support.servers.start import ServerError
 from benchmarks.support.side_by_side.alternatives import measure_batches, measure_queues, say
 from benchmarks.support.side_by_side.callers import Trouble, callers_of
 from benchmarks.support.side_by_side.results import FILE, Incident, Results, Speed

@@ -19,10 +19,10 @@ import pyarrow as pa
 from pyarrow import parquet
 from rich.console import Console
 
-from benchmarks.support.process_tree import process_tree
+from benchmarks.support.load.mixed import INPUT, SEVEN, Counts, ask_all
 from benchmarks.support.report import show_table
-from benchmarks.support.signals import exit_on_sigterm
-from benchmarks.support.soak_load import INPUT, SEVEN, Counts, ask_all
+from benchmarks.support.servers.process_tree import process_tree
+from benchmarks.support.servers.signals import exit_on_sigterm
 from tests.support.patterns import copied, started
 from tests.support.processes import PATTERNS
 

@@ -21,8 +21,8 @@ from fastapi import Request
 from httpx_aiohttp import AiohttpTransport
 from rich.console import Console
 
+from benchmarks.support.load.questions import PIXELS
 from benchmarks.support.machine import on_cpus, part_cpus
-from benchmarks.support.questions import PIXELS
 from benchmarks.support.report import show_table
 from common import domain
 from common.backends.backend import Backend

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from benchmarks.support.questions import PREDICT, V2_BINARY, V2_GRPC, V2_JSON, Question
+from benchmarks.support.load.questions import PREDICT, V2_BINARY, V2_GRPC, V2_JSON, Question
 
 OURS_APP = "web_single.predictor:create_app"
 

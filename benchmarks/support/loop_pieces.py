@@ -10,7 +10,7 @@ import numpy as np
 from starlette.types import ASGIApp, Message, Scope
 
 from benchmarks.apps import constant, minimal
-from benchmarks.support.questions import PICTURE
+from benchmarks.support.load.questions import PICTURE
 from benchmarks.support.stopwatch import MANY, Piece, in_loop
 from common.domain.digits import FEATURES
 from common.inference.batcher import Batcher

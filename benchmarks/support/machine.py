@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.support.signals import exit_on_sigterm
+from benchmarks.support.servers.signals import exit_on_sigterm
 
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "onnxruntime", "numpy", "grpcio")
 BUSY = 0.3

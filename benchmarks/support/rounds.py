@@ -10,10 +10,10 @@ from pathlib import Path
 
 from benchmarks.support.contestants import CONTESTANTS, Contestant
 from benchmarks.support.large_model import write_large_model
-from benchmarks.support.load import load
+from benchmarks.support.load.wrk import load
 from benchmarks.support.machine import Cpus
 from benchmarks.support.report import Footprint, Measurement, Report
-from benchmarks.support.servers import Server, running
+from benchmarks.support.servers.start import Server, running
 
 SMALL_MODEL = Path(__file__).parents[2] / "common" / "models" / "mlp.onnx"
 WARM_UP_SECONDS = 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.support.served import WAYS
+from benchmarks.support.servers.pattern import WAYS
 
 TOP, HEAD, GROUP = 20, 64, 30
 TALL, LOW = 34, 24

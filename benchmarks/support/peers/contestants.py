@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.support.contestants import CONSTANT, MINIMAL, OURS_APP
-from benchmarks.support.questions import PICTURE, PREDICT, V2_JSON, Question
-from benchmarks.support.servers import ROOT, command, environment
+from benchmarks.support.load.questions import PICTURE, PREDICT, V2_JSON, Question
+from benchmarks.support.servers.start import ROOT, command, environment
 from tests.support.patterns import copied, free_ports
 from tests.support.processes import free_port
 

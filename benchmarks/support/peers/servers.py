@@ -13,12 +13,12 @@ import httpx
 import numpy as np
 import onnxruntime as ort
 
+from benchmarks.support.load.questions import PIXELS
 from benchmarks.support.machine import on_cpus, part_cpus
 from benchmarks.support.peers.contestants import Contestant
-from benchmarks.support.process_tree import process_tree
-from benchmarks.support.questions import PIXELS
-from benchmarks.support.servers import ServerError, end
-from benchmarks.support.signals import signals_held
+from benchmarks.support.servers.process_tree import process_tree
+from benchmarks.support.servers.signals import signals_held
+from benchmarks.support.servers.start import ServerError, end
 
 START_SECONDS = 180.0
 """Ray Serve takes half a minute on one CPU."""

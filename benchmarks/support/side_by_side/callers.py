@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import aiohttp
 
-from benchmarks.support.questions import PREDICT
+from benchmarks.support.load.questions import PREDICT
 from benchmarks.support.side_by_side.results import Incident, Outcome
 
 LEAD_SECONDS = 1.0

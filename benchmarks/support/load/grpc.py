@@ -1,6 +1,6 @@
 """The load over gRPC, which wrk does not speak.
 
-`python -m benchmarks.support.grpc_load URL CONNECTIONS SECONDS BODY_IN_HEX`
+`python -m benchmarks.support.load.grpc URL CONNECTIONS SECONDS BODY_IN_HEX`
 
 As wrk does, it sends the same bytes over and over, one call at a time on each connection, and does not look into the
 answers. It ends with the line of JSON that predict.lua writes too.

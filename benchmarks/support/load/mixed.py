@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from benchmarks.support.questions import PICTURE, V2_BINARY, V2_JSON
+from benchmarks.support.load.questions import PICTURE, V2_BINARY, V2_JSON
 from common.domain.digits import EXAMPLE
 from tests.support.processes import ROOT
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import httpx
 
 from benchmarks.support.contestants import MINIMAL, MINIMAL_THREADS
+from benchmarks.support.load.questions import PICTURE
 from benchmarks.support.machine import on_cpus
-from benchmarks.support.questions import PICTURE
-from benchmarks.support.servers import ROOT, START_SECONDS, ServerError, command, end, environment
-from benchmarks.support.signals import signals_held
+from benchmarks.support.servers.signals import signals_held
+from benchmarks.support.servers.start import ROOT, START_SECONDS, ServerError, command, end, environment
 from tests.support.patterns import commands, free_ports
 from tests.support.processes import free_port, listens
 

@@ -1,6 +1,6 @@
 """The load on its own CPU sends one picture over and over, as quickly as the answers come back.
 
-Over HTTP it is wrk, over gRPC `grpc_load.py`. An answer that is no success, or a socket error, is no figure: it ends
+Over HTTP it is wrk, over gRPC `grpc.py`. An answer that is no success, or a socket error, is no figure: it ends
 the benchmark.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from benchmarks.support.questions import PREDICT, Question
+from benchmarks.support.load.questions import PREDICT, Question
 
 SCRIPT = Path(__file__).parent / "predict.lua"
 
@@ -55,5 +55,5 @@ def wrk_command(url: str, connections: int, seconds: int, question: Question) ->
 
 def grpc_command(url: str, connections: int, seconds: int, question: Question) -> tuple[str, ...]:
     """The load over gRPC."""
-    module = (sys.executable, "-m", "benchmarks.support.grpc_load")
+    module = (sys.executable, "-m", "benchmarks.support.load.grpc")
     return (*module, url, str(connections), str(seconds), question.body.hex())

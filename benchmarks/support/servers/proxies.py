@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from benchmarks.support.load import Load, load
+from benchmarks.support.load.questions import Question
+from benchmarks.support.load.wrk import Load, load
 from benchmarks.support.machine import begin, description, on_cpus, part_cpus
-from benchmarks.support.questions import Question
 from benchmarks.support.report import show_table
-from benchmarks.support.servers import cpu_seconds
+from benchmarks.support.servers.start import cpu_seconds
 from tests.support.processes import answers, wait_until
 from tests.support.service_process import Server
 from tests.support.stack import stack_of

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.support.contestants import OURS_APP
-from benchmarks.support.servers import ROOT, START_SECONDS, ServerError, await_answer, command, end, environment
-from benchmarks.support.signals import signals_held
+from benchmarks.support.servers.signals import signals_held
+from benchmarks.support.servers.start import ROOT, START_SECONDS, ServerError, await_answer, command, end, environment
 from tests.support.processes import answers, free_port
 from tests.support.replicas import PROCFILE, free_tens
 

@@ -1,4 +1,4 @@
-"""The contestants, each a uvicorn process on the server's CPU, started as web_single/Procfile starts ours.
+"""Starts the contestants, each a uvicorn process on the server's CPU, started as web_single/Procfile starts ours.
 
 Its output, our request log included, goes to a file, as cheap a place as a container's log has.
 """
@@ -16,12 +16,12 @@ from typing import BinaryIO
 import httpx
 
 from benchmarks.support.contestants import OURS_APP, Contestant
+from benchmarks.support.load.questions import MODEL_NAME, PICTURE
 from benchmarks.support.machine import Cpus, on_cpus
-from benchmarks.support.questions import MODEL_NAME, PICTURE
-from benchmarks.support.signals import signals_held
+from benchmarks.support.servers.signals import signals_held
 from tests.support.processes import free_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START_SECONDS = 30.0
 PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
 TICKS = os.sysconf("SC_CLK_TCK")

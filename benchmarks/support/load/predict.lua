@@ -1,5 +1,5 @@
 -- For wrk: POST the body, given after `--` in hex since it may hold any byte, with the headers given after it, a line
--- each; end with one line of JSON that load.py reads.
+-- each; end with one line of JSON that wrk.py reads.
 
 function init(args)
    wrk.method = "POST"

@@ -1,0 +1,1 @@
+"""What asks: the questions, and the loads: wrk, gRPC, at a steady rate, mixed."""

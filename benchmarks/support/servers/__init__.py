@@ -1,0 +1,1 @@
+"""What is asked: servers, proxies, replicas and whole patterns, started, read and ended."""
