@@ -25,7 +25,8 @@ def neighbours_of(folder: Path) -> dict[str, int]:
         if found := re.search(rf"--port \$\{{{name.upper()}_PORT:-(\d+)\}}", procfile.read_text()):
             defaults[name] = int(found[1])
     names = sorted(defaults, key=defaults.__getitem__) if len(defaults) > 1 else []
-    return {name: int(os.environ.get(f"{name.upper()}_PORT") or defaults[name]) for name in names}
+    chosen = {name: os.environ.get(f"{name.upper()}_PORT", "") for name in names}
+    return {name: int(port) if port.isdecimal() else defaults[name] for name, port in chosen.items()}
 
 
 def tabs_of(neighbours: Iterable[str], current: str) -> str:

@@ -45,17 +45,25 @@ class Procfile:
         if os.environ.get("REDIS_URL"):
             self.commands.pop(REDIS, None)
         found = [(name, *match) for name, command in self.commands.items() for match in LISTENS.findall(command)]
-        numbers = [(name, setting, _expand(word)) for name, word, setting in found]
-        self.ports = [
-            Port(name, setting, int(number)) for name, setting, number in numbers if number.strip("0").isdigit()
+        front = f"{self.pattern.upper()}_PORT"
+        ports = [
+            Port(name, setting, _port(_expand(word), setting, int(setting == front))) for name, word, setting in found
         ]
-        setting = f"{self.pattern.upper()}_PORT"
-        fronts = [port for port in self.ports if port.setting == setting]
+        self.ports = [port for port in ports if port.number]
+        fronts = [port for port in self.ports if port.setting == front]
         if not fronts:
-            sys.exit(f"{path}: expected a command with `--port ${{{setting}:-NUMBER}}`")
+            sys.exit(f"{path}: expected a command with `--port ${{{front}:-NUMBER}}`")
         self.front = fronts[0]
         self.ports.sort(key=lambda port: port != self.front)  # the one that a user knows is looked at first
         self.hint = _expand("".join(re.findall(r"^# (try: .+)$", text, re.MULTILINE)[:1]))
+
+
+def _port(text: str, setting: str, least: int) -> int:
+    """The number of a port; 0 (or nothing) for none, where that is allowed. Exits with one line where it is no port."""
+    number = int(text or 0) if text.isdecimal() or not text else -1
+    if not least <= number < 2**16:
+        sys.exit(f"{setting}: expected a port such as 8001, got {text!r:.40}")
+    return number
 
 
 def _expand(text: str) -> str:

@@ -224,6 +224,18 @@ def test_a_taken_port_is_one_line_with_the_setting_that_changes_it(demo: Path) -
         assert first.process.poll() is None
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"), [("DEMO_PORT", "0"), ("DEMO_PORT", "70000"), ("DEMO_WORKER_PORT", "tcp://10.0.0.1:80")]
+)
+def test_what_is_no_port_is_one_line_with_the_setting(demo: Path, setting: str, value: str) -> None:
+    command = (sys.executable, "-m", "common.run", "demo/Procfile")
+    wrong = subprocess.run(
+        command, cwd=demo, env=os.environ | settings_of(**{setting: value}), capture_output=True, text=True
+    )
+    assert wrong.stderr == f"{setting}: expected a port such as 8001, got {value!r}\n"
+    assert wrong.returncode == 1
+
+
 def test_of_several_taken_ports_the_front_service_is_named(demo: Path) -> None:
     procfile = demo / "demo" / "Procfile"
     procfile.write_text("\n".join(reversed(procfile.read_text().splitlines())) + "\n")
