@@ -1,6 +1,5 @@
 """The pages by axe-core's rules: names, roles, contrast, what a keyboard reaches."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.batch.manager import filled_manager
-from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.browsers import draw, expect_digit, opened
 from tests.support.service_process import serving
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
 schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def serious_violations(page: Page, scheme: str) -> list[str]:

@@ -7,14 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.browsers import draw, expect_digit, opened
 from tests.support.stack import Stack, horizontal_stack
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -1,67 +1,16 @@
 """The playground as its user sees it: a real server, a real browser, a digit drawn by mouse or by keyboard."""
 
 import json
-from collections.abc import Iterator
 
-import httpx
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, expect
 
-from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.browsers import draw, expect_digit, opened
 from tests.support.samples import SAMPLES
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server
 
 EMPTY = "Nothing is drawn yet."
 KEYS_OF_A_SEVEN = ["Space"] + ["ArrowRight"] * 10 + ["ArrowDown", "ArrowDown", "ArrowLeft"] * 10 + ["Space"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-# The files
-
-
-def test_page_is_served_with_strict_headers_and_is_no_part_of_the_api(server: Server) -> None:
-    page = server.get("/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert 'data-endpoint="/predict"' in page.text
-    assert "$" not in page.text
-    types = {"page.css": "text/css", "page.js": "text/javascript", "diagram.svg": "image/svg+xml"}
-    files = {name: server.get(f"/playground/{name}") for name in types}
-    for name, file in files.items():
-        assert file.headers["content-type"].partition(";")[0] == types[name]
-    for response in (page, *files.values()):
-        assert response.status_code == 200
-        assert response.headers["cache-control"] == "no-cache"
-        assert "default-src 'none'; script-src 'self'; style-src 'self'" in response.headers["content-security-policy"]
-        assert "unsafe" not in response.headers["content-security-policy"]
-    assert not any("playground" in path or path == "/" for path in server.get("/openapi.json").json()["paths"])
-
-
-def test_page_links_to_the_readme_of_its_pattern(server: Server) -> None:
-    assert '<a href="playground/README.md">' in server.get("/").text
-    readme = server.get("/playground/README.md")
-    assert readme.headers["content-type"] == "text/plain; charset=utf-8"
-    assert readme.text.startswith("# Web single")
-
-
-@pytest.mark.parametrize("name", ["__init__.py", "index.html", "..%2f__init__.py", "%2e%2e/openapi.py", "nothing.js"])
-def test_other_files_are_not_served(server: Server, name: str) -> None:
-    response = httpx.get(f"{server.url}/playground/{name}")
-    assert response.status_code == 404
-    assert response.headers["content-type"] == "application/problem+json"
-
-
-# A picture goes in
 
 
 @pytest.mark.browser
@@ -176,65 +125,3 @@ def test_page_fits_a_narrow_phone(server: Server, browser: Browser, scheme: str)
         page.set_viewport_size({"width": 320, "height": 640})
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         assert page.evaluate("document.documentElement.scrollWidth") == 320
-
-
-# No answer comes
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_empty_paper_is_a_readable_problem_in_the_box_that_found_it(server: Server, browser: Browser) -> None:
-    with opened(
-        browser, server.url, expected="Failed to load resource: the server responded with a status of 422"
-    ) as page:
-        page.click("#read-now")
-        expect(page.locator("#answer-status")).to_contain_text("picture without ink")
-        expect(page.locator("#answer-facts")).to_contain_text("422")
-        expect(page.locator("#preprocessing.failed")).to_have_count(1)
-        expect(page.locator("#interface.lit")).to_have_count(1)
-        assert page.locator("#model.lit, #queue.lit").count() == 0
-        draw(page, 7)
-        expect_digit(page, 7)
-        expect(page.locator("#answer.lit")).to_have_count(1)
-        assert page.locator(".failed").count() == 0
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_stopped_server_is_told(browser: Browser) -> None:
-    with serving() as server, opened(browser, server.url, expected="Failed to load resource: net::ERR_") as page:
-        draw(page, 7)
-        expect_digit(page, 7)
-        server.process.terminate()
-        server.process.wait(20)
-        page.click("#read-now")
-        expect(page.locator("#answer-status")).to_have_text("The server cannot be reached. Is it running?")
-        expect(page.locator("#journey-diagram [data-whole].failed")).to_have_count(1)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_answer_that_does_not_come_is_told(server: Server, browser: Browser) -> None:
-    with opened(browser, server.url) as page:
-        page.route("**/predict", lambda route: None)  # neither answered nor refused
-        draw(page, 7)
-        expect(page.locator("#answer-status")).to_have_text("Reading…")
-        expect(page.locator("#client.waiting")).to_have_count(1)
-        expect(page.locator("#answer-status")).to_contain_text("no answer within 5 seconds", timeout=20_000)
-
-
-@pytest.mark.full
-@pytest.mark.browser
-def test_newer_picture_cancels_the_request_of_an_older_one(server: Server, browser: Browser) -> None:
-    with opened(browser, server.url) as page:
-        failed: list[str | None] = []
-        page.on("requestfailed", lambda request: failed.append(request.failure))
-        held: list[Route] = []
-        page.route("**/predict", lambda route: route.continue_() if held else held.append(route))
-        draw(page, 3)
-        expect(page.locator("#answer-status")).to_have_text("Reading…")
-        page.click("#clear-pad")
-        expect(page.locator("#answer-status")).to_have_text(EMPTY)
-        draw(page, 7)
-        expect_digit(page, 7)
-        assert failed == ["net::ERR_ABORTED"]

@@ -1,7 +1,6 @@
 """The playground of other patterns: their diagrams light up as a request travels, their answers are shown."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,26 +10,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support import pictures
-from tests.support.browsers import chromium, draw, expect_digit, opened
+from tests.support.browsers import draw, expect_digit, opened
 from tests.support.patterns import commands
 from tests.support.processes import PATTERNS, ROOT
 from tests.support.queue.webhook_receiver import SIGNING, Receiver, delivery
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server
 from tests.support.stack import asynchronous_stack, stack_of
 
 DOCS = pictures.FOLDER
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def answer_with(page: Page, body: dict[str, object], status: int = 200, **headers: str) -> None:
