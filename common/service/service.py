@@ -56,6 +56,7 @@ class Service(FastAPI):
         self.metrics = ServiceMetrics()
         self.access_log = AccessLog(self.metrics, settings.log_level, settings.log_format, title)
         self.process = ProcessState()
+        self.metrics.in_flight.set_function(lambda: self.process.requests_in_flight)
         self.problem_renderers: dict[str, ProblemRenderer] = {}
         self.lifespan_resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._checks: list[Check] = []

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -23,6 +23,8 @@ class ServiceMetrics:
             buckets=SECONDS,
             registry=self.registry,
         )
+        now = "Requests in flight, over HTTP and gRPC; health checks and metrics do not count."
+        self.in_flight = Gauge("requests_in_flight", now, registry=self.registry)
         # Looking up a child by its labels costs more than counting, and there are few of them.
         self._requests = cache(requests.labels)
         self._seconds = cache(seconds.labels)

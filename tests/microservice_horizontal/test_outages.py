@@ -212,7 +212,7 @@ def test_waiting_request_gets_the_job_as_it_was_when_redis_goes_down(deployment:
             events_url = f"{deployment.front.url}{job}/events"
             stream = streams.enter_context(httpx.stream("GET", events_url, timeout=30))
             wait = threads.submit(deployment.front.client.get, f"{job}?wait=3")
-            time.sleep(1)  # until the request waits in the proxy, which nothing shows from outside
+            wait_until(lambda: deployment.front.metric("requests_in_flight") == 2)
             with without_redis(deployment, kind):
                 answer = wait.result()
         events = stream.read().decode()
