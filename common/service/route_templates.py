@@ -1,10 +1,11 @@
 """The routes of an app as metrics name them: by the declared path, `/jobs/{job_id}`, never by what a client typed."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount, compile_path
 from starlette.types import Scope
 
 from common.service.root_path import local_path
@@ -21,12 +22,7 @@ class RouteTemplates:
         for route in iter_route_contexts(routes):
             self._routes.setdefault(id(route.original_route), []).append(route)
         self._paths = {route: str(found[0].path) for route, found in self._routes.items() if len(found) == 1}
-        self._heads = [
-            route.path_regex
-            for found in self._routes.values()
-            for route in found
-            if isinstance(route.original_route, APIRoute) and "HEAD" in (route.methods or ())
-        ]
+        self._heads = list(_paths_with_head(routes))
 
     def of(self, scope: Scope) -> str:
         """The path as declared, with the prefixes of its routers."""
@@ -46,3 +42,13 @@ class RouteTemplates:
         found = self._routes.get(id(route), [])
         declared = next((one for one in found if one.path_regex.match(path)), None)
         return str(declared.path) if declared else cast(str, getattr(route, "path", UNMATCHED))
+
+
+def _paths_with_head(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[re.Pattern[str]]:
+    """The paths for which HEAD itself is declared, in mounted apps too."""
+    for route in iter_route_contexts(routes):
+        original, path = route.original_route, f"{prefix}{route.path}"
+        if isinstance(original, Mount):
+            yield from _paths_with_head(original.routes, path)
+        elif isinstance(original, APIRoute) and "HEAD" in (route.methods or ()):
+            yield compile_path(path)[0]

@@ -194,6 +194,16 @@ def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
         assert client.options("/own").headers["allow"] == "HEAD"
 
 
+def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
+    mounted = FastAPI()
+    mounted.get("/get")(lambda: "body")
+    mounted.head("/{name}/head")(lambda name: Response(headers={"X-Head": name}))
+    app.mount("/sub", mounted)
+    with TestClient(app) as client:
+        assert client.head("/sub/own/head").headers["x-head"] == "own"
+        assert client.head("/sub/get").status_code == 200
+
+
 @pytest.fixture
 def swagger(app: Service) -> Iterator[TestClient]:
     with TestClient(app) as client:
