@@ -11,7 +11,7 @@ from starlette.types import Scope
 from common.service.root_path import local_path
 
 UNMATCHED = "unmatched"
-"""The route of a path that is not declared: each typing error would otherwise become a time series."""
+"""The route of each path that is not declared: else every mistyped path would become a time series."""
 
 
 class RouteTemplates:
@@ -37,7 +37,7 @@ class RouteTemplates:
         return scope if any(head.match(path) for head in self._heads) else {**scope, "method": "GET"}
 
     def _of_several(self, scope: Scope, route: BaseRoute) -> str:
-        """Of a router that is included twice each route has two paths; of a mounted app, none here."""
+        """A route whose router is included twice has two paths; a route of a mounted app has none here."""
         path = local_path(scope)
         found = self._routes.get(id(route), [])
         declared = next((one for one in found if one.path_regex.match(path)), None)
