@@ -194,6 +194,33 @@ def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
         assert client.options("/own").headers["allow"] == "HEAD"
 
 
+def test_a_lifespan_of_ones_own_runs_beside_the_services() -> None:
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
+        events.append("started")
+        yield {"database": "open"}
+        events.append("stopped")
+
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        events.append("resource opened")
+        yield
+        events.append("resource closed")
+
+    app = Service("own", ServiceSettings(), lifespan=lifespan)
+    app.add_lifespan(resource)
+
+    @app.get("/database")
+    async def database(request: Request) -> str:
+        return str(request.state.database)
+
+    with TestClient(app) as client:
+        assert client.get("/database").json() == "open"
+    assert events == ["resource opened", "started", "stopped", "resource closed"]
+
+
 def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
     mounted = FastAPI()
     mounted.get("/get")(lambda: "body")
