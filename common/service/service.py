@@ -45,11 +45,12 @@ class Service(FastAPI):
         self, title: str, settings: ServiceSettings, lifespan: Lifespan[Any] | None = None, **fastapi: Any
     ) -> None:
         configure_logging(settings.log_level, settings.log_format, title)
+        handlers, middleware = fastapi.pop("exception_handlers", None) or {}, fastapi.pop("middleware", None) or ()
         super().__init__(
             title=title,
             lifespan=_lifespan,
-            exception_handlers=PROBLEM_HANDLERS,
-            middleware=[Middleware(LeanRouting, fastapi_app=self)],  # `add_middleware` puts others around it
+            exception_handlers={**PROBLEM_HANDLERS, **handlers},
+            middleware=[*middleware, Middleware(LeanRouting, fastapi_app=self)],  # innermost, also of those added later
             telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
             docs_url=None,
             redoc_url=None,

@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from asynchronous import proxy as asynchronous
@@ -219,6 +220,23 @@ def test_a_lifespan_of_ones_own_runs_beside_the_services() -> None:
     with TestClient(app) as client:
         assert client.get("/database").json() == "open"
     assert events == ["resource opened", "started", "stopped", "resource closed"]
+
+
+def test_middleware_and_exception_handlers_may_be_given_at_the_start() -> None:
+    async def handle(_: Request, error: Exception) -> Response:
+        return JSONResponse({"mine": str(error)}, 418)
+
+    cors = Middleware(CORSMiddleware, allow_origins=["*"])
+    app = Service("own", ServiceSettings(), middleware=[cors], exception_handlers={KeyError: handle})
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise KeyError("key")
+
+    with TestClient(app) as client:
+        answer = client.get("/fails", headers={"Origin": "https://example.com"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (418, "*")
+        assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
 
 
 def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
