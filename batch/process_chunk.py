@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from batch.chunk_model import ChunkModel, load_chunk_model
 from batch.dataset.changes import FileChanged, open_planned
 from batch.dataset.column_types import id_type, input_columns
-from batch.dataset.columns import ITEMS, Rows, read_batches
+from batch.dataset.columns import Rows, read_batches
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.durable import make_folder, publish
 from common.inference.model_file import ModelError
@@ -94,9 +94,7 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
                     result.rejected += len(rows.reasons)
                     rejected.append((rows.rejected_ids, rows.reasons))
                     if result.rejected > task.max_rejected:
-                        raise ValueError(
-                            f"over {task.max_rejected} rows are not {ITEMS}; the latest: {rows.reasons[-1]}"
-                        )
+                        raise ValueError(f"over {task.max_rejected} rows were rejected; the latest: {rows.reasons[-1]}")
                 if len(rows.ids):
                     writer.write_batch(_predict_rows(model, rows, output_schema, result, task.trial))
     if rejected and not task.trial:

@@ -140,7 +140,7 @@ class JobRun:
         self._take_back_changed_files()
         missing, limit = self._folder.find_missing(self._data.chunks), self._settings.max_rejected_rows
         if self.progress.rejected > limit:
-            return self._end("failed", FAILED, f"over {limit} rows are not pictures (MAX_REJECTED_ROWS)")
+            return self._end("failed", FAILED, f"over {limit} rows were rejected (MAX_REJECTED_ROWS)")
         if missing and self._stop.is_late:
             self.progress.at_risk = True
             return self._end("late", LATE, f"the deadline has passed, {len(missing)} chunks are missing: go on later")

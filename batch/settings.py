@@ -35,7 +35,7 @@ class JobSettings(ColumnSettings):
     model_sha256: str | None = Field(None, description="checked if set and not empty")
     workers: int | None = Field(None, gt=0, description="processes of the engine `local`; default: the CPU quota")
     chunk_rows: int = Field(100_000, gt=0, description="rows of a chunk: the most that a killed process loses")
-    max_rejected_rows: int = Field(1_000, ge=0, description="rejected rows (not pictures) of a run; one more fails it")
+    max_rejected_rows: int = Field(1_000, ge=0, description="rejected rows of a run; one more fails it")
     dask_scheduler: str | None = Field(None, description="address of a Dask scheduler; default: a local cluster")
     spark_master: str = Field("local[*,3]", description="URL of a Spark master")
 

@@ -106,7 +106,7 @@ class PostProcessor:
             return
         try:
             action = await self._begin_next_action(job_id, digit)
-        except Exception as error:  # of any type: a ConnectionError of the action is none of our Redis
+        except Exception as error:  # of any type: a ConnectionError of the action is not one of Redis
             raise ActionFailed("the next action failed") from error
         early = Early(model=self._settings.early_model, digit=digit.digit, action=action, at=to_time(time()))
         await self._jobs.record_action(job_id, early.model_dump_json().encode())

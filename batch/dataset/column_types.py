@@ -11,15 +11,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from batch.dataset.files import DataError
 from common import domain
+
+
+def _is_numeric(value: object) -> bool:
+    """Whether a field of the example is a number, or a list of them."""
+    values = value if isinstance(value, list) else [value]
+    return all(one is None or isinstance(one, int | float) for one in values)
+
 
 IMAGE = "image"
 LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
 """The length of the lists by column; 0: the column holds numbers."""
+NOT_COLUMNS = [name for name, value in domain.EXAMPLE.items() if not _is_numeric(value)]
+"""Fields that no column can hold: text, objects, lists of them. Such a domain is read from images only."""
 _COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
-_IMAGES = f", or id and {IMAGE} (the bytes of one, as POST /predict takes them)" if domain.MEDIA_TYPES else ""
-EXPECTED = f"expected the columns id and {_COLUMNS}{_IMAGES}"
-_OTHER = next(iter(LENGTHS)).upper()
+_FORMS = (
+    "" if NOT_COLUMNS else f"id and {_COLUMNS}",
+    f"id and {IMAGE} (the bytes of one, as POST /predict takes them)" if domain.MEDIA_TYPES else "",
+)
+EXPECTED = f"expected the columns {', or '.join(filter(None, _FORMS))}"
+_OTHER = (IMAGE if NOT_COLUMNS else next(iter(LENGTHS))).upper()
+
+
+def require_columns() -> None:
+    """Raises `DataError` if no file could be read, since the domain has fields that are no columns, and no images."""
+    if NOT_COLUMNS and not domain.MEDIA_TYPES:
+        raise DataError(
+            f"common/domain/ has the field {NOT_COLUMNS[0]}, which is neither a number nor a list of numbers: "
+            "batch cannot read it from a column"
+        )
 
 
 def input_columns(schema: pa.Schema, given: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -29,7 +51,7 @@ def input_columns(schema: pa.Schema, given: Mapping[str, str] | None = None) -> 
     """
     found = {name: _find(schema.names, name, given or {}) for name in ("id", *LENGTHS, IMAGE)}
     columns = {name: other for name, other in found.items() if other}
-    if {"id", *LENGTHS} <= {*columns}:
+    if not NOT_COLUMNS and {"id", *LENGTHS} <= {*columns}:
         for name, size in LENGTHS.items():
             kind = _plain_type(schema.field(columns[name]).type)
             if not _is_number(kind.value_type if size and _is_list(kind) else kind) or bool(size) != _is_list(kind):

@@ -19,8 +19,6 @@ from common import domain
 from common.inference.tensor_spec import Tensors
 from common.prediction.payload import EXAMPLE_ROWS
 
-ITEMS = f"{domain.Input.__name__.lower()}s"
-
 
 class Rows(NamedTuple):
     """Inputs and ids of the accepted rows; ids and reasons of the rejected rows."""

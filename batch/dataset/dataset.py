@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from batch.dataset.column_types import require_columns
 from batch.dataset.files import DataError, FileVersion, list_files, open_file, read_fingerprint, read_version
 
 REJECTED = "_rejected"
@@ -63,8 +64,9 @@ def plan(
     """The chunks of these files and folders (paths, or URIs that pyarrow knows), of about `chunk_rows` rows each.
 
     `first` and `last`: only the partitions `date=YYYY-MM-DD` in this range, both included. `check_stop` is called for
-    each file and may raise. Raises `DataError` if there is no file.
+    each file and may raise. Raises `DataError` if there is no file, or the domain's fields cannot be columns.
     """
+    require_columns()
     files = list_files(inputs, first, last)
     if not files:
         where = f" between {first or '…'} and {last or '…'}" if first or last else ""

@@ -165,7 +165,7 @@ class Batcher:
         return not entry.future.done()
 
     def _watch(self, entry: Entry) -> None:
-        """Let the entry fail at its deadline; inline, the queue is emptied in every iteration of the loop without."""
+        """Let the entry fail at its deadline. Inline batches need no timer: they empty the queue in each iteration."""
         if entry.timer is None:
             loop = entry.future.get_loop()
             entry.timer = loop.call_later(entry.deadline - monotonic(), entry.expire)

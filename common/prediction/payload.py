@@ -1,6 +1,6 @@
 """Rows as bytes, for where they are kept or passed on: one record for each row, its numbers little-endian.
 
-Dtypes and shapes are those of the domain's example. Of digits, a record is 64 floats of 32 bits.
+Dtypes and shapes are those of the domain's example. For digits, a record is 64 floats of 32 bits.
 """
 
 from typing import Any

@@ -33,8 +33,8 @@ class LeanRoute(APIRoute):
 class LeanRouting:
     """A middleware that calls lean handlers, and passes every other request on to FastAPI.
 
-    It stands innermost, behind the user's middleware. Where there is none of that it also stands outermost, since
-    nothing is to happen in between; an exception then goes through FastAPI's whole stack all the same.
+    It stands innermost, behind the user's middleware. If there is none, it also stands outermost: nothing between the
+    two has anything to do. Only an exception then still goes through FastAPI's whole stack, which handles it.
     """
 
     def __init__(self, app: ASGIApp, fastapi_app: "FastAPI", is_outermost: bool = False) -> None:

@@ -75,7 +75,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
 
 
 def to_problem(request: Request, error: Exception) -> Problem:
-    """Any exception as a problem; what is not about the request is a 500 without details."""
+    """Any exception as a problem; a failure of the service itself is a 500 without details."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):

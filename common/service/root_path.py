@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 
 def remove_second_prefix(scope: Scope) -> None:
-    """Of a proxy that left the prefix where it was, uvicorn makes two."""
+    """A proxy may leave the prefix in the path; uvicorn then has put a second one in front, which goes."""
     root: str = scope.get("root_path", "")
     if root and scope["path"].startswith(f"{root}{root}/"):
         scope["path"] = scope["path"].removeprefix(root)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Lifespan
 
 from common.service.lean_route import LeanRouting
 from common.service.middleware import RequestMiddleware
@@ -36,22 +36,28 @@ CHECK_SECONDS = 1.0
 class Service(FastAPI):
     """A FastAPI app with the parts that every service has.
 
-    `fastapi` are further parameters of FastAPI's own, such as `dependencies`.
+    `fastapi` are further parameters of FastAPI's own, such as `dependencies`. A `lifespan` of one's own runs within
+    the service's.
     `problem_renderers` maps a path prefix to the form in which its clients expect errors; elsewhere it is RFC 9457.
     """
 
-    def __init__(self, title: str, settings: ServiceSettings, **fastapi: Any) -> None:
+    def __init__(
+        self, title: str, settings: ServiceSettings, lifespan: Lifespan[Any] | None = None, **fastapi: Any
+    ) -> None:
         configure_logging(settings.log_level, settings.log_format, title)
+        handlers, middleware = fastapi.pop("exception_handlers", None) or {}, fastapi.pop("middleware", None) or ()
         super().__init__(
             title=title,
             lifespan=_lifespan,
-            exception_handlers=PROBLEM_HANDLERS,
-            middleware=[Middleware(LeanRouting, fastapi_app=self)],  # `add_middleware` puts others around it
+            exception_handlers={**PROBLEM_HANDLERS, **handlers},
+            middleware=[*middleware, Middleware(LeanRouting, fastapi_app=self)],  # innermost, also of those added later
             telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
             docs_url=None,
             redoc_url=None,
             **fastapi,
         )
+        if lifespan:
+            self.include_router(APIRouter(lifespan=lifespan))  # FastAPI runs a router's within the app's
         self.settings = settings
         self.metrics = ServiceMetrics()
         self.access_log = AccessLog(self.metrics, settings.log_level, settings.log_format, title)

@@ -89,7 +89,7 @@ def test_too_many_rejected_rows_fail_the_run_also_when_it_is_retried(tmp_path: P
         out = tmp_path / f"out-{limit}"
         for _ in range(attempts):
             said = run_job(source, out, code=1, max_rejected_rows=limit, **settings)
-            assert f"over {limit} rows are not pictures" in said
+            assert f"over {limit} rows were rejected" in said
             assert state(out)["status"] == "failed"
             assert not (out / "_SUCCESS").exists()
             assert len(parts(out)) <= chunks

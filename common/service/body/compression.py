@@ -10,7 +10,7 @@ from common.service.problems import Problem
 
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
-"""What an answer says that rejects another encoding (RFC 9110, 15.5.16)."""
+"""The header of an answer that rejects an encoding: it names those that are accepted (RFC 9110, 15.5.16)."""
 WORTHWHILE_BYTES = 1024
 """A smaller answer fits into one packet as it is."""
 

@@ -1,5 +1,6 @@
 """Strings fit the contract too: over REST, over gRPC and as a job, into the model and out of it."""
 
+import os
 import sys
 from pathlib import Path
 from shutil import copyfile, rmtree
@@ -86,4 +87,17 @@ def test_strings_without_a_width_end_the_process_with_one_line(pattern: str, pro
         1,
         "cannot start: the rows of district in common/domain/ have the dtype object: give strings a width, "
         "such as '<U20'\n",
+    )
+
+
+@pytest.mark.parametrize("pattern", ["batch"])
+def test_a_batch_of_strings_fails_before_a_row_is_read(pattern: str, project: Path) -> None:
+    """Columns are numbers; the chunks would fail, each with what numpy or a dict says of them."""
+    command = [sys.executable, "-m", "batch.job", "run", "--input", "data", "--output", "out"]
+    env = {**os.environ, "MODEL_URI": "houses.onnx"}
+    ended = run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == (
+        "failed: common/domain/ has the field district, which is neither a number nor a list of numbers: "
+        "batch cannot read it from a column"
     )
