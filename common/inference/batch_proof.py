@@ -4,7 +4,7 @@ It is made by running the model, not read off the graph. A graph may take its fi
 the largest of them, and nothing in its shapes says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import numpy as np
@@ -15,7 +15,7 @@ from common.inference.tensor_spec import Tensors
 Run = Callable[[Tensors], Tensors]
 
 ROWS = 8
-"""Distinct rows in a proof: together in runs of 2, 3 and 8, and of 8 in the opposite order."""
+"""Distinct rows in a proof: together in runs of 2, 3 and 8, of 8 in the opposite order, and as many as a batch has."""
 ROUNDING = 1e-5
 """How far values may be apart, relative to the largest of the output: the sums of a matrix product are added up in
 another order for one row than for many, in float32 with 24 bits. Bit for bit, no large matrix product would pass. A
@@ -30,26 +30,49 @@ class NotProved(Exception):
 def prove(run: Run, rows: Tensors, alone: list[int], together: list[int], deadline: float) -> tuple[bool, bool]:
     """Whether the answers were the same bit for bit, and whether they differed from row to row at all.
 
-    `alone`: the rows that run alone; `together`: how many of the first run together. Raises `NotProved`.
+    `alone`: the rows that run alone; `together`: how many of the first run together, in turn if more.
+    Raises `NotProved`.
     """
     count = len(next(iter(rows.values())))
     exact = True
     singles = {row: _in_time(run, take(rows, [row]), deadline) for row in alone}
-    orders = [list(range(size)) for size in together] + [list(range(count))[::-1]]
-    for order in orders:
-        outputs = _in_time(run, take(rows, order), deadline)
-        for name, values in outputs.items():
-            if values.ndim == 0 or len(values) != len(order):
-                raise NotProved(f"{name} has the shape {list(values.shape)} for {len(order)} rows")
+    orders = [np.arange(size) % count for size in together]
+    for order in (*orders, np.arange(count)[::-1]):
+        for name, values in _run_together(run, rows, order, deadline).items():
             for place, row in enumerate(order):
                 if row in singles:
                     exact &= _same(name, singles[row][name], values[place : place + 1], values)
     return exact, len({b"".join(_bits(value) for value in single.values()) for single in singles.values()}) > 1
 
 
-def take(rows: Tensors, index: list[int]) -> Tensors:
+def prove_neighbours(run: Run, rows: Tensors, deadline: float) -> None:
+    """Raise `NotProved` unless a row gets the same bits at the same place, whichever rows are beside it.
+
+    No rounding has to be allowed for here: as many rows run together, so nothing is added up in another order. A row
+    that others replace is gone, with the largest value or the mean that it made; at last, only the first row is left.
+    """
+    order = np.arange(len(next(iter(rows.values()))))
+    before = _run_together(run, rows, order, deadline)
+    next_row = (order + 1) % len(order)
+    for kept, others in ((order % 2 == 0, next_row), (order % 2 == 1, next_row), (order == 0, 0 * order)):
+        after = _run_together(run, rows, np.where(kept, order, others), deadline)
+        for name, values in after.items():
+            if _bits(values[kept]) != _bits(before[name][kept]):
+                raise NotProved(f"{name} of a row depends on the rows beside it")
+
+
+def take(rows: Tensors, index: Sequence[int] | NDArray[np.intp]) -> Tensors:
     """These rows of every input."""
     return {name: value[index] for name, value in rows.items()}
+
+
+def _run_together(run: Run, rows: Tensors, order: NDArray[np.intp], deadline: float) -> Tensors:
+    """The outputs of these rows in one run; raises `NotProved` if one has not a row for each."""
+    outputs = _in_time(run, take(rows, order), deadline)
+    for name, values in outputs.items():
+        if values.ndim == 0 or len(values) != len(order):
+            raise NotProved(f"{name} has the shape {list(values.shape)} for {len(order)} rows")
+    return outputs
 
 
 def _in_time(run: Run, inputs: Tensors, deadline: float) -> Tensors:

@@ -10,11 +10,12 @@ from typing import Self
 
 from common.inference.batch_proof import NotProved
 from common.inference.cpu_quota import cpu_quota
+from common.inference.fixed_batches import run_in_batches
 from common.inference.given_inputs import read_inputs
 from common.inference.model_file import ModelFile, has_dynamic_quantization, read_model_file
 from common.inference.session import INPUT_ERRORS, Session, first_line
 from common.inference.tensor_spec import Tensors
-from common.inference.warm_up import WarmUp, run_in_batches, warm_up
+from common.inference.warm_up import WarmUp, warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class Model:
         batching: str = "auto",
         warm_up_file: Path | None = None,
         warm_up_seconds: float = 10.0,
+        max_batch_rows: int = 64,
     ) -> None:
         self.name = name or file.name
         self.version = file.sha256[:12]
@@ -54,6 +56,7 @@ class Model:
             batching=batching,
             given=read_inputs(warm_up_file, self.inputs) if warm_up_file else None,
             seconds=warm_up_seconds,
+            most_rows=max_batch_rows,
             mixes_rows=QUANTIZED if batching == "auto" and has_dynamic_quantization(file) else "",
         )
         self.batching = warm.batching
@@ -77,10 +80,19 @@ class Model:
         batching: str = "auto",
         warm_up_file: Path | None = None,
         warm_up_seconds: float = 10.0,
+        max_batch_rows: int = 64,
     ) -> Self:
         """Read, check and warm up the model at a path or an http(s) URL; raises `ModelError`."""
         file = read_model_file(uri, sha256, timeout_seconds)
-        return cls(file, name, threads, batching=batching, warm_up_file=warm_up_file, warm_up_seconds=warm_up_seconds)
+        return cls(
+            file,
+            name,
+            threads,
+            batching=batching,
+            warm_up_file=warm_up_file,
+            warm_up_seconds=warm_up_seconds,
+            max_batch_rows=max_batch_rows,
+        )
 
     def run(self, inputs: Tensors) -> Tensors:
         """Predict: `inputs` by name, n rows each; returns every output by name, n rows each.

@@ -34,6 +34,7 @@ def load_model(settings: ModelSettings) -> Model:
             batching=settings.batching,
             warm_up_file=settings.warm_up,
             warm_up_seconds=settings.warm_up_seconds,
+            max_batch_rows=settings.max_batch_rows,
         )
     except ModelError as error:
         raise SystemExit(f"cannot start: {error}") from None

@@ -14,6 +14,8 @@ MAX_ELEMENTS = 2**22
 """Of one row; longer axes than that are not tried."""
 KINDS = ("signed", "positive", "ones", "zeros")
 """Of values: a graph may reject some, such as an index beyond its table."""
+WIDE = "wide"
+"""Values for a proof only: each row reaches further than the one before, over thresholds that a graph may have."""
 
 
 class Guess(NamedTuple):
@@ -41,13 +43,14 @@ class Guess(NamedTuple):
 
 def guesses(specs: Sequence[TensorSpec]) -> Iterator[Guess]:
     """Guesses for one row, each of another shape or with other values, the shortest first."""
-    tried: set[tuple[int, ...]] = set()
+    tried: set[tuple[tuple[int, ...], ...]] = set()
     for length in LENGTHS:
         for first in dict.fromkeys((1, length)):
-            sizes = [int(np.prod(Guess(length, first, "")._shape(spec, 1), dtype=float)) for spec in specs]
-            if sum(sizes) > MAX_ELEMENTS or (*sizes,) in tried:
+            guess = Guess(length, first, "")
+            shapes = tuple([tuple(guess._shape(spec, 1)) for spec in specs])
+            if not guess.is_small(specs) or shapes in tried:
                 continue
-            tried.add((*sizes,))
+            tried.add(shapes)
             yield from (Guess(length, first, kind) for kind in KINDS)
 
 
@@ -56,10 +59,14 @@ def _values(random: np.random.Generator, dtype: np.dtype[Any], shape: list[int],
     if kind in ("ones", "zeros"):
         return np.full(shape, ("" if kind == "zeros" else "a") if dtype.kind == "O" else kind == "ones", dtype)
     if dtype.kind == "f":
-        scales = 2.0 ** (np.arange(shape[0]) // first % 5 - 2) if shape else np.ones(())
-        values = random.standard_normal(shape) if kind == "signed" else random.random(shape)
+        row = np.arange(shape[0]) // first if shape else np.zeros(())
+        scales = 10.0 ** (row % 8 - 3) if kind == WIDE else 2.0 ** (row % 5 - 2)
+        values = random.random(shape) if kind == "positive" else random.standard_normal(shape)
         return np.asarray(values * scales.reshape(-1, *[1] * (len(shape) - 1)) if shape else values).astype(dtype)
     if dtype.kind == "O":
         return np.array([f"{number}" for number in range(int(np.prod(shape)))], object).reshape(shape)
+    if kind == WIDE and dtype.kind in "iu" and shape:
+        limits = np.minimum(4 ** (np.arange(shape[0]) // first % 8 + 1), np.iinfo(dtype).max)
+        return random.integers(0, limits.reshape(-1, *[1] * (len(shape) - 1)), shape, endpoint=True).astype(dtype)
     most = 255 if dtype == np.uint8 and kind == "signed" else 3 if kind == "signed" else 1
     return np.asarray(random.integers(0, most, shape, endpoint=True)).astype(dtype)

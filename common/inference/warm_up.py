@@ -10,14 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.inference.batch_proof import ROWS, NotProved, Run, prove, take
-from common.inference.sample_inputs import LENGTHS, Guess, guesses
-from common.inference.tensor_spec import ANY, Tensors, TensorSpec
+from common.inference.batch_proof import NotProved, Run, prove, prove_neighbours, take
+from common.inference.fixed_batches import run_in_batches
+from common.inference.proof_samples import Sample, samples
+from common.inference.sample_inputs import WIDE, Guess, guesses
+from common.inference.tensor_spec import Tensors, TensorSpec
 
 MEASUREMENTS = 20
 MEASURE_SECONDS = 0.5
-ENOUGH_LENGTH = 8
-"""Of the lengths of free axes in a proof, one is at least this."""
+MAX_PROOF_ELEMENTS = 2**24
+"""Of the inputs of the longest run in a proof: 64 MiB of float32. Of large rows, fewer are tried together."""
 
 MAX_FIXED_ROWS = 64
 """A graph that fixes more for its first axis hardly counts requests with it."""
@@ -51,11 +53,13 @@ def warm_up(
     batching: str = "auto",
     given: Tensors | None = None,
     seconds: float = 10.0,
+    most_rows: int = 64,
     mixes_rows: str = "",
 ) -> WarmUp:
     """Find inputs that run (or take the `given` ones), then prove that rows are independent; both within `seconds`.
 
-    `mixes_rows`: what is known already to make rows depend on each other; such a model is not batched.
+    `most_rows`: the rows of the longest batch. `mixes_rows`: what is known already to make rows depend on each other;
+    such a model is not batched.
     """
     deadline = monotonic() + seconds
     shared, size = declared_batching(specs)
@@ -74,7 +78,7 @@ def warm_up(
                 raise NotProved(f"its graph fixes {size} rows for each run")
             if mixes_rows and size != 1:
                 raise NotProved(mixes_rows)
-            exact = _prove_all(run, specs, guess, given, size, deadline)
+            exact = _prove_all(run, samples(run, specs, guess, given, size), size, most_rows, deadline)
             proved, reason = "exact" if exact else "rounding", ""
         except NotProved as error:
             reason = str(error)
@@ -83,21 +87,6 @@ def warm_up(
     if proved == "off":
         size = None
     return WarmUp(proved, reason, size, _measure(run, inputs, size), inputs, outputs)
-
-
-def run_in_batches(run: Run, inputs: Tensors, size: int | None) -> Tensors:
-    """The outputs for all rows; `size` is the number of rows of each run, None if one run takes any number.
-
-    The last run is padded by repeating its last row. Raises `NotProved` if an output has not a row for each.
-    """
-    rows = len(next(iter(inputs.values()))) if size else 0
-    if size is None or rows == size:
-        return run(inputs)
-    parts = [run(part) for part in _split(inputs, rows, size)]
-    for name, value in parts[0].items():
-        if any(part[name].shape[:1] != (size,) for part in parts):
-            raise NotProved(f"{name} has the shape {list(value.shape)} for {size} rows")
-    return {name: np.concatenate([part[name] for part in parts])[:rows] for name in parts[0]}
 
 
 def declared_batching(specs: Sequence[TensorSpec]) -> tuple[bool, int | None]:
@@ -129,9 +118,7 @@ def _sample(
     return f"no inputs could be guessed that run ({first_error})"
 
 
-def _prove_all(
-    run: Run, specs: Sequence[TensorSpec], guess: Guess | None, given: Tensors | None, size: int | None, deadline: float
-) -> bool:
+def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_rows: int, deadline: float) -> bool:
     """Whether every proof was bit for bit; raises `NotProved`."""
 
     def run_rows(inputs: Tensors) -> Tensors:
@@ -140,54 +127,28 @@ def _prove_all(
             raise NotProved(f"{wrong[0]} is a scalar")
         return outputs
 
-    if guess is None:
-        assert given is not None
-        count = min(map(len, given.values()))
-        if count < 2 or len({*map(len, given.values())}) > 1:
-            raise NotProved("WARM_UP has fewer than two rows")
-        samples: Iterator[Tensors] = iter([take(given, list(range(min(count, ROWS))))])
-    elif guess.first != 1:
-        raise NotProved("a single row does not run")
-    else:
-        samples = _more_samples(run, specs, guess, size)
     exact, told_apart = True, False
-    for rows in samples:
+    for kind, rows in rows_by_kind:
+        prove_neighbours(run_rows, rows, deadline)
+        if kind == WIDE:  # numbers so large that their rounding is, too
+            continue
         count = len(next(iter(rows.values())))
         alone = list(range(count)) if size is None else sorted({0, count // 2, count - 1})
         together = sorted({min(2, count), min(3, count), count}) if size is None else [count]
         same, differ = prove(run_rows, rows, alone, together, deadline)
         exact, told_apart = exact and same, told_apart or differ
+        most = _rows_of_longest_run(rows, most_rows)
+        if size is None and most > count:
+            exact &= prove(run_rows, rows, alone, [most], deadline)[0]
+        most_rows = 0  # a number of rows acts alike on all samples: the first, and shortest, is enough
     if not told_apart:
         raise NotProved("no inputs could be guessed for which rows differ")
     return exact
 
 
-def _more_samples(run: Run, specs: Sequence[TensorSpec], guess: Guess, size: int | None) -> Iterator[Tensors]:
-    """Rows of both kinds that differ, of the guess's length, the next longer one, and one that is long enough."""
-    has_free_axes = any(ANY in spec.shape[1:] for spec in specs)
-    left, longest = (3 if has_free_axes else 1), 0
-    for length in (n for n in LENGTHS if n >= guess.length):
-        if not left or (left == 1 and longest and length < ENOUGH_LENGTH):
-            continue
-        ran = False
-        for kind in ("signed", "positive"):
-            one = Guess(length, 1, kind)
-            if not one.is_small(specs):  # two free axes of this length
-                continue
-            rows = [one._replace(kind=kind).rows(specs, ROWS)] if size is None else _fixed_rows(one, specs, size)
-            try:
-                run_in_batches(run, take(rows[0], [0]), size)
-            except Exception:  # another length or kind may run
-                continue
-            ran, longest = True, length
-            yield from rows
-        left -= ran
-
-
-def _fixed_rows(guess: Guess, specs: Sequence[TensorSpec], size: int) -> list[Tensors]:
-    """Two runs' worth of distinct rows for a graph that fixes their number."""
-    free = [spec._replace(shape=(ANY, *spec.shape[1:])) for spec in specs]
-    return [guess.rows(free, max(2, size))]
+def _rows_of_longest_run(rows: Tensors, most: int) -> int:
+    elements = sum(int(value[0].size) for value in rows.values())
+    return min(most, MAX_PROOF_ELEMENTS // max(1, elements))
 
 
 def _measure(run: Run, inputs: Tensors, size: int | None) -> float:
@@ -201,9 +162,3 @@ def _seconds(run: Run, inputs: Tensors, size: int | None) -> float:
     started = perf_counter()
     run_in_batches(run, inputs, size)
     return perf_counter() - started
-
-
-def _split(inputs: Tensors, rows: int, size: int) -> Iterator[Tensors]:
-    for start in range(0, rows, size):
-        index = np.minimum(np.arange(start, start + size), rows - 1)
-        yield {name: value[index] for name, value in inputs.items()}

@@ -41,7 +41,14 @@ def same(got: Tensors, expected: Tensors) -> None:
         np.testing.assert_array_equal(got[name], value)
 
 
-MIXING = [kinds.time_major_lstm, kinds.dynamically_quantized, kinds.centred]
+MIXING = [
+    kinds.time_major_lstm,
+    kinds.dynamically_quantized,
+    kinds.centred,
+    kinds.hidden_by_large_values,
+    kinds.finely_quantized,
+    kinds.doubled_by_one_large_value,
+]
 
 
 @pytest.mark.parametrize("build", MIXING)
@@ -58,6 +65,13 @@ def test_requests_to_a_model_that_mixes_rows_never_share_a_run(
     shape = [2 if length == -1 else length for length in model.inputs[0].shape]
     requests = [{"x": (n * random.normal(size=shape)).astype(np.float32)} for n in range(1, 9)]
     for got, request in zip(predict_all(model, requests, 2), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
+
+
+def test_a_model_that_counts_its_rows_never_shares_a_run(tmp_path: Path) -> None:
+    uri = kinds.doubled_among_many(tmp_path / "model.onnx")
+    requests = [{"x": np.full((1, 4), n, np.float32)} for n in range(30)]
+    for got, request in zip(predict_all(Model.load(uri), requests, 1), requests, strict=True):
         same(got, by_onnxruntime(uri, request))
 
 
@@ -94,6 +108,7 @@ def test_every_output_comes_back_as_onnxruntime_gives_it(tmp_path: Path, build: 
 def test_a_model_with_a_minimum_length_is_batched_once_a_length_ran(tmp_path: Path) -> None:
     assert Model.load(kinds.padded_speech(tmp_path / "model.onnx")).is_batched
     assert Model.load(kinds.detector(tmp_path / "model.onnx")).is_batched
+    assert Model.load(kinds.long_kernel(tmp_path / "model.onnx")).is_batched
 
 
 def test_a_model_for_which_no_guess_runs_is_served_request_by_request(

@@ -41,6 +41,58 @@ def centred(path: Path) -> str:
     return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], zero=np.array([0]))
 
 
+def hidden_by_large_values(path: Path) -> str:
+    """[n, 4] -> [n, 8]: large values, and beside them a softmax over all rows, which no tolerance may hide."""
+    nodes = [
+        NODE("Mul", ["x", "million"], ["large"]),
+        NODE("Softmax", ["x"], ["share"], axis=0),
+        NODE("Concat", ["large", "share"], ["y"], axis=1),
+    ]
+    million = np.array(1e6, np.float32)
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 8])], million=million)
+
+
+def finely_quantized(path: Path) -> str:
+    """[n, 4] -> [n, 4]: rounded to 18 bits, with one scale for all rows; finer than what rounding is allowed."""
+    nodes = [
+        NODE("Abs", ["x"], ["size"]),
+        NODE("ReduceMax", ["size"], ["largest"], keepdims=0),
+        NODE("Div", ["largest", "steps"], ["scale"]),
+        NODE("Div", ["x", "scale"], ["scaled"]),
+        NODE("Round", ["scaled"], ["rounded"]),
+        NODE("Mul", ["rounded", "scale"], ["y"]),
+    ]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], steps=np.array(2.0**18, np.float32))
+
+
+def doubled_by_one_large_value(path: Path) -> str:
+    """[n, 4] -> [n, 4]: all rows twice, if any value in any row is above 20."""
+    nodes = [
+        NODE("ReduceMax", ["x"], ["largest"], keepdims=0),
+        NODE("Greater", ["largest", "twenty"], ["is_large"]),
+        NODE("Add", ["x", "x"], ["doubled"]),
+        NODE("Where", ["is_large", "doubled", "x"], ["y"]),
+    ]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], twenty=np.array(20, np.float32))
+
+
+def doubled_among_many(path: Path) -> str:
+    """[n, 4] -> [n, 4]: all rows twice, if there are more than 20."""
+    nodes = [
+        NODE("Shape", ["x"], ["rows"], start=0, end=1),
+        NODE("Greater", ["rows", "twenty"], ["are_many"]),
+        NODE("Add", ["x", "x"], ["doubled"]),
+        NODE("Where", ["are_many", "doubled", "x"], ["y"]),
+    ]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], twenty=np.array([20]))
+
+
+def long_kernel(path: Path) -> str:
+    """[n, 1, l] -> [n, 2, l - 199]: a convolution that needs at least 200 steps."""
+    nodes = [NODE("Conv", ["x", "w"], ["y"])]
+    return save(path, nodes, [tensor("x", ["n", 1, "l"])], [tensor("y", ["n", 2, "m"])], w=weights(2, 1, 200))
+
+
 def shortened(path: Path) -> str:
     """[3, 8, 8] -> [10]: the first axis of the input is colours, that of the output scores."""
     nodes = [NODE("Reshape", ["x", "row"], ["flat"]), NODE("MatMul", ["flat", "w"], ["y"])]
