@@ -66,7 +66,7 @@ def _values(random: np.random.Generator, dtype: np.dtype[Any], shape: list[int],
     if dtype.kind == "O":
         return np.array([f"{number}" for number in range(int(np.prod(shape)))], object).reshape(shape)
     if kind == WIDE and dtype.kind in "iu" and shape:
-        limits = np.minimum(4 ** (np.arange(shape[0]) // first % 8 + 1), np.iinfo(dtype).max)
+        limits = np.minimum(4 ** (np.arange(shape[0]) // first % 8 + 1), min(np.iinfo(dtype).max, 4**8))
         return random.integers(0, limits.reshape(-1, *[1] * (len(shape) - 1)), shape, endpoint=True).astype(dtype)
     most = 255 if dtype == np.uint8 and kind == "signed" else 3 if kind == "signed" else 1
     return np.asarray(random.integers(0, most, shape, endpoint=True)).astype(dtype)
