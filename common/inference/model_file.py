@@ -5,11 +5,11 @@ model is the one that was released.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
-from time import monotonic
+from queue import Empty, SimpleQueue
+from threading import Thread
 from urllib.parse import urlsplit
 
 from common.service.masking import mask_urls
@@ -60,26 +60,34 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ModelError(f"no model at {path} ({error.strerror}): set MODEL_URI to an .onnx file") from None
+        line = mask_urls(f"no model at {path} ({error.strerror})")
+        raise ModelError(f"{line}: set MODEL_URI to an .onnx file, or its http(s) URL") from None
 
 
 def _download(url: str, timeout_seconds: float) -> bytes:
+    """The file, or `ModelError` once the time is over, whatever the server does.
+
+    httpx limits the wait for each part only: a server that sends a byte now and then, of its headers too, never ends.
+    """
+    outcome: SimpleQueue[bytes | ModelError] = SimpleQueue()
+    Thread(target=lambda: outcome.put(_read(url)), daemon=True).start()
+    try:
+        content = outcome.get(timeout=timeout_seconds)
+    except Empty:
+        content = _no_model(url, "it took longer than MODEL_DOWNLOAD_TIMEOUT_SECONDS")
+    if isinstance(content, ModelError):
+        raise content
+    return content
+
+
+def _read(url: str) -> bytes | ModelError:
     import httpx  # here, since it costs every other start a tenth of its time
 
-    end = monotonic() + timeout_seconds
     try:
-        with httpx.stream("GET", url, timeout=timeout_seconds, follow_redirects=True) as response:
-            response.raise_for_status()
-            return b"".join(_until(end, response.iter_bytes()))
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        line = mask_urls(f"no model at {url} ({reason})")
-        raise ModelError(f"{line}: set MODEL_URI to an .onnx file that can be read") from None
+        return httpx.get(url, timeout=None, follow_redirects=True).raise_for_status().content
+    except Exception as error:  # no other thread would see it
+        return _no_model(url, " ".join(str(error).split()) or type(error).__name__)
 
 
-def _until(end: float, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The parts of a download; raises TimeoutError if they still come after `end`: httpx limits the wait for each."""
-    for part in parts:
-        if monotonic() > end:
-            raise TimeoutError("it took longer than MODEL_DOWNLOAD_TIMEOUT_SECONDS")
-        yield part
+def _no_model(url: str, reason: str) -> ModelError:
+    return ModelError(f"{mask_urls(f'no model at {url} ({reason})')}: set MODEL_URI to an .onnx file that can be read")

@@ -70,8 +70,10 @@ def test_with_log_level_warning_a_server_that_does_well_says_nothing() -> None:
 def test_a_wrong_setting_is_printed_without_the_secrets_of_its_url(
     settings: type[ServiceSettings], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(name, "ftp://me:sesame@host/v2/models/mlp?token=sesame")
-    with pytest.raises(SystemExit) as ended:
-        settings.from_environment()
-    assert f"{name}=ftp://***@host" in str(ended.value)
-    assert "sesame" not in str(ended.value)
+    for url in ("ftp://me:sesame@host/v2/models/mlp?token=sesame", "me:sesame=@host", "ftp://me:sesame@host#sesame"):
+        monkeypatch.setenv(name, url)
+        with pytest.raises(SystemExit) as ended:
+            settings.from_environment()
+        assert f"{name}=" in str(ended.value)
+        assert "***@host" in str(ended.value)
+        assert "sesame" not in str(ended.value)
