@@ -36,6 +36,13 @@ NOT_HERE_GRPC = {
     "LogSettings": "logging",
 }
 """The same, by the beginning of the method's name."""
+SHARED_MEMORY = "shared_memory_region"
+"""The parameter of a tensor that is in shared memory, system's or CUDA's."""
+
+
+def refusal(extension: str) -> Problem:
+    """What is said of an extension that is not there."""
+    return Problem(501, f"this server has one model, and not the extension: {extension}")
 
 
 def repository_index(predictor: Predictor, ready: bool) -> list[dict[str, Any]]:

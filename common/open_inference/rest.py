@@ -21,6 +21,7 @@ from common.open_inference.extensions import (
     classified,
     model_config,
     model_statistics,
+    refusal,
     repository_index,
 )
 from common.open_inference.rest_body import HEADER_LENGTH, read_inputs, read_request, wanted_as_bytes, write_response
@@ -61,7 +62,7 @@ def add_open_inference(app: Service, predictor: Predictor) -> None:
         if problem.status_code in (404, 405):
             path = local_path(request.scope)
             if missing := next((name for part, name in NOT_HERE.items() if part in path), ""):
-                return _json({"error": f"this server has one model, and not the extension: {missing}"}, 501)
+                return _json({"error": refusal(missing).detail}, 501)
         if problem.status_code == 404:  # such as a path with another model's name or version
             known = f"{model.name}, version {model.version}"
             detail = f"{request.scope['path'][:80]} is not here: this server has the model {known}"
@@ -151,6 +152,8 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
 
     def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int]:
         wanted, binary = read_request(body, header_length)
+        if wanted.uses_shared_memory:
+            raise refusal("system_shared_memory")
         return wanted, *check.complete(read_inputs(wanted, binary, check))
 
     async def infer(request: Request) -> Response:

@@ -3,6 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic.json_schema import SkipJsonSchema
+
+Refused = SkipJsonSchema[Any]
+"""A member that only an extension knows which is not here: it gets a 501, and no description."""
 
 Length = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -17,7 +21,7 @@ class InputParameters(Part):
     """Parameters of one input."""
 
     binary_data_size: Length | None = Field(None, description="this many bytes after the JSON are the tensor")
-    shared_memory_region: None = Field(None, description="not supported")
+    shared_memory_region: Refused = None
 
 
 class InputTensor(Part):
@@ -42,7 +46,7 @@ class OutputParameters(Part):
     classification: Annotated[int, Field(ge=1, lt=2**31)] | None = Field(
         None, description="the so many largest scores, as strings SCORE:INDEX"
     )
-    shared_memory_region: None = Field(None, description="not supported")
+    shared_memory_region: Refused = None
 
 
 class RequestedOutput(Part):
@@ -76,6 +80,12 @@ class InferRequest(Part):
     parameters: RequestParameters | None = None
     inputs: Annotated[list[InputTensor], FailFast()]
     outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
+
+    @property
+    def uses_shared_memory(self) -> bool:
+        """Whether a tensor is, or is to be, in shared memory."""
+        parameters = [*(tensor.parameters for tensor in self.inputs), *(output.parameters for output in self.outputs)]
+        return any(found is not None and found.shared_memory_region is not None for found in parameters)
 
 
 class Error(BaseModel):

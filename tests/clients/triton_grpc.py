@@ -78,6 +78,7 @@ def extensions(client: Any, model: str, version: str) -> None:
     assert statistics.inference_stats.success.count >= 4
     assert statistics.inference_count >= 4 * 3
     for name, ask in {
+        "not the extension: system_shared_memory": lambda: client.infer(model, [in_shared_memory()]),
         "system_shared_memory": client.get_system_shared_memory_status,
         "cuda_shared_memory": client.get_cuda_shared_memory_status,
         "loading and unloading": lambda: client.load_model(model),
@@ -87,6 +88,13 @@ def extensions(client: Any, model: str, version: str) -> None:
         with pytest.raises(InferenceServerException, match=name) as caught:
             ask()
         assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
+
+
+def in_shared_memory() -> triton.InferInput:
+    """An input whose elements are not in the request."""
+    given = triton.InferInput("in_FP32", [1, 2], "FP32")
+    given.set_shared_memory("region", 8)
+    return given
 
 
 def stream(url: str, model: str) -> None:

@@ -17,9 +17,11 @@ from common.inference.predictor import Predictor
 from common.open_inference.extensions import (
     EXTENSIONS,
     NOT_HERE_GRPC,
+    SHARED_MEMORY,
     classified,
     model_config,
     model_statistics,
+    refusal,
     repository_index,
 )
 from common.open_inference.generated import open_inference_pb2 as pb
@@ -82,7 +84,7 @@ class WithRefusals(grpc.GenericRpcHandler):
             return self._methods.service(handler_call_details)
 
         async def refuse(request: bytes, context: Context) -> bytes:
-            raise Problem(501, f"this server has one model, and not the extension: {missing}")
+            raise refusal(missing)
 
         return grpc.unary_unary_rpc_method_handler(refuse)
 
@@ -121,6 +123,8 @@ class OpenInferenceGrpc:
         """Decode, predict, encode."""
         started = monotonic()
         self._check_model(request.model_name, request.model_version)
+        if any(SHARED_MEMORY in part.parameters for parts in (request.inputs, request.outputs) for part in parts):
+            raise refusal("system_shared_memory")
         is_long = request.ByteSize() >= LONG_BYTES
         inputs = await in_thread(read_inputs, request, self._check) if is_long else read_inputs(request, self._check)
         inputs, rows = self._check.complete(inputs)

@@ -112,3 +112,15 @@ def test_extension_that_is_not_there_is_a_501_with_its_name(client: Any, extensi
     with pytest.raises(InferenceServerException, match=f"not the extension: {extension}") as caught:
         call(client)
     assert caught.value.status() == "501"
+
+
+def test_a_tensor_in_shared_memory_is_a_501_with_the_name_of_the_extension(client: Any) -> None:
+    given, shared = (triton.InferInput("features", [1, 64], "FP32") for _ in range(2))
+    given.set_data_from_numpy(np.zeros((1, 64), np.float32))
+    shared.set_shared_memory("region", 256)
+    wanted = triton.InferRequestedOutput("probabilities")
+    wanted.set_shared_memory("region", 40)
+    for inputs, outputs in (([shared], None), ([given], [wanted])):
+        with pytest.raises(InferenceServerException, match="not the extension: system_shared_memory") as caught:
+            client.infer("mlp", inputs, outputs=outputs)
+        assert caught.value.status() == "501"

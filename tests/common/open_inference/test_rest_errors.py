@@ -62,7 +62,6 @@ WRONG_INPUT: dict[str, tuple[dict[str, Any], str]] = {
     "beyond float32": ({"data": [*SEVEN_PIXELS[:63], 1e39]}, "float32"),
     "beyond any int": ({"data": [*SEVEN_PIXELS[:63], 10**400]}, "numbers"),
     "binary size as text": ({"parameters": {"binary_data_size": "256"}}, "binary_data_size"),
-    "shared memory": ({"parameters": {"shared_memory_region": "r"}}, "shared_memory_region"),
     "binary and data": ({"parameters": {"binary_data_size": 0}}, "both"),
 }
 
