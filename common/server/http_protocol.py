@@ -3,7 +3,8 @@
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
   httptools would lose the body of that request. WebSocket offers pass.
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
-- Headers that do not end in time close the connection, and so does a connection without any request.
+- Headers that do not end in time close the connection, and so does a connection without any request. A body that still
+  comes after its request was answered has a few seconds to end.
 - A response's headers and its body are sent together.
 
 A service works without it too, with uvicorn's own protocol.
@@ -32,6 +33,7 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     __slots__ = (
+        "_answered_timer",
         "_between_requests",
         "_bytes_without_progress",
         "_header_timer",
@@ -43,6 +45,8 @@ class HttpProtocol(HttpToolsProtocol):
     max_header_bytes = 64 * 1024
     header_seconds = 10.0
     """From the first byte of a request to the end of its headers."""
+    answered_seconds = 10.0
+    """From a response that did not wait for the whole body (413, 408) to the end of that body."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -50,6 +54,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._headers = bytearray()  # of the next request, as long as they are incomplete
         self._bytes_without_progress = 0
         self._header_timer: TimerHandle | None = None
+        self._answered_timer: TimerHandle | None = None
         self._ignores_input = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -103,7 +108,16 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The parser has seen the end of a request."""
         self._between_requests, self._bytes_without_progress = True, 0
+        if self._answered_timer:
+            self._answered_timer.cancel()
+            self._answered_timer = None
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Do not wait for ever for the rest of a request that was answered before its end."""
+        super().on_response_complete()
+        if self.cycle.response_complete and self.cycle.more_body:
+            self._answered_timer = self.loop.call_later(self.answered_seconds, self._on_timeout)
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to another protocol."""
@@ -157,14 +171,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _start_header_timer(self) -> None:
         if not self._header_timer:
-            self._header_timer = self.loop.call_later(self.header_seconds, self._on_header_timeout)
+            self._header_timer = self.loop.call_later(self.header_seconds, self._on_timeout)
 
     def _stop_header_timer(self) -> None:
         if self._header_timer:
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _on_header_timeout(self) -> None:
+    def _on_timeout(self) -> None:
         self._ignore_input()
         self.shutdown()  # at once, or after the response that is on its way
 
@@ -172,3 +186,5 @@ class HttpProtocol(HttpToolsProtocol):
         self._ignores_input = True
         self._headers = bytearray()
         self._stop_header_timer()
+        if self._answered_timer:
+            self._answered_timer.cancel()

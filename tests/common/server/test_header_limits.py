@@ -1,4 +1,4 @@
-"""Headers are bounded in size and in time, and so is a connection without a request."""
+"""Headers are bounded in size and in time, and so are a connection without a request and a body after its answer."""
 
 import json
 import socket
@@ -98,20 +98,45 @@ def test_headers_that_do_not_end_in_time_close_the_connection(quick: Server, sta
         assert 0.4 < time.monotonic() - began < 2
 
 
+def drip_until_closed(client: socket.socket, byte: bytes) -> float:
+    """Send it now and then; the seconds until the connection was closed, 5 if it was not."""
+    began = time.monotonic()
+    client.settimeout(0.1)
+    while time.monotonic() < began + 5:
+        try:
+            client.sendall(byte)
+            if client.recv(1) == b"":
+                break
+        except TimeoutError:
+            pass
+        except OSError:
+            break
+    return time.monotonic() - began
+
+
 def test_a_byte_now_and_then_gives_no_more_time(quick: Server) -> None:
     with connect(quick) as client:
-        began = time.monotonic()
-        client.settimeout(0.1)
-        closed = False
-        while not closed and time.monotonic() < began + 5:
-            try:
-                client.sendall(b"G")
-                closed = client.recv(1) == b""
-            except TimeoutError:
-                pass
-            except OSError:
-                closed = True
-        assert time.monotonic() - began < 2
+        assert drip_until_closed(client, b"G") < 2
+
+
+SHORT_DEADLINE = HEAD + b"X-Request-Timeout-Ms: 50\r\n\r\n"
+
+
+def test_a_body_that_still_comes_after_its_answer_gives_no_more_time_either(quick: Server) -> None:
+    with connect(quick) as client:
+        client.sendall(SHORT_DEADLINE)
+        assert response(client)[0] == 408
+        assert 0.4 < drip_until_closed(client, b"a") < 2
+
+
+def test_a_body_that_ends_soon_after_its_answer_leaves_the_connection_open(quick: Server) -> None:
+    with connect(quick) as client:
+        client.sendall(SHORT_DEADLINE)
+        assert response(client)[0] == 408
+        client.sendall(SEVEN)
+        time.sleep(0.8)  # longer than there is for it
+        client.sendall(GET)
+        assert response(client)[0] == 200
 
 
 @pytest.mark.full

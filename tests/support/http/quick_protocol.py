@@ -5,3 +5,4 @@ from common.server.http_protocol import HttpProtocol
 
 class QuickProtocol(HttpProtocol):
     header_seconds = 0.5
+    answered_seconds = 0.5
