@@ -4,6 +4,7 @@ It serves any ONNX model behind any endpoint: `/predict`, the Open Inference Pro
 cannot be served ends the process at start.
 """
 
+import logging
 from collections.abc import Hashable
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from common.inference.model_file import ModelError
 from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import ANY, Tensors
 from common.service.problems import Problem
+from common.telemetry.log_format import configure_logging
 from common.telemetry.metrics import ServiceMetrics
 
 THREAD_HOP_SECONDS = 38e-6
@@ -24,6 +26,8 @@ MAX_LOOP_BLOCK_SECONDS = 5e-3
 
 def load_model(settings: ModelSettings) -> Model:
     """The model of MODEL_URI; a model that cannot be served ends the process with one line that says why."""
+    # There is no `Service` yet, which does this too. Below WARNING, httpx would log the URL with its secrets.
+    configure_logging(max("WARNING", settings.log_level, key=logging.getLevelName), settings.log_format, "model")
     try:
         return Model.load(
             settings.model_uri,
