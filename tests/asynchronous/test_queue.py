@@ -288,7 +288,7 @@ def as_bytes(text: str | None) -> bytes | None:
 
 
 def compare(server: RedisServer, examples: int, steps: int) -> None:
-    options = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+    options = settings(max_examples=examples, stateful_step_count=steps)
     run_state_machine_as_test(lambda: Machine(server), settings=options)  # type: ignore[arg-type]
 
 

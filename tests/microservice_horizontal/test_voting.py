@@ -24,7 +24,7 @@ WEIGHTS = st.fixed_dictionaries({}, optional={name: st.floats(0.01, 10) for name
 hows = pytest.mark.parametrize("how", HOWS)
 
 
-pure = settings(max_examples=60, deadline=None)
+pure = settings(max_examples=60)
 """Fewer examples than usual, and no deadline: the machine may be busy."""
 
 

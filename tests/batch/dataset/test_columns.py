@@ -89,7 +89,7 @@ def test_number_outside_float32_rejects_only_its_row(kind: pa.DataType) -> None:
     assert reasons == [None, RANGE]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.none() | st.lists(st.none() | st.sampled_from([0.0, 1.0, 16.0, 17.0, float("nan")]), max_size=3)),
     st.sampled_from([pa.list_, pa.large_list]),

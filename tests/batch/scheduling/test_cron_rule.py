@@ -97,7 +97,7 @@ def is_exception(zone: ZoneInfo, change: datetime, shift: timedelta) -> bool:
 
 
 @pytest.mark.full
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rules(), st.sampled_from(ZONES), st.integers(2015, 2030), st.data())
 def test_due_times_are_those_of_cron_on_the_days_of_a_clock_change(
     line: str, name: str, year: int, data: st.DataObject
@@ -119,7 +119,7 @@ def test_due_times_are_those_of_cron_on_the_days_of_a_clock_change(
     assert rule.next_due(now) == next((due for due in expected if due > now), rule.next_due(end))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(max_size=30)
     | st.lists(st.text("0129*/-,#LWmon\u0661\uff11", max_size=5), min_size=5, max_size=5).map(" ".join)

@@ -104,7 +104,7 @@ class Comparison(RuleBasedStateMachine):
 
 
 def test_breaker_behaves_like_the_model_for_any_sequence_of_calls() -> None:
-    run_state_machine_as_test(Comparison, settings=settings(max_examples=70, stateful_step_count=60, deadline=None))
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=70, stateful_step_count=60))
 
 
 def open_breaker() -> tuple[CircuitBreaker, Clock, list[Generation]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
@@ -94,7 +94,6 @@ ANY_JSON = st.recursive(
 NEARLY_PICTURE = st.fixed_dictionaries({"pixels": st.lists(st.floats(-1, 17), min_size=63, max_size=65)})
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200) | (ANY_JSON | NEARLY_PICTURE | st.lists(NEARLY_PICTURE, max_size=3)).map(body))
 def test_whatever_json_comes_only_features_or_a_problem_result(data: bytes) -> None:
     only_features_or_a_problem(lambda: from_json(data, 2)[0]["features"])

@@ -58,7 +58,7 @@ END_BATCH = st.tuples(st.just("end batch"), st.just(0), st.just(""))
 GIVE_UP = st.tuples(st.just("give up"), st.integers(0, MAX_QUEUE), st.just(""))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=st.lists(st.one_of(SUBMIT, SUBMIT, END_BATCH, GIVE_UP), max_size=40))
 def test_threaded_batches_match_the_reference_and_every_caller_gets_its_own_rows(steps: list[Any]) -> None:
     """Random arrivals, ends of batches and callers that give up, held after each step against a queue kept by hand."""
@@ -96,7 +96,7 @@ def test_threaded_batches_match_the_reference_and_every_caller_gets_its_own_rows
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrivals=st.lists(st.tuples(st.integers(1, MAX_BATCH), st.sampled_from("ab"), st.integers(0, 2)), max_size=40))
 def test_no_entry_is_lost_doubled_reordered_or_over_the_limits(
     inline: bool, arrivals: list[tuple[int, str, int]]
@@ -128,7 +128,7 @@ def test_no_entry_is_lost_doubled_reordered_or_over_the_limits(
 
 
 @both
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(entries=st.lists(st.tuples(st.integers(1, 2), st.booleans()), min_size=1, max_size=MAX_QUEUE // 2))
 def test_an_entry_that_makes_its_batch_fail_fails_alone(inline: bool, entries: list[tuple[int, bool]]) -> None:
     async def scenario() -> None:

@@ -68,7 +68,7 @@ def check(
             assert_same(got, right)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graph=graphs())
 def test_any_graph_is_answered_as_onnxruntime_does(
     tmp_path: Path, loop: asyncio.AbstractEventLoop, graph: tuple[list[int | str | None], int, list[list[int]], int]
@@ -77,7 +77,7 @@ def test_any_graph_is_answered_as_onnxruntime_does(
 
 
 @pytest.mark.full
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(graph=graphs())
 def test_many_graphs_are_answered_as_onnxruntime_does(
     tmp_path: Path, loop: asyncio.AbstractEventLoop, graph: tuple[list[int | str | None], int, list[list[int]], int]

@@ -5,7 +5,7 @@ import sys
 import zlib
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from common.domain import digits
@@ -90,7 +90,6 @@ def test_damaged_exif_prints_no_warning() -> None:
     assert in_a_process_of_its_own(program, jpeg) == ("(64,)\n", "")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x00\x01\x00\x00WEBPVP8 "]),
     st.binary(max_size=300),
@@ -99,7 +98,6 @@ def test_whatever_bytes_come_only_features_or_a_problem_result(magic: bytes, res
     only_features_or_a_problem(lambda: digits.from_image(magic + rest, MAX_PIXELS))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["PNG", "JPEG", "WEBP"]),
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=5),

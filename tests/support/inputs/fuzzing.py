@@ -13,7 +13,7 @@ def run_property(check: Callable[..., None], cases: int) -> None:
     """So many examples of a property, none of them stored, no time limit on one."""
     checks = list(HealthCheck)
     phases = [Phase.explicit, Phase.generate, Phase.shrink]
-    settings(max_examples=cases, deadline=None, database=None, suppress_health_check=checks, phases=phases)(check)()
+    settings(max_examples=cases, database=None, suppress_health_check=checks, phases=phases)(check)()
 
 
 HEADER_VALUES = st.text(st.characters(max_codepoint=255, exclude_characters="\0\r\n"), max_size=60)
