@@ -4,7 +4,6 @@ It serves any ONNX model behind any endpoint: `/predict`, the Open Inference Pro
 cannot be served ends the process at start.
 """
 
-import logging
 from collections.abc import Hashable
 from typing import Protocol
 
@@ -26,8 +25,7 @@ MAX_LOOP_BLOCK_SECONDS = 5e-3
 
 def load_model(settings: ModelSettings) -> Model:
     """The model of MODEL_URI; a model that cannot be served ends the process with one line that says why."""
-    # There is no `Service` yet, which does this too. Below WARNING, httpx would log the URL with its secrets.
-    configure_logging(max("WARNING", settings.log_level, key=logging.getLevelName), settings.log_format, "model")
+    configure_logging(settings.log_level, settings.log_format, "model")  # no `Service` has done so yet
     try:
         return Model.load(
             settings.model_uri,

@@ -115,6 +115,8 @@ def configure_logging(level: str, log_format: str = "json", service: str = "") -
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = name != "uvicorn.access"
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else it logs every URL, with the secrets in it
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
