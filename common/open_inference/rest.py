@@ -152,8 +152,6 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
 
     def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int]:
         wanted, binary = read_request(body, header_length)
-        if wanted.uses_shared_memory:
-            raise refusal("system_shared_memory")
         return wanted, *check.complete(read_inputs(wanted, binary, check))
 
     async def infer(request: Request) -> Response:

@@ -1,7 +1,7 @@
 """Bodies of the Open Inference Protocol over REST: JSON, and after it the tensors that are sent as bytes.
 
 If there are such tensors, the header `Inference-Header-Content-Length` is the length of the JSON. A malformed body
-raises `Problem` 400, and nothing else is raised.
+raises `Problem` 400, one of an extension that is not here 501, and nothing else is raised.
 """
 
 import re
@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
 from common.open_inference.datatypes import datatype
+from common.open_inference.extensions import refusal
 from common.open_inference.schema import InferRequest
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
@@ -30,7 +31,16 @@ MAX_CACHED_BYTES = 2048
 """The JSON before the bytes of tensors is the same with every request of a client; longer JSON is parsed each time."""
 
 _request = TypeAdapter(InferRequest)
-_parse_again = lru_cache(maxsize=64)(_request.validate_json)
+
+
+def _parse(text: bytes) -> InferRequest:
+    request = _request.validate_json(text)
+    if request.uses_shared_memory:
+        raise refusal("system_shared_memory")
+    return request
+
+
+_parse_again = lru_cache(maxsize=64)(_parse)
 
 
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
@@ -43,8 +53,8 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
         end = int(header_length)
     try:
         if end == len(body):
-            return _request.validate_json(body), memoryview(b"")
-        parse = _parse_again if end < MAX_CACHED_BYTES else _request.validate_json
+            return _parse(body), memoryview(b"")
+        parse = _parse_again if end < MAX_CACHED_BYTES else _parse
         return parse(body[:end]), memoryview(body)[end:]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
