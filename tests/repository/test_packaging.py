@@ -1,5 +1,6 @@
 """Locks and Makefile: what a user meets before the first line of our Python."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -76,6 +77,32 @@ def test_make_says_what_the_machine_lacks(tmp_path: Path, python: str | None, co
     )
     assert made.returncode == 2
     assert complaint in made.stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}, "cannot install: no package index can be"),
+        ({"PIP_NO_INDEX": "1"}, "ERROR: Could not find a version that satisfies the requirement"),
+    ],
+    ids=["without a network", "for another reason"],
+)
+def test_an_install_that_fails_says_why(tmp_path: Path, settings: dict[str, str], said: str) -> None:
+    for file in ("Makefile", "requirements-run.txt", "web_single/requirements.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    made = subprocess.run(
+        ["make", "web_single"],
+        cwd=tmp_path,
+        env=clean | {"PIP_CONFIG_FILE": os.devnull} | settings,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in made.stderr.splitlines() if not line.startswith("make: ")]
+    assert lines[0].startswith(said)
+    assert (len(lines) == 1) == ("PIP_INDEX_URL" in settings)
 
 
 @pytest.fixture(scope="module")
