@@ -33,7 +33,7 @@ FINE = 64  # pixels a side to which a tiny digit is enlarged
 CONTRAST = 0.08  # of the full range: what differs less from the paper is the paper's own noise
 PAPER = 0.12  # of the darkest ink: JPEG ringing and grey edges below this are paper
 GRAIN = 6  # median deviations of the paper, four standard ones: above this is ink
-DEPTH_12 = 2**12 - 1  # the brightest value of cameras and scanners that put 12 bits into 16
+DEPTH_8 = 2**8 - 1  # the least that white is in 16 bits: cameras and scanners put 8, 10, 12 or 14 bits into them
 JPEG_FACTOR = 12  # a JPEG is decoded at a fraction of its size, so it may have so many times the pixels
 PROGRESSIVE_FACTOR = 3  # the same of a progressive JPEG, whose coefficients are kept in memory as a whole
 AT_EDGE = 0.36  # of the edge is ink: a texture, or a shadow
@@ -60,7 +60,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     """
     opener = next((opener for magic, opener in FORMATS.items() if magic.match(data)), None)
     if opener is None:
-        raise InvalidImage(415, f"body: got bytes that begin with {data[:8]!r}; send a PNG, JPEG or WebP picture")
+        got = f"bytes that begin with {data[:8]!r}" if data else "nothing"
+        raise InvalidImage(415, f"body: got {got}; send a PNG, JPEG or WebP picture")
     try:
         image = opener(io.BytesIO(data))
         width, height = image.size
@@ -79,7 +80,7 @@ def _reduced(image: Image.Image) -> Image.Image:
     image.draft(None, (ENOUGH, ENOUGH))  # lets the JPEG decoder skip what is thrown away next
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip, not scale
         values = np.asarray(image)
-        image = Image.fromarray((values * (255.0 / max(int(values.max()), DEPTH_12))).astype(np.uint8))
+        image = Image.fromarray((values * (255.0 / max(int(values.max()), DEPTH_8))).astype(np.uint8))
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     image = ImageOps.exif_transpose(image.convert(mode).reduce(max(1, max(image.size) // ENOUGH)))
     return _on_paper(image) if mode == "RGBA" else image

@@ -127,8 +127,10 @@ def test_png_of_every_mode_is_read(mode: str) -> None:
     assert digit_of(encoded(image)) == 7
 
 
-def test_12_bits_in_a_png_of_16_are_read() -> None:
-    assert digit_of(encoded(Image.fromarray(np.asarray(SEVEN_IMAGE, dtype=np.uint16) * 16))) == 7
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_fewer_bits_in_a_png_of_16_are_read(bits: int) -> None:
+    values = np.asarray(SEVEN_IMAGE, dtype=np.uint16) * 2 ** (bits - 8)
+    assert digit_of(encoded(Image.fromarray(values))) == 7
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "red", "grey", "yellow"])
