@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 REDIS = "redis"
 """The process that starts first and ends last. Where REDIS_URL is set it is left out: the others use that server."""
-LISTENS = re.compile(r"(?:--port |_PORT=|port_value: |run_valkey )(\$\{(\w+)[^\s/]*)")
-"""A port in a command, and the setting that changes it."""
+LISTENS = re.compile(r"(?:--port |_PORT=|port_value: |run_valkey )(\$\{(\w+)[^\s/\\]*+)(?!\\)")
+"""A port in a command, and the setting that changes it; not one whose last digit a `sed` in the command fills in."""
 
 
 class Port(NamedTuple):

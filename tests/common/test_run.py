@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from common.runner.procfile import Procfile
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.patterns import free_ports
 from tests.support.processes import ROOT, answers, free_port, listens, wait_until
@@ -234,6 +235,14 @@ def test_what_is_no_port_is_one_line_with_the_setting(demo: Path, setting: str, 
     )
     assert wrong.stderr == f"{setting}: expected a port such as 8001, got {value!r}\n"
     assert wrong.returncode == 1
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/Procfile*")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_ports_of_every_procfile_are_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRPC_PORT", raising=False)
+    procfile = Procfile(path)
+    assert 8001 <= procfile.front.number <= 8006
+    assert {port.process for port in procfile.ports} == {*procfile.commands}
 
 
 def test_of_several_taken_ports_the_front_service_is_named(demo: Path) -> None:
