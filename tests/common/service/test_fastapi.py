@@ -1,6 +1,6 @@
 """A service is a FastAPI app: what a FastAPI user adds to it works on every pattern's hot path."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -10,13 +10,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
-from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from asynchronous import proxy as asynchronous
 from asynchronous.settings import ProxySettings as AsynchronousSettings
-from common.service.service import Service
-from common.service.settings import ServiceSettings
 from microservice_horizontal import proxy as microservice_horizontal
 from microservice_vertical import proxy as microservice_vertical
 from synchronous import proxy as synchronous
@@ -51,9 +48,6 @@ def hot_path(request: pytest.FixtureRequest) -> tuple[FastAPI, str, object]:
 
 def passed(response: httpx2.Response) -> bool:
     return response.status_code in (200, 202, 502, 503, 504)
-
-
-# Whatever the user adds works on the hot paths
 
 
 def test_a_users_middleware_guards_the_hot_path(hot_path: tuple[FastAPI, str, object]) -> None:
@@ -171,93 +165,3 @@ def test_a_mounted_app_and_a_service_that_is_mounted_answer(hot_path: tuple[Fast
         answer = client.post(f"/digits{path}", json=body)
         assert passed(answer), answer.text
         assert answer.headers["x-outer"] == "yes"
-
-
-# A service of one's own
-
-
-@pytest.fixture
-def app() -> Service:
-    return Service("own", ServiceSettings())
-
-
-def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
-    @app.head("/own")
-    async def head() -> Response:
-        return Response(headers={"X-Head": "mine"})
-
-    @app.options("/own")
-    async def options() -> Response:
-        return Response(headers={"Allow": "HEAD"})
-
-    with TestClient(app) as client:
-        assert client.head("/own").headers["x-head"] == "mine"
-        assert client.options("/own").headers["allow"] == "HEAD"
-
-
-def test_a_lifespan_of_ones_own_runs_beside_the_services() -> None:
-    events = []
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
-        events.append("started")
-        yield {"database": "open"}
-        events.append("stopped")
-
-    @asynccontextmanager
-    async def resource() -> AsyncIterator[None]:
-        events.append("resource opened")
-        yield
-        events.append("resource closed")
-
-    app = Service("own", ServiceSettings(), lifespan=lifespan)
-    app.add_lifespan(resource)
-
-    @app.get("/database")
-    async def database(request: Request) -> str:
-        return str(request.state.database)
-
-    with TestClient(app) as client:
-        assert client.get("/database").json() == "open"
-    assert events == ["resource opened", "started", "stopped", "resource closed"]
-
-
-def test_middleware_and_exception_handlers_may_be_given_at_the_start() -> None:
-    async def handle(_: Request, error: Exception) -> Response:
-        return JSONResponse({"mine": str(error)}, 418)
-
-    cors = Middleware(CORSMiddleware, allow_origins=["*"])
-    app = Service("own", ServiceSettings(), middleware=[cors], exception_handlers={KeyError: handle})
-
-    @app.get("/fails")
-    async def fails() -> None:
-        raise KeyError("key")
-
-    with TestClient(app) as client:
-        answer = client.get("/fails", headers={"Origin": "https://example.com"})
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (418, "*")
-        assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
-
-
-def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
-    mounted = FastAPI()
-    mounted.get("/get")(lambda: "body")
-    mounted.head("/{name}/head")(lambda name: Response(headers={"X-Head": name}))
-    app.mount("/sub", mounted)
-    with TestClient(app) as client:
-        assert client.head("/sub/own/head").headers["x-head"] == "own"
-        assert client.head("/sub/get").status_code == 200
-
-
-@pytest.fixture
-def swagger(app: Service) -> Iterator[TestClient]:
-    with TestClient(app) as client:
-        yield client
-
-
-def test_docs_load_nothing_from_elsewhere(swagger: TestClient) -> None:
-    page = swagger.get("/docs").text
-    assert "//cdn" not in page
-    for file in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css"):
-        assert file in page
-        assert len(swagger.get(file).content) > 100_000

@@ -1,0 +1,101 @@
+"""A `Service` of one's own: what FastAPI takes, it takes as well."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from fastapi.testclient import TestClient
+from starlette.middleware import Middleware
+
+from common.service.service import Service
+from common.service.settings import ServiceSettings
+
+
+@pytest.fixture
+def app() -> Service:
+    return Service("own", ServiceSettings())
+
+
+def test_a_user_declares_head_and_options_for_themselves(app: Service) -> None:
+    @app.head("/own")
+    async def head() -> Response:
+        return Response(headers={"X-Head": "mine"})
+
+    @app.options("/own")
+    async def options() -> Response:
+        return Response(headers={"Allow": "HEAD"})
+
+    with TestClient(app) as client:
+        assert client.head("/own").headers["x-head"] == "mine"
+        assert client.options("/own").headers["allow"] == "HEAD"
+
+
+def test_a_lifespan_of_ones_own_runs_beside_the_services() -> None:
+    events = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, str]]:
+        events.append("started")
+        yield {"database": "open"}
+        events.append("stopped")
+
+    @asynccontextmanager
+    async def resource() -> AsyncIterator[None]:
+        events.append("resource opened")
+        yield
+        events.append("resource closed")
+
+    app = Service("own", ServiceSettings(), lifespan=lifespan)
+    app.add_lifespan(resource)
+
+    @app.get("/database")
+    async def database(request: Request) -> str:
+        return str(request.state.database)
+
+    with TestClient(app) as client:
+        assert client.get("/database").json() == "open"
+    assert events == ["resource opened", "started", "stopped", "resource closed"]
+
+
+def test_middleware_and_exception_handlers_may_be_given_at_the_start() -> None:
+    async def handle(_: Request, error: Exception) -> Response:
+        return JSONResponse({"mine": str(error)}, 418)
+
+    cors = Middleware(CORSMiddleware, allow_origins=["*"])
+    app = Service("own", ServiceSettings(), middleware=[cors], exception_handlers={KeyError: handle})
+
+    @app.get("/fails")
+    async def fails() -> None:
+        raise KeyError("key")
+
+    with TestClient(app) as client:
+        answer = client.get("/fails", headers={"Origin": "https://example.com"})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (418, "*")
+        assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
+
+
+def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
+    mounted = FastAPI()
+    mounted.get("/get")(lambda: "body")
+    mounted.head("/{name}/head")(lambda name: Response(headers={"X-Head": name}))
+    app.mount("/sub", mounted)
+    with TestClient(app) as client:
+        assert client.head("/sub/own/head").headers["x-head"] == "own"
+        assert client.head("/sub/get").status_code == 200
+
+
+@pytest.fixture
+def swagger(app: Service) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        yield client
+
+
+def test_docs_load_nothing_from_elsewhere(swagger: TestClient) -> None:
+    page = swagger.get("/docs").text
+    assert "//cdn" not in page
+    for file in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css"):
+        assert file in page
+        assert len(swagger.get(file).content) > 100_000
