@@ -32,7 +32,7 @@ class ChunkModel:
     def predict(self, rows: Tensors) -> Tensors:
         """The domain's columns for these rows."""
         inputs = self._domain_model.to_inputs(rows)
-        if self._model.is_batched or count(rows) <= 1:
+        if self._model.rows_are_independent or count(rows) <= 1:
             outputs = self._model.run(inputs)
         else:  # a row's result must not depend on its chunk
             every = [self._model.run({name: v[i : i + 1] for name, v in inputs.items()}) for i in range(count(rows))]

@@ -17,9 +17,10 @@ Run = Callable[[Tensors], Tensors]
 ROWS = 8
 """Distinct rows in a proof: together in runs of 2, 3 and 8, of 8 in the opposite order, and as many as a batch has."""
 ROUNDING = 1e-5
-"""How far values may be apart, relative to the largest of the output: the sums of a matrix product are added up in
-another order for one row than for many, in float32 with 24 bits. Bit for bit, no large matrix product would pass. A
-dynamic quantization rounds to 8 bits: it is off by 1e-3 and more, and so is what a row takes over from another."""
+"""Up to here, relative to the largest value of the output, a difference is rounding: the sums of some matrix products
+are added up in another order for one row than for many, in float32 with 24 bits. Requests then do not share a run, but
+the rows of one job do. A dynamic quantization rounds to 8 bits: it is off by 1e-3 and more, and so is what a row takes
+over from another."""
 HALF_ROUNDING = 4 * float(np.finfo(np.float16).eps)
 
 

@@ -29,9 +29,10 @@ class InvalidInput(ValueError):
 class Model:
     """A loaded model, warmed up where inputs for that were found, and what is known about it.
 
-    `is_batched`: requests can share a run. `fixed_batch_size`: the rows of each run, if the graph fixes them (fewer are
-    padded, more are split). `seconds_per_row`: what one row alone took once the model was warm; infinite if unknown.
-    `elements_per_row`: how many input elements that row had. `batching`: how requests share runs (`WarmUp`).
+    `is_batched`: requests can share a run. `rows_are_independent`: the rows of one job can share one, too.
+    `fixed_batch_size`: the rows of each run, if the graph fixes them (fewer are padded, more are split).
+    `seconds_per_row`: what one row alone took once the model was warm; infinite if unknown. `elements_per_row`: how many
+    input elements that row had. `batching`: how requests share runs (`WarmUp`).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Model:
         )
         self.batching = warm.batching
         self.is_batched = warm.is_batched
+        self.rows_are_independent = warm.rows_are_independent
         self.is_warmed_up = warm.inputs is not None
         self.fixed_batch_size = warm.fixed_batch_size
         self.seconds_per_row = warm.seconds_per_row
@@ -108,7 +110,8 @@ class Model:
         """One line if requests do not share runs, since that costs throughput, or if there was no warm-up."""
         reason = " ".join(warm.reason.split())[:300]
         if not self.is_batched:
+            level = logging.INFO if self.rows_are_independent else logging.WARNING
             state = "" if self.is_warmed_up else "is not warmed up and "
-            logger.warning("the model %s %sruns request by request: %s", self.name, state, reason)
+            logger.log(level, "the model %s %sruns request by request: %s", self.name, state, reason)
         elif not self.is_warmed_up:
             logger.warning("the model %s is not warmed up: %s", self.name, reason)

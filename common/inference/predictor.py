@@ -71,10 +71,12 @@ class Predictor:
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
     async def predict(self, inputs: Tensors, rows: int, context: Context) -> Tensors:
-        """Every output for `rows` rows of every input, in order.
+        """Every output for `rows` rows of every input, in order; a model that is not batched runs them together, alone.
 
         Raises what `Batcher.submit` raises, and `Problem` 422 for values that the model rejects.
         """
+        if not self.model.is_batched:
+            rows = 1  # of the queue: a request is never split
         try:
             prediction = await self._batcher.submit(
                 inputs, rows, context.deadline, self._batch_key(inputs, rows), context.client_disconnected

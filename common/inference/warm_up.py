@@ -21,6 +21,8 @@ MEASURE_SECONDS = 0.5
 MAX_PROOF_ELEMENTS = 2**24
 """Of the inputs of the longest run in a proof: 64 MiB of float32. Of large rows, fewer are tried together."""
 
+LAST_BITS = "the last bits of a row's answer depend on how many rows run (BATCHING=on shares runs all the same)"
+
 MAX_FIXED_ROWS = 64
 """A graph that fixes more for its first axis hardly counts requests with it."""
 
@@ -28,13 +30,15 @@ MAX_FIXED_ROWS = 64
 class WarmUp(NamedTuple):
     """How a model takes batches, what one row took once it was warm, and one sample run.
 
-    `batching`: "exact" (rows that share a run get, bit for bit, what they get alone), "rounding" (up to rounding),
-    "trusted" (BATCHING=on, not proved) or "off"; `reason` says why it is off. `fixed_batch_size`: the rows that the
-    graph fixes for each run; None: any number. `inputs` and `outputs` are None if no inputs were found that run.
+    `batching`: "exact" (rows that share a run get, bit for bit, what they get alone), "trusted" (BATCHING=on, not
+    proved) or "off"; `reason` says why it is off. `rows_are_independent`: rows that share a run get what they get
+    alone, at least up to rounding. `fixed_batch_size`: the rows that the graph fixes for each run; None: any number.
+    `inputs` and `outputs` are None if no inputs were found that run.
     """
 
     batching: str
     reason: str
+    rows_are_independent: bool = False
     fixed_batch_size: int | None = None
     seconds_per_row: float = np.inf
     inputs: Tensors | None = None
@@ -65,11 +69,11 @@ def warm_up(
     shared, size = declared_batching(specs)
     found = _sample(run, specs, given, shared, size, deadline)
     if isinstance(found, str):
-        return WarmUp("trusted", found, size) if batching == "on" and shared else WarmUp("off", found)
+        return WarmUp("trusted", found, True, size) if batching == "on" and shared else WarmUp("off", found)
     guess, inputs, outputs = found
-    proved, reason = "off", "BATCHING=off"
+    proved, reason, independent = "off", "BATCHING=off", False
     if batching == "on" and shared:
-        proved, reason = "trusted", "BATCHING=on"
+        proved, reason, independent = "trusted", "BATCHING=on", True
     elif batching != "off":
         try:
             if not shared:
@@ -79,14 +83,17 @@ def warm_up(
             if mixes_rows and size != 1:
                 raise NotProved(mixes_rows)
             exact = _prove_all(run, samples(run, specs, guess, given, size), size, most_rows, deadline)
-            proved, reason = "exact" if exact else "rounding", ""
+            independent = exact or size is None
+            if not exact:
+                raise NotProved(LAST_BITS)
+            proved, reason = "exact", ""
         except NotProved as error:
             reason = str(error)
         except Exception as error:  # onnxruntime's exceptions share no base class
             reason = f"its rows do not run together ({error})"
     if proved == "off":
         size = None
-    return WarmUp(proved, reason, size, _measure(run, inputs, size), inputs, outputs)
+    return WarmUp(proved, reason, independent, size, _measure(run, inputs, size), inputs, outputs)
 
 
 def declared_batching(specs: Sequence[TensorSpec]) -> tuple[bool, int | None]:

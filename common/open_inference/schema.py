@@ -139,9 +139,9 @@ class TensorMetadata(BaseModel):
 class ModelParameters(BaseModel):
     """How a model is run."""
 
-    batching: Literal["exact", "rounding", "trusted", "off"] = Field(
-        description="requests that share a run get what they get alone: bit for bit, up to rounding, trusted "
-        "(BATCHING=on); off: each request runs alone"
+    batching: Literal["exact", "trusted", "off"] = Field(
+        description="exact: requests share runs and get what they get alone, bit for bit; trusted: they share runs, "
+        "unproved (BATCHING=on); off: each request runs alone"
     )
     warmed_up: bool = Field(description="whether inputs were found with which the model ran at start")
 

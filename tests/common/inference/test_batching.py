@@ -79,10 +79,32 @@ def test_rows_that_do_not_depend_on_each_other_share_runs(tmp_path: Path) -> Non
     assert Model.load(kinds.independent(tmp_path / "model.onnx")).is_batched
 
 
+@pytest.mark.parametrize("rows", [1, 5, 100])
 @pytest.mark.parametrize("name", ["linear", "mlp", "quality", "specialist", "svm"])
-def test_the_models_of_this_repository_share_runs(name: str) -> None:
-    model = Model.load(str(MLP.with_name(f"{name}.onnx")))
-    assert model.batching in ("exact", "rounding")
+def test_requests_that_arrive_together_get_what_onnxruntime_gives_each_alone_bit_for_bit(name: str, rows: int) -> None:
+    """How many rows run changes the last bits of `linear` and `svm`: their requests share no runs, jobs do."""
+    uri = str(MLP.with_name(f"{name}.onnx"))
+    model = Model.load(uri)
+    assert model.rows_are_independent
+    (features,) = model.inputs
+    random = np.random.default_rng(0)
+    requests = [{features.name: random.uniform(0, 16, (rows, 64)).astype(np.float32)} for _ in range(8)]
+    for got, request in zip(predict_all(model, requests, rows), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
+
+
+def test_a_model_whose_last_bits_depend_on_the_number_of_rows_runs_request_by_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = kinds.rounded_with_others(tmp_path / "model.onnx")
+    with caplog.at_level(logging.INFO):
+        model = Model.load(uri)
+    assert (model.batching, model.rows_are_independent) == ("off", True)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "the last bits of a row's answer depend on how many rows run" in caplog.messages[0]
+    requests = [{"x": kinds.weights(1, 4) * n} for n in range(1, 9)]
+    for got, request in zip(predict_all(model, requests, 1), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
 
 
 UNUSUAL: dict[Callable[[Path], str], Tensors] = {
@@ -180,9 +202,7 @@ def test_more_rows_than_a_batch_are_split() -> None:
     model = Model.load(str(MLP))
     rows = np.random.default_rng(0).integers(0, 16, (150, 64)).astype(np.float32)
     (got,) = predict_all(model, [{"features": rows}], 150)
-    expected = model.run({"features": rows})
-    assert got["label"].tolist() == expected["label"].tolist()
-    np.testing.assert_allclose(got["probabilities"], expected["probabilities"], atol=1e-6)
+    same(got, by_onnxruntime(str(MLP), {"features": rows}))
 
 
 def test_a_graph_whose_fixed_axis_is_long_takes_it_as_it_is(tmp_path: Path) -> None:

@@ -87,6 +87,18 @@ def doubled_among_many(path: Path) -> str:
     return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], twenty=np.array([20]))
 
 
+def rounded_with_others(path: Path) -> str:
+    """[n, 4] -> [n, 4]: the same, a row alone; with others the last bit differs, as in many a matrix product."""
+    nodes = [
+        NODE("Shape", ["x"], ["rows"], start=0, end=1),
+        NODE("Greater", ["rows", "one"], ["has_others"]),
+        NODE("Mul", ["x", "next"], ["rounded"]),
+        NODE("Where", ["has_others", "rounded", "x"], ["y"]),
+    ]
+    constants = {"one": np.array([1]), "next": np.nextafter(np.float32(1), np.float32(2))}
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], **constants)
+
+
 def long_kernel(path: Path) -> str:
     """[n, 1, l] -> [n, 2, l - 199]: a convolution that needs at least 200 steps."""
     nodes = [NODE("Conv", ["x", "w"], ["y"])]

@@ -130,7 +130,7 @@ def test_rest_and_grpc_at_once_each_get_their_own_answer(client: GrpcClient) -> 
     expected = [by_onnxruntime(str(MLP), each)["probabilities"] for each in inputs]
     got = asyncio.run(ask_all(client, inputs))
     for mine, right in zip(got, expected, strict=True):
-        np.testing.assert_allclose(mine, right, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(mine, right)
 
 
 async def ask_all(client: GrpcClient, inputs: list[Arrays]) -> list[Any]:
