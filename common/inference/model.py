@@ -31,8 +31,8 @@ class Model:
 
     `is_batched`: requests can share a run. `rows_are_independent`: the rows of one job can share one, too.
     `fixed_batch_size`: the rows of each run, if the graph fixes them (fewer are padded, more are split).
-    `seconds_per_row`: what one row alone took once the model was warm; infinite if unknown. `elements_per_row`: how many
-    input elements that row had. `batching`: how requests share runs (`WarmUp`).
+    `seconds_per_row`: what one row alone took once the model was warm; infinite if unknown. `elements_per_row`: how
+    many input elements that row had. `batching`: how requests share runs (`WarmUp`).
     """
 
     def __init__(
