@@ -6,9 +6,10 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from common.playground.neighbours import neighbours_of
 from tests.support.browsers import chromium, opened
 from tests.support.patterns import copied, started
-from tests.support.processes import free_port
+from tests.support.processes import ROOT, free_port
 from tests.support.service_process import serving
 from tests.support.stack import stack_of
 
@@ -37,6 +38,15 @@ def test_a_pattern_that_runs_is_a_click_away_and_one_that_does_not_is_grey() -> 
             stack.stop("synchronous")
             page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
             expect(tabs.get_by_role("link")).to_have_count(0)
+
+
+@pytest.mark.parametrize("foreign", ["tcp://10.0.0.1:80", "", "-1", "abc"])
+def test_a_port_setting_that_is_no_port_is_not_this_patterns(monkeypatch: pytest.MonkeyPatch, foreign: str) -> None:
+    """Kubernetes sets `NAME_PORT=tcp://…` for each of its services."""
+    monkeypatch.setenv("SYNCHRONOUS_PORT", foreign)
+    monkeypatch.setenv("BATCH_PORT", "9004")
+    found = neighbours_of(ROOT / "web_single")
+    assert (found["synchronous"], found["batch"]) == (8002, 9004)
 
 
 @pytest.mark.full
