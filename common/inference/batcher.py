@@ -116,6 +116,7 @@ class Batcher:
         return joined
 
     def _run_next(self) -> None:
+        """Run the next batch, inline or in the worker thread; its end starts the next. Idle if the queue is empty."""
         batch = self._next_batch()
         self._busy = bool(batch)
         elements = sum([value.size for entry in batch for value in entry.inputs.values()])
@@ -147,6 +148,7 @@ class Batcher:
         return batch
 
     def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
+        """Give each entry its outcome, and have the next batch run."""
         batch[0].future.get_loop().call_soon(self._run_next)
         ran = monotonic() - started
         for entry, outcome in zip(batch, outcomes, strict=True):
