@@ -68,7 +68,7 @@ class Batcher:
         `ClientDisconnect`, or what the model raised for these rows.
         """
         if self.queued_rows + rows > self._max_queue_rows:
-            raise self._refusal(rows)
+            raise self._queue_full(rows)
         if rows > self._max_batch_rows:
             return self._submit_parts(inputs, rows, deadline, key, client_disconnected)
         loop = asyncio.get_running_loop()
@@ -173,7 +173,7 @@ class Batcher:
             entry.timer = loop.call_later(entry.deadline - monotonic(), entry.expire)
             entry.future.add_done_callback(lambda _: self._on_future_done(entry))
 
-    def _refusal(self, rows: int) -> Problem:
+    def _queue_full(self, rows: int) -> Problem:
         if rows > self._max_queue_rows:
             limit = f"at most {self._max_queue_rows} rows in one request (MAX_QUEUE_ROWS)"
             return Problem(413, f"expected {limit}, got {rows}: send several")

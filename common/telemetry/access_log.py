@@ -80,12 +80,12 @@ def _json_line(request: RequestRecord) -> str:
 def _text_line(request: RequestRecord, service: str, colour: bool) -> str:
     start = text_start(request.began, service, "DEBUG" if _is_probe(request.route) else "INFO", colour)
     end = text_end(request.log, request.trace, colour)
-    path, status = printable(request.path), _painted(request.status, colour)
+    path, status = printable(request.path), _paint_status(request.status, colour)
     return f"{start} {request.method} {path} {status} {request.seconds * 1e3:.1f} ms{end}\n"
 
 
 @lru_cache(maxsize=1024)
-def _painted(status: int, colour: bool) -> str:
+def _paint_status(status: int, colour: bool) -> str:
     level = "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR"
     return paint(str(status), COLOURS[level], colour)
 
