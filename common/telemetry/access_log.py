@@ -66,6 +66,11 @@ class AccessLog:
 
 
 def _json_line(request: RequestRecord) -> str:
+    """Put together by hand: `to_json` of a dict would take nearly twice as long.
+
+    Only two values are not escaped. A method is a token, or the HTTP parser rejects the request (RFC 9110, 5.6.2). A
+    path that equals its route is one that the program itself has declared. So no client can add to the line.
+    """
     time = f"{_utc(int(request.began))}.{int(request.began * 1e3) % 1000:03d}Z"
     level = "DEBUG" if _is_probe(request.route) else "INFO"
     path = f'"{request.path}"' if request.path == request.route else to_json(request.path).decode()
