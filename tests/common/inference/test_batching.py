@@ -176,7 +176,7 @@ def test_trusted_rows_are_never_shortened(tmp_path: Path) -> None:
         same(got, by_onnxruntime(uri, request))
 
 
-def test_what_is_not_proved_in_time_is_not_batched() -> None:
+def test_a_model_that_is_not_proved_in_time_is_not_batched() -> None:
     model = Model.load(str(MLP), warm_up_seconds=1e-9)
     assert (model.batching, model.is_warmed_up) == ("off", True)
 
