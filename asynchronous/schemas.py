@@ -123,11 +123,11 @@ def to_job(job_id: str, fields: dict[bytes, bytes]) -> Job:
         started_at=to_time(text["started_at"]) if "started_at" in text else None,
         finished_at=to_time(text["finished_at"]) if "finished_at" in text else None,
         ordering_key=text.get("ordering_key") or None,
-        delivered=_delivered(text),
+        delivered=_to_delivered(text),
     )
 
 
-def _delivered(text: dict[str, str]) -> dict[Destination, datetime | None]:
+def _to_delivered(text: dict[str, str]) -> dict[Destination, datetime | None]:
     """A job without a callback URL has no webhook; one that is not in the queue is not delivered at all."""
     if "callback_url" not in text:
         return {}

@@ -31,7 +31,7 @@ def main() -> int:
     if isinstance(options, Path):
         return DONE if report_differences(options) else FAILED
     settings = JobSettings.from_environment()
-    for sentence in settings.mistyped():
+    for sentence in settings.find_mistyped():
         print(sentence, file=sys.stderr)
     stop = StopRequest()
     stop.set_on_signals()

@@ -81,6 +81,7 @@ def process_chunk(task: Task) -> Result:
 
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
+    """Write the predictions of the chunk to a temporary file, and its rejected rows beside the output; count both."""
     model = load_chunk_model(task.model_uri, task.model_sha256, task.threads)
     with open_planned(task.chunk) as source:
         schema = source.schema_arrow
@@ -102,6 +103,7 @@ def _predict(task: Task, result: Result, temporary: Path) -> None:
 
 
 def _predict_rows(model: ChunkModel, rows: Rows, schema: pa.Schema, result: Result, trial: bool) -> pa.RecordBatch:
+    """The rows of the output; a trial adds up confidence and features for the drift report."""
     columns = model.predict(rows.inputs)
     result.rows += len(rows.ids)
     if trial:

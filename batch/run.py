@@ -68,7 +68,7 @@ class JobRun:
         return self._finish()
 
     def _count_parts(self) -> None:
-        """What is done, by the parts that exist."""
+        """Count rows and chunks as done whose part exists."""
         progress, chunks = self.progress, self._data.chunks
         missing = self._folder.find_missing(chunks)
         progress.rows, progress.rows_total = self._data.rows - sum(chunk.rows for chunk in missing), self._data.rows
@@ -111,11 +111,11 @@ class JobRun:
             progress.rejected += result.rejected
 
     def _add_error(self, error: str) -> None:
-        """Each once: all chunks of a file may have the same."""
+        """Add an error, unless it is there already: all chunks of a file may fail alike."""
         self.progress.errors = [*dict.fromkeys([*self.progress.errors, error])][:MAX_ERRORS]
 
     def _take_back_changed_files(self) -> None:
-        """Remove what was read of files that are not as planned; files that were added are missing."""
+        """Remove the parts of files that have changed since the plan; add the chunks of files that are new."""
         options, changed = self._options, find_changed_files(self._data)
         added = find_added_files(self._data, options.input, options.first, options.last)
         self._folder.remove_parts(chunk for chunk in self._data.chunks if chunk.file in changed)

@@ -24,7 +24,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     """The predictor: `uvicorn microservice_horizontal.predictor:create_app --factory`."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
-    require_domain(model, names=True)
+    require_domain(model, tensors=True)
     app = Service(f"microservice_horizontal-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
     store = ImageStore(app, "microservice_horizontal", settings)

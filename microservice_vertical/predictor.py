@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.rest import add_open_inference
-from common.prediction.domain_model import require_names
+from common.prediction.domain_model import require_tensors
 from common.prediction.predict_endpoint import predict_router
 from common.service.service import Service
 from common.store.image_store import ImageStore
@@ -19,7 +19,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     """The predictor: `uvicorn microservice_vertical.predictor:create_app --factory`."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
-    require_names(model)  # what they mean differs by stage: legibility, or a digit
+    require_tensors(model)  # what they mean differs by stage: legibility, or a digit
     app = Service(f"microservice_vertical-{model.name}", settings)
     predictor = Predictor(model, settings, app.metrics)
     store = ImageStore(app, "microservice_vertical", settings)

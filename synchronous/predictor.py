@@ -18,7 +18,7 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
     """The predictor: `uvicorn synchronous.predictor:create_app --factory`."""
     settings = settings or PredictorSettings.from_environment()
     model = load_model(settings)
-    require_domain(model, names=True)
+    require_domain(model, tensors=True)
     app = Service("synchronous-predictor", settings)
     predictor = Predictor(model, settings, app.metrics)
     app.include_router(predict_router(predictor, settings))

@@ -86,18 +86,18 @@ def mark_at_risk() -> Transition:
 
 
 def expire(now: datetime) -> Transition:
-    """The deadline has passed before a job was started."""
+    """The deadline has passed before a job was started; with `on_deadline: stop` that ends the run."""
     errors = json.dumps(["the deadline passed before a job could be started"])
     return Transition(("queued",), {"state": "late", "at_risk": True, "errors": errors, "finished_at": now})
 
 
 def cancel(now: datetime) -> Transition:
-    """There is no job to stop."""
+    """A client cancels a run that has no job: there is nothing to stop."""
     return Transition(("queued",), {"state": "cancelled", "cancelling": False, "finished_at": now})
 
 
 def request_cancel() -> Transition:
-    """The control loop stops the job, and then finishes the run."""
+    """A client cancels a run that has a job: the control loop stops the job, and then finishes the run."""
     return Transition(("running",), {"cancelling": True})
 
 

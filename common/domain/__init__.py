@@ -36,6 +36,9 @@ The model:
     check(model)            why a model does not fit, in one sentence, or None; a model has `name`, `inputs`, `outputs`
                             (each with `name`, `dtype`, `shape`, `labels`), `run(rows)`
 
+`check` need not look at dtypes: floats are never passed to a model as integers. Where another service sends the rows,
+the model's inputs must have exactly their dtypes and shapes.
+
 What cannot be read is a ValueError that says why; its attribute `status`, where it has one, is the HTTP status (else
 422).
 """

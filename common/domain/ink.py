@@ -69,14 +69,14 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         if opener is JpegImageFile:
             max_pixels *= PROGRESSIVE_FACTOR if progressive else JPEG_FACTOR
         if width * height <= max_pixels:
-            return _reduced(image)
+            return _reduce(image)
     except Exception as error:  # Pillow raises SyntaxError, struct.error, OSError, ValueError, ... on damaged files
         raise InvalidImage(400, f"body: expected a whole picture, got a damaged one ({error})") from error
     got = f"{width} x {height}{' of a progressive JPEG' if progressive else ''}"
     raise InvalidImage(413, f"body: expected at most {max_pixels} pixels, got {got}; send a smaller picture")
 
 
-def _reduced(image: Image.Image) -> Image.Image:
+def _reduce(image: Image.Image) -> Image.Image:
     image.draft(None, (ENOUGH, ENOUGH))  # lets the JPEG decoder skip what is thrown away next
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip, not scale
         values = np.asarray(image)

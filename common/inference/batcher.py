@@ -68,7 +68,7 @@ class Batcher:
         `ClientDisconnect`, or what the model raised for these rows.
         """
         if self.queued_rows + rows > self._max_queue_rows:
-            raise self._refusal(rows)
+            raise self._queue_full(rows)
         if rows > self._max_batch_rows:
             return self._submit_parts(inputs, rows, deadline, key, client_disconnected)
         loop = asyncio.get_running_loop()
@@ -116,6 +116,7 @@ class Batcher:
         return joined
 
     def _run_next(self) -> None:
+        """Run the next batch, inline or in the worker thread; its end starts the next. Idle if the queue is empty."""
         batch = self._next_batch()
         self._busy = bool(batch)
         elements = sum([value.size for entry in batch for value in entry.inputs.values()])
@@ -147,6 +148,7 @@ class Batcher:
         return batch
 
     def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
+        """Give each entry its outcome, and have the next batch run."""
         batch[0].future.get_loop().call_soon(self._run_next)
         ran = monotonic() - started
         for entry, outcome in zip(batch, outcomes, strict=True):
@@ -171,7 +173,7 @@ class Batcher:
             entry.timer = loop.call_later(entry.deadline - monotonic(), entry.expire)
             entry.future.add_done_callback(lambda _: self._on_future_done(entry))
 
-    def _refusal(self, rows: int) -> Problem:
+    def _queue_full(self, rows: int) -> Problem:
         if rows > self._max_queue_rows:
             limit = f"at most {self._max_queue_rows} rows in one request (MAX_QUEUE_ROWS)"
             return Problem(413, f"expected {limit}, got {rows}: send several")

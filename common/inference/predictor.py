@@ -96,7 +96,8 @@ class Predictor:
 def inline_elements(model: Model) -> float:
     """The most input elements of a batch that may run inline: none if one row takes longer than a hop to a thread.
 
-    More elements never take longer for each of them than in the warm-up, unless a graph is worse than linear.
+    It assumes that a large batch takes no longer for each element than the one row of the warm-up. That fails only for
+    a graph whose time grows faster than its input.
     """
     if model.seconds_per_row >= THREAD_HOP_SECONDS:
         return NEVER_INLINE

@@ -45,9 +45,9 @@ class Session:
         """What the graph says about its outputs, completed from a sample, if any: these inputs gave these outputs."""
         if inputs is None or outputs is None:
             return tuple(self._declared)
-        return tuple(self._completed(spec, inputs, outputs[spec.name], is_batched) for spec in self._declared)
+        return tuple(self._complete(spec, inputs, outputs[spec.name], is_batched) for spec in self._declared)
 
-    def _completed(self, spec: TensorSpec, inputs: Tensors, value: NDArray[Any], is_batched: bool) -> TensorSpec:
+    def _complete(self, spec: TensorSpec, inputs: Tensors, value: NDArray[Any], is_batched: bool) -> TensorSpec:
         is_zipmap = spec.name in self._zipmaps
         shape = spec.shape if len(spec.shape) == value.ndim and not is_zipmap else value.shape
         shape = tuple(length if length == got else ANY for length, got in zip(shape, value.shape, strict=True))

@@ -40,7 +40,7 @@ class JobSubscription:
         self._channel = channel
         self._free_places = min(max_waiting, max(1, app.settings.max_concurrent_requests // 2))
         self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
-        app.add_lifespan(self._subscribed)
+        app.add_lifespan(self._subscription)
 
     @property
     def is_full(self) -> bool:
@@ -82,7 +82,7 @@ class JobSubscription:
                 del self._waiting[key]
 
     @asynccontextmanager
-    async def _subscribed(self) -> AsyncIterator[None]:
+    async def _subscription(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self._listen())
         try:
             yield

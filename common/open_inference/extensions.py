@@ -40,7 +40,7 @@ SHARED_MEMORY = "shared_memory_region"
 """The parameter of a tensor that is in shared memory, system's or CUDA's."""
 
 
-def refusal(extension: str) -> Problem:
+def not_supported(extension: str) -> Problem:
     """What is said of an extension that is not there."""
     return Problem(501, f"this server has one model, and not the extension: {extension}")
 
@@ -94,7 +94,7 @@ def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def classified(name: str, values: NDArray[Any], count: int) -> NDArray[np.object_]:
+def classify_output(name: str, values: NDArray[Any], count: int) -> NDArray[np.object_]:
     """The `count` largest scores along the last axis as strings `SCORE:INDEX`, the largest first.
 
     Raises `Problem` 400 for an output that has no scores, and for a count below 1, which gRPC's messages allow.

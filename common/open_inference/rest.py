@@ -18,13 +18,13 @@ from common.open_inference.datatypes import metadata
 from common.open_inference.extensions import (
     EXTENSIONS,
     NOT_HERE,
-    classified,
+    classify_output,
     model_config,
     model_statistics,
-    refusal,
+    not_supported,
     repository_index,
 )
-from common.open_inference.rest_body import HEADER_LENGTH, read_inputs, read_request, wanted_as_bytes, write_response
+from common.open_inference.rest_body import HEADER_LENGTH, choose_bytes, read_inputs, read_request, write_response
 from common.open_inference.schema import (
     Error,
     Health,
@@ -62,7 +62,7 @@ def add_open_inference(app: Service, predictor: Predictor) -> None:
         if problem.status_code in (404, 405):
             path = local_path(request.scope)
             if missing := next((name for part, name in NOT_HERE.items() if part in path), ""):
-                return _json({"error": refusal(missing).detail}, 501)
+                return _json({"error": not_supported(missing).detail}, 501)
         if problem.status_code == 404:  # such as a path with another model's name or version
             known = f"{model.name}, version {model.version}"
             detail = f"{request.scope['path'][:80]} is not here: this server has the model {known}"
@@ -172,8 +172,8 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         outputs = {name: values[name] for name in names}
         for output in wanted.outputs:
             if output.classification:
-                outputs[output.name] = classified(output.name, outputs[output.name], output.classification)
-        as_bytes = wanted_as_bytes(wanted, len(outputs))
+                outputs[output.name] = classify_output(output.name, outputs[output.name], output.classification)
+        as_bytes = choose_bytes(wanted, len(outputs))
         if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:
             response = await in_thread(write_response, model, outputs, as_bytes, wanted.id)
         else:

@@ -7,7 +7,7 @@ raises `Problem` 400, one of an extension that is not here 501, and nothing else
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from reprlib import repr as shown
+from reprlib import repr as short_repr
 from typing import Any
 
 from fastapi import Response
@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
 from common.open_inference.datatypes import datatype
-from common.open_inference.extensions import refusal
+from common.open_inference.extensions import not_supported
 from common.open_inference.schema import InferRequest
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
@@ -36,7 +36,7 @@ _request = TypeAdapter(InferRequest)
 def _parse(text: bytes) -> InferRequest:
     request = _request.validate_json(text)
     if request.uses_shared_memory:
-        raise refusal("system_shared_memory")
+        raise not_supported("system_shared_memory")
     return request
 
 
@@ -61,7 +61,7 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     if first["type"] == "json_invalid":
         raise Problem(400, f"body: not JSON ({first['ctx']['error']})")
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]).lstrip(".")
-    raise Problem(400, f"{where or 'body'}: {first['msg']}, got {shown(first['input'])}")
+    raise Problem(400, f"{where or 'body'}: {first['msg']}, got {short_repr(first['input'])}")
 
 
 def read_inputs(request: InferRequest, binary: memoryview, check: TensorCheck) -> Tensors:
@@ -108,7 +108,7 @@ def write_response(model: Model, outputs: Tensors, as_bytes: Sequence[bool], req
     return Response(b"".join((json, *tail)), 200, headers, "application/octet-stream")
 
 
-def wanted_as_bytes(request: InferRequest, count: int) -> list[bool]:
+def choose_bytes(request: InferRequest, count: int) -> list[bool]:
     """For each of `count` outputs, whether the request asks for it as bytes."""
     usual = request.parameters is not None and request.parameters.binary_data_output
     if not request.outputs:

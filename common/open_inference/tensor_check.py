@@ -6,7 +6,7 @@ most of them too, but later, for the whole batch, and without that detail.
 
 from collections.abc import Container, Iterable, Sequence
 from math import prod
-from reprlib import repr as shown
+from reprlib import repr as short_repr
 from typing import TYPE_CHECKING
 
 from common.inference.tensor_spec import ANY, Tensors, TensorSpec
@@ -34,14 +34,14 @@ class TensorCheck:
         spec = self._inputs.get(name)
         if spec is None:
             expected = " and ".join(self._inputs) or "none"
-            raise Problem(400, f"inputs: expected {expected}, got {shown(name)}")
+            raise Problem(400, f"inputs: expected {expected}, got {short_repr(name)}")
         if name in known:
             raise Problem(400, f"input {name}: expected once, got twice")
         if type_ != self._datatypes[name]:
-            raise Problem(400, f"input {name}: expected the datatype {self._datatypes[name]}, got {shown(type_)}")
+            raise Problem(400, f"input {name}: expected the datatype {self._datatypes[name]}, got {short_repr(type_)}")
         if not self._fits(shape, self._shapes[name]):
             expected = f"expected the shape {list(self._shapes[name])} (-1: any length)"
-            raise Problem(400, f"input {name}: {expected}, got {shown(list(shape))}")
+            raise Problem(400, f"input {name}: {expected}, got {short_repr(list(shape))}")
         return spec
 
     def complete(self, inputs: Tensors) -> tuple[Tensors, int]:
@@ -64,7 +64,7 @@ class TensorCheck:
         names = list(requested)
         for name in names:
             if name not in self._outputs:
-                raise Problem(400, f"outputs: expected {' or '.join(self._outputs)}, got {shown(name)}")
+                raise Problem(400, f"outputs: expected {' or '.join(self._outputs)}, got {short_repr(name)}")
         if len(set(names)) < len(names):
             raise Problem(400, "outputs: expected each once, got one twice")
         return names or self._outputs

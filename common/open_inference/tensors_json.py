@@ -5,7 +5,7 @@ not say which of them it was.
 """
 
 from collections.abc import Sequence
-from reprlib import repr as shown
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDAr
         values = _convert(found, spec.dtype)
     except (ValueError, TypeError, ArithmeticError):
         expected = f"expected a list of {EXPECTED[kind]} that fit {spec.dtype.name}"
-        raise Problem(400, f"input {spec.name}: {expected}, got {shown(data)}") from None
+        raise Problem(400, f"input {spec.name}: {expected}, got {short_repr(data)}") from None
     check_count(spec.name, values.size, shape)
     if values.ndim != 1 and values.shape != tuple(shape):
         got = f"got lists of the shape {list(values.shape)}"

@@ -113,10 +113,10 @@ def _to_problem(error: ErrorDetails) -> Problem:
     where = where.lstrip(".")[:MAX_SHOWN] or "body"
     if error["type"] == "value_error":  # a validator of the domain's own says itself what it got
         return Problem(422, f"{where}: {error['ctx']['error']}; {domain.EXPECTED}")
-    return Problem(422, f"{where}: {error['msg']}, got {_shown(error['input'])}; {domain.EXPECTED}")
+    return Problem(422, f"{where}: {error['msg']}, got {_shorten(error['input'])}; {domain.EXPECTED}")
 
 
-def _shown(value: object) -> str:
+def _shorten(value: object) -> str:
     """A wrong value as the caller wrote it, in JSON, shortened."""
     text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

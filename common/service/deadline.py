@@ -1,4 +1,8 @@
-"""The caller's deadline: how much of the time left a call to something else may use."""
+"""The caller's deadline: how much of the time left a call to something else may use.
+
+`middleware.py` sets it. What a request waits for enforces it: a batch in `common/inference/batcher.py`, another service
+in `common/backends/backend.py`, Redis in `common/jobs/redis_connection.py`, the body in `body/reading.py`.
+"""
 
 from time import monotonic
 from typing import Protocol

@@ -117,7 +117,7 @@ class Service(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[None]:
-    for sentence in app.settings.mistyped():
+    for sentence in app.settings.find_mistyped():
         logger.warning(sentence)
     gc.collect()
     gc.freeze()  # objects made at start stay: searching them for garbage again and again made p99 five times longer

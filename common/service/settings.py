@@ -39,7 +39,7 @@ class ProgramSettings(BaseSettings):
             raise SystemExit(f"cannot start, wrong setting: {wrong}") from None
 
     @classmethod
-    def mistyped(cls) -> Iterator[str]:
+    def find_mistyped(cls) -> Iterator[str]:
         """A sentence for each variable of the environment that is no setting but nearly one."""
         known = [name.upper() for name in cls.model_fields]
         for variable in sorted(os.environ):

@@ -66,6 +66,11 @@ class AccessLog:
 
 
 def _json_line(request: RequestRecord) -> str:
+    """Put together by hand: `to_json` of a dict would take nearly twice as long.
+
+    Only two values are not escaped. A method is a token, or the HTTP parser rejects the request (RFC 9110, 5.6.2). A
+    path that equals its route is one that the program itself has declared. So no client can add to the line.
+    """
     time = f"{_utc(int(request.began))}.{int(request.began * 1e3) % 1000:03d}Z"
     level = "DEBUG" if _is_probe(request.route) else "INFO"
     path = f'"{request.path}"' if request.path == request.route else to_json(request.path).decode()
@@ -80,12 +85,12 @@ def _json_line(request: RequestRecord) -> str:
 def _text_line(request: RequestRecord, service: str, colour: bool) -> str:
     start = text_start(request.began, service, "DEBUG" if _is_probe(request.route) else "INFO", colour)
     end = text_end(request.log, request.trace, colour)
-    path, status = printable(request.path), _painted(request.status, colour)
+    path, status = printable(request.path), _paint_status(request.status, colour)
     return f"{start} {request.method} {path} {status} {request.seconds * 1e3:.1f} ms{end}\n"
 
 
 @lru_cache(maxsize=1024)
-def _painted(status: int, colour: bool) -> str:
+def _paint_status(status: int, colour: bool) -> str:
     level = "INFO" if status < 400 else "WARNING" if status < 500 else "ERROR"
     return paint(str(status), COLOURS[level], colour)
 

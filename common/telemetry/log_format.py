@@ -64,7 +64,7 @@ class TextFormatter(logging.Formatter):
 
 def text_start(time: float, service: str, level: str, colour: bool) -> str:
     """The start of a line for people, with the local time."""
-    clock, level = _clock(int(time)), _painted(level, colour)
+    clock, level = _clock(int(time)), _paint_level(level, colour)
     return f"{clock}.{int(time * 1e3) % 1000:03d} {service} {level}"
 
 
@@ -74,7 +74,7 @@ def _clock(seconds: int) -> str:
 
 
 @lru_cache(maxsize=16)
-def _painted(level: str, colour: bool) -> str:
+def _paint_level(level: str, colour: bool) -> str:
     return paint(level, COLOURS.get(level, DIM), colour)
 
 

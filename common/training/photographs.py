@@ -60,7 +60,7 @@ def desk(sheet: Pixels, rng: np.random.Generator) -> Pixels:
 LIGHTS: tuple[Change, ...] = (even, gradient, lamp, shadow, desk)
 
 
-def unfocused(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+def blur(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     """So far out of focus that the strokes run together."""
     blurred = Image.fromarray(sheet.astype(np.uint8)).filter(ImageFilter.GaussianBlur(rng.uniform(0.1, 0.2) * SIDE))
     return np.asarray(blurred, np.float64)
@@ -75,7 +75,7 @@ def half_covered(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     return np.rot90(turned, -turns)
 
 
-DAMAGE: dict[str, Change] = {"unfocused": unfocused, "half_covered": half_covered}
+DAMAGE: dict[str, Change] = {"unfocused": blur, "half_covered": half_covered}
 
 
 def _sheet(rng: np.random.Generator) -> Pixels:

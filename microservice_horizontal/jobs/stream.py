@@ -83,7 +83,7 @@ class JobStream:
         """Up to `count` jobs that are new to this member; waits up to `block_ms` for the first."""
         await ensure_group(self._redis, JOBS, member)
         found: Any = await self._redis.xreadgroup(member, consumer, {JOBS: ">"}, count=count, block=block_ms)
-        return [_claimed_job(entry, fields) for entry, fields in found[0][1]] if found else []
+        return [_to_claimed_job(entry, fields) for entry, fields in found[0][1]] if found else []
 
     async def claim_expired(self, member: str, consumer: str, lease_ms: int) -> list[ClaimedJob]:
         """One job of another process of this member, which has not renewed its lease for so long.
@@ -94,7 +94,7 @@ class JobStream:
         claimed = []
         for entry, fields in await claim_idle(self._redis, JOBS, member, consumer, lease_ms, 1):
             for held in await self._redis.xpending_range(JOBS, member, entry, entry, 1):  # empty: it was just answered
-                claimed.append(_claimed_job(entry, fields, int(held["times_delivered"])))
+                claimed.append(_to_claimed_job(entry, fields, int(held["times_delivered"])))
         if not claimed:
             await remove_idle_consumers(self._redis, JOBS, member, IDLE_LEASES * lease_ms)
         return claimed
@@ -145,5 +145,5 @@ class JobStream:
         await self._call("remove_expired", job_ttl=self._ttl)
 
 
-def _claimed_job(entry: bytes, fields: Fields, attempts: int = 1) -> ClaimedJob:
+def _to_claimed_job(entry: bytes, fields: Fields, attempts: int = 1) -> ClaimedJob:
     return ClaimedJob(entry, str(fields[b"job_id"], "ascii"), fields[b"payload"], fields[b"traceparent"], attempts)

@@ -114,7 +114,7 @@ def test_error_stays_short_for_a_long_input(proxy: Server) -> None:
         assert len(answer.text) < 1_000
 
 
-# Who retrieves, how often, and what
+# Which service loads the scans, how often, and which
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3])

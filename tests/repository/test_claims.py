@@ -31,7 +31,7 @@ def test_every_claim_of_the_catalogue_is_in_its_table_once_and_in_order(readme: 
 
 
 @pytest.mark.parametrize(("readme", "letter", "count"), TABLES)
-def test_what_a_claims_table_names_exists(readme: Path, letter: str, count: int) -> None:
+def test_everything_that_a_claims_table_names_exists(readme: Path, letter: str, count: int) -> None:
     for claim, code, proof in rows(readme, "Claims"):
         assert_proved(claim, code + proof)
 

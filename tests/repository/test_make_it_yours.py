@@ -45,13 +45,13 @@ def snippets(pattern: str) -> list[str]:
 
 
 @contextmanager
-def client_of(pattern: str, marker: str) -> Iterator[TestClient]:
-    """A client of the app that the one snippet with this marker defines."""
+def client_of(pattern: str, marker: str, root_path: str = "") -> Iterator[TestClient]:
+    """A client of the app that the one snippet with this marker defines; `root_path` as uvicorn sets it."""
     (snippet,) = [block for block in snippets(pattern) if marker in block]
     module = ModuleType("my_app")
     exec(compile(snippet, "my_app.py", "exec"), module.__dict__)
     app: FastAPI = module.create_app()
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, raise_server_exceptions=False, root_path=root_path) as client:
         yield client
 
 
@@ -66,10 +66,17 @@ def test_api_key_guards_everything_but_the_health_checks(pattern: str) -> None:
             refused = client.post(path, json=body, headers=[(b"X-API-Key", key.encode("latin-1"))])
             assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
             assert refused.json()["detail"] == "X-API-Key: expected a valid key"
+            assert refused.headers["www-authenticate"] == "ApiKey"  # RFC 9110, 15.5.2: a 401 names a way to get in
         assert client.get("/metrics").status_code == client.get("/docs").status_code == 401
         assert client.get("/health/live").status_code == 200
         accepted = client.post(path, json=body, headers={"X-API-Key": "secret"})
         assert accepted.status_code not in (401, 404, 405, 500)
+
+
+def test_health_checks_need_no_api_key_behind_a_prefix_either(pattern: str) -> None:
+    with client_of(pattern, "API_KEY", "/digits") as client:
+        assert client.get("/digits/health/live").status_code == 200
+        assert client.get("/digits/metrics").status_code == client.get("/digits/health").status_code == 401
 
 
 def test_own_endpoint_answers_and_is_documented(pattern: str) -> None:

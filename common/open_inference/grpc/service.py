@@ -18,10 +18,10 @@ from common.open_inference.extensions import (
     EXTENSIONS,
     NOT_HERE_GRPC,
     SHARED_MEMORY,
-    classified,
+    classify_output,
     model_config,
     model_statistics,
-    refusal,
+    not_supported,
     repository_index,
 )
 from common.open_inference.generated import open_inference_pb2 as pb
@@ -65,12 +65,12 @@ def add_open_inference_grpc(
         return StreamWindow(predictor, rows, settings.max_body_bytes)
 
     streams = InferStreams(runner, STREAM_INFER, with_current_call(methods.infer), window)
-    handlers = WithRefusals(methods.handlers(streams))
+    handlers = WithUnsupported(methods.handlers(streams))
     all_interceptors = (RequestInterceptor(runner, SERVICE), *interceptors)
     add_grpc_server(app, settings, SERVICE, handlers, runner, streams, all_interceptors)
 
 
-class WithRefusals(grpc.GenericRpcHandler):
+class WithUnsupported(grpc.GenericRpcHandler):
     """The methods that are there, and for those of an extension that is not, UNIMPLEMENTED with its name."""
 
     def __init__(self, methods: grpc.GenericRpcHandler) -> None:
@@ -83,10 +83,10 @@ class WithRefusals(grpc.GenericRpcHandler):
         if missing is None:
             return self._methods.service(handler_call_details)
 
-        async def refuse(request: bytes, context: Context) -> bytes:
-            raise refusal(missing)
+        async def reject(request: bytes, context: Context) -> bytes:
+            raise not_supported(missing)
 
-        return grpc.unary_unary_rpc_method_handler(refuse)
+        return grpc.unary_unary_rpc_method_handler(reject)
 
 
 class OpenInferenceGrpc:
@@ -124,7 +124,7 @@ class OpenInferenceGrpc:
         started = monotonic()
         self._check_model(request.model_name, request.model_version)
         if any(SHARED_MEMORY in part.parameters for parts in (request.inputs, request.outputs) for part in parts):
-            raise refusal("system_shared_memory")
+            raise not_supported("system_shared_memory")
         is_long = request.ByteSize() >= LONG_BYTES
         inputs = await in_thread(read_inputs, request, self._check) if is_long else read_inputs(request, self._check)
         inputs, rows = self._check.complete(inputs)
@@ -137,7 +137,7 @@ class OpenInferenceGrpc:
         for output in request.outputs:
             if "classification" in output.parameters:
                 count = output.parameters["classification"].int64_param
-                outputs[output.name] = classified(output.name, outputs[output.name], count)
+                outputs[output.name] = classify_output(output.name, outputs[output.name], count)
         response = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
         raw = bool(request.raw_input_contents)
         if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:

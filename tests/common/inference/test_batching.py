@@ -136,6 +136,7 @@ def test_a_model_with_a_minimum_length_is_batched_once_a_length_ran(tmp_path: Pa
 def test_a_model_for_which_no_guess_runs_is_served_request_by_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING")  # a service of another test in this process may have set its own
     uri = kinds.never_guessed(tmp_path / "model.onnx")
     model = Model.load(uri)
     assert (model.is_warmed_up, model.is_batched) == (False, False)
@@ -175,7 +176,7 @@ def test_trusted_rows_are_never_shortened(tmp_path: Path) -> None:
         same(got, by_onnxruntime(uri, request))
 
 
-def test_what_is_not_proved_in_time_is_not_batched() -> None:
+def test_a_model_that_is_not_proved_in_time_is_not_batched() -> None:
     model = Model.load(str(MLP), warm_up_seconds=1e-9)
     assert (model.batching, model.is_warmed_up) == ("off", True)
 

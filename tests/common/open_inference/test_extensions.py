@@ -16,12 +16,6 @@ from tests.support.samples import MLP, SEVEN_PIXELS
 from tests.support.service_process import Server, serving
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[Any]:
     with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:

@@ -19,9 +19,7 @@ def horizontal() -> Iterator[Stack]:
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_what_the_api_lets_a_request_choose_is_offered_sent_and_shown_in_the_command(
-    browser: Browser, horizontal: Stack
-) -> None:
+def test_the_choices_of_the_api_are_offered_sent_and_shown_in_the_command(browser: Browser, horizontal: Stack) -> None:
     with opened(browser, horizontal.front.url) as page:
         page.click(".choices summary")
         labels = page.locator("#request-options label").all_inner_texts()

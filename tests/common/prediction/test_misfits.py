@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
+from common import domain
+from common.inference.model import Model
+from common.inference.model_file import read_model_file
+from common.prediction.domain_model import DomainModel
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.service_process import starting
 
 full = partial(pytest.param, marks=pytest.mark.full)
+UINT8, INT64, DOUBLE, HALF = TensorProto.UINT8, TensorProto.INT64, TensorProto.DOUBLE, TensorProto.FLOAT16
 QUALITY = ROOT / "common" / "models" / "quality.onnx"
 
 
@@ -23,6 +28,26 @@ def renamed_reader(path: Path) -> str:
         [helper.make_node("MatMul", ["x", "weights"], ["scores"]), helper.make_node("Softmax", ["scores"], ["y"])],
         [tensor("x", ["n", 64])],
         [tensor("y", ["n", 10])],
+        weights=weights,
+    )
+
+
+def domain_model(path: str) -> DomainModel:
+    return DomainModel(Model(read_model_file(path)))
+
+
+def reader_of(path: Path, kind: int, width: int = 64) -> str:
+    """A reader by the domain's names, whose input has this data type and width."""
+    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (width, 10))
+    return save(
+        path,
+        [
+            helper.make_node("Cast", ["features"], ["x"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["x", "weights"], ["scores"]),
+            helper.make_node("Softmax", ["scores"], ["probabilities"]),
+        ],
+        [tensor("features", ["n", width], kind)],
+        [tensor("probabilities", ["n", 10])],
         weights=weights,
     )
 
@@ -42,3 +67,30 @@ def test_a_model_that_no_other_service_could_ask_by_name_ends_the_process(patter
         assert server.process.wait(30) == 1
         (line,) = server.log.read_text().splitlines()
         assert line == "cannot start: the model renamed does not turn features into probabilities"
+
+
+@pytest.mark.parametrize("pattern", ["synchronous", *map(full, ["microservice_vertical", "microservice_horizontal"])])
+def test_a_model_that_would_reject_all_that_its_proxy_sends_ends_the_process(pattern: str, tmp_path: Path) -> None:
+    model = reader_of(tmp_path / "wide.onnx", DOUBLE)
+    with starting(f"{pattern}.predictor:create_app", model_uri=model) as server:
+        assert server.process.wait(30) == 1
+        (line,) = server.log.read_text().splitlines()
+    takes, sent = "takes features as float64 of shape (n, 64)", "send it as float32 of shape (n, 64)"
+    assert line == f"cannot start: the model wide {takes}, but other services {sent}"
+
+
+@pytest.mark.full
+def test_a_stage_of_another_width_ends_the_process(tmp_path: Path) -> None:
+    model = reader_of(tmp_path / "narrow.onnx", TensorProto.FLOAT, width=32)
+    with starting("microservice_vertical.predictor:create_app", model_uri=model) as server:
+        assert server.process.wait(30) == 1
+        assert "takes features as float32 of shape (n, 32), but" in server.log.read_text()
+
+
+def test_a_model_that_would_cut_floats_off_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As bytes, 16.5 is 16, and 300 is 44. A domain's own `check` need not think of that."""
+    monkeypatch.setattr(domain, "check", lambda model: None)
+    found = {kind: domain_model(reader_of(tmp_path / "bytes.onnx", kind)) for kind in (UINT8, INT64, DOUBLE, HALF)}
+    assert found[UINT8].misfit == "the model bytes takes features as uint8, which cannot hold the domain's float32"
+    assert found[INT64].misfit == "the model bytes takes features as int64, which cannot hold the domain's float32"
+    assert found[DOUBLE].misfit is found[HALF].misfit is None

@@ -32,7 +32,7 @@ def test_of_several_taken_ports_the_front_service_is_named(demo: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"), [("DEMO_PORT", "0"), ("DEMO_PORT", "70000"), ("DEMO_WORKER_PORT", "tcp://10.0.0.1:80")]
 )
-def test_what_is_no_port_is_one_line_with_the_setting(demo: Path, setting: str, value: str) -> None:
+def test_a_setting_that_is_no_port_is_one_line_with_its_name(demo: Path, setting: str, value: str) -> None:
     wrong = run_to_its_end(demo, **{setting: value})
     assert wrong.stderr == f"{setting}: expected a port such as 8001, got {value!r}\n"
     assert wrong.returncode == 1

@@ -15,12 +15,6 @@ LIMIT = 64 * 1024
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def quick() -> Iterator[Server]:
     """With half a second for headers."""
     with serving(options=f"--http {QUICK} --timeout-keep-alive 2") as server:

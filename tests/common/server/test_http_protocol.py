@@ -4,18 +4,11 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.http.raw_connection import GET, HEAD, OFFER, SEVEN, connect, response
-from tests.support.service_process import Server, serving
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
+from tests.support.service_process import Server
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n", b"\r\n\r\n"])
@@ -73,7 +66,7 @@ def test_a_response_without_a_body_is_sent(server: Server) -> None:
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK")
 
 
-def test_what_is_no_http_is_refused_at_once(server: Server) -> None:
+def test_bytes_that_are_no_http_are_refused_at_once(server: Server) -> None:
     with connect(server) as client:
         client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # a TLS client
         assert response(client)[0] == 400

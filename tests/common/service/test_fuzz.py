@@ -5,7 +5,6 @@ A hundred cases an endpoint in the quick suite, 1,000 in the full one; right ans
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,17 +15,11 @@ from schemathesis import GenerationMode
 from common.domain.digits import Digit
 from tests.support.http.raw_http import raw_request
 from tests.support.inputs.fuzzing import AS_JSON, DOCUMENTS, HEADERS, PIXELS, damaged, run_property
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server
 
 PATHS = ["/predict", "/health/live", "/health/ready", "/metrics"]
 full = [pytest.mark.full, pytest.mark.timeout(600)]
 cases = pytest.mark.parametrize("cases", [pytest.param(100, id="quick"), pytest.param(1_000, id="full", marks=full)])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
 
 
 # From the OpenAPI document

@@ -9,13 +9,7 @@ from pydantic import TypeAdapter
 from common.domain.digits import MEDIA_TYPES, Digit
 from tests.support.http.problems import PROBLEM_JSON
 from tests.support.samples import SEVEN_PIXELS
-from tests.support.service_process import Server, serving
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
+from tests.support.service_process import Server
 
 
 @pytest.fixture(scope="module")

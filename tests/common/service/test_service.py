@@ -40,12 +40,6 @@ def create_app() -> FastAPI:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def own() -> Iterator[Server]:
     with serving("tests.common.service.test_service:create_app") as server:
         yield server

@@ -54,7 +54,7 @@ def test_no_setting_of_a_service_is_taken_for_a_mistyped_one_of_another(
     procfile = re.findall(r"\$\{(\w+)", (ROOT / pattern / "Procfile").read_text())
     for name in [*procfile, *(name for name, _ in variables_of_all(pattern))]:
         monkeypatch.setenv(name, "1")
-    assert {text for settings in settings_classes(pattern) for text in settings.mistyped()} == set()
+    assert {text for settings in settings_classes(pattern) for text in settings.find_mistyped()} == set()
 
 
 @pytest.mark.full

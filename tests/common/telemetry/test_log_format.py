@@ -127,7 +127,7 @@ def test_a_request_is_logged_once_where_uvicorn_has_its_access_log(log_format: s
         assert all(json.loads(line) for line in log.splitlines())
 
 
-def test_what_is_said_of_the_model_before_there_is_a_service_has_the_form_too() -> None:
+def test_a_line_about_the_model_before_there_is_a_service_has_the_form_too() -> None:
     with serving(log_format="json", batching="off") as server:
         (line,) = lines(server, "request by request")
     assert json.loads(line)["level"] == "WARNING"

@@ -1,20 +1,13 @@
 """Tracing: the caller's trace id comes back in a new span, and stands in every line of the log."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.samples import SEVEN_PIXELS
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
 
 
 def traceparent_of(server: Server, **headers: str | bytes) -> tuple[str, str, str]:

@@ -3,22 +3,16 @@
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.http.problems import is_problem
 from tests.support.samples import PNG, SAMPLES, SEVEN_PIXELS
-from tests.support.service_process import Server, serving
+from tests.support.service_process import Server
 
 SEVEN = json.dumps({"pixels": SEVEN_PIXELS}).encode()
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
