@@ -8,8 +8,8 @@ LAST_LINE = "\nSystemExit: "
 def without_traceback(send: Send) -> Send:
     """`send` for a lifespan: Starlette puts a traceback into the message of a failed start, which uvicorn logs."""
 
-    async def shortened(message: Message) -> None:
+    async def shorten(message: Message) -> None:
         _, is_exit, reason = message.get("message", "").rpartition(LAST_LINE)
         await send({**message, "message": reason.strip()} if is_exit else message)
 
-    return shortened
+    return shorten
