@@ -125,3 +125,7 @@ def test_the_diagram_draws_a_member_that_is_not_in_it(browser: Browser, horizont
         expect(page.locator("#answer-facts")).to_contain_text("specialist 7,")
         expect(others).to_be_visible()
         expect(others).to_have_text("specialist")
+        box, heading = others.bounding_box(), page.locator("#journey-diagram #members text").bounding_box()
+        assert box
+        assert heading
+        assert heading["x"] + heading["width"] < box["x"]
