@@ -15,8 +15,8 @@ from common.jobs.job_predictor import JobPredictor
 from common.jobs.redis_check import RedisCheck
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect
 from common.open_inference.rest import add_open_inference
-from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
+from common.prediction.required_model import require_domain
 from common.service.background import add_background_loop
 from common.service.service import Service
 

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.rest import add_open_inference
-from common.prediction.domain_model import require_tensors
 from common.prediction.predict_endpoint import predict_router
+from common.prediction.required_model import require_tensors
 from common.service.service import Service
 from common.store.image_store import ImageStore
 from common.store.retrieve_endpoint import retrieve_router

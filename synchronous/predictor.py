@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from common.inference.predictor import Predictor, load_model
 from common.open_inference.grpc.service import add_open_inference_grpc
 from common.open_inference.rest import add_open_inference
-from common.prediction.domain_model import require_domain
 from common.prediction.predict_endpoint import predict_router
+from common.prediction.required_model import require_domain
 from common.service.service import Service
 from synchronous.settings import PredictorSettings
 

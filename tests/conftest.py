@@ -21,6 +21,7 @@ for file in Path(__file__).parent.rglob("support/*.py"):  # so that a failed ass
 
 from tests.support.models.onnx_models import poison_reader  # noqa: E402
 from tests.support.redis_servers import RedisServer, redis_server  # noqa: E402
+from tests.support.service_process import Server, serving  # noqa: E402
 
 
 @cache
@@ -123,4 +124,11 @@ def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
 def valkey() -> Iterator[RedisServer]:
     """A server that the tests of one file share."""
     with redis_server("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """web_single with its defaults, one for each test module that asks for it."""
+    with serving() as server:
         yield server

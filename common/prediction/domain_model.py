@@ -1,8 +1,7 @@
 """A model that fits the domain: its inputs and outputs under the domain's names, and why another does not fit.
 
 The one input of a model may have any name, and so may the one output that has the right shape. An input may hold its
-numbers with more or fewer bits than the domain, but not floats as integers, which would cut them off. Services that
-send a model's tensors over the network send them as the domain makes them: `require_domain(model, tensors=True)`.
+numbers with more or fewer bits than the domain, but not floats as integers, which would cut them off.
 """
 
 from typing import Any
@@ -12,11 +11,14 @@ from numpy.typing import NDArray
 
 from common import domain
 from common.inference.model import InvalidInput, Model
-from common.inference.tensor_spec import ANY, Tensors, TensorSpec
+from common.inference.tensor_spec import Tensors
 from common.prediction.payload import EXAMPLE_ROWS
+from common.service.problems import Problem
 
 Names = dict[str, str]
 """The model's name for an input or output, by the domain's."""
+SUM_TOLERANCE = 0.01
+"""How far probabilities may be from summing to 1; callers in other services (`backends/classifier.py`) do so, too."""
 
 
 class DomainModel:
@@ -45,6 +47,12 @@ class DomainModel:
         """The fields of an `Output` for each row."""
         return domain.to_outputs(self.to_tensors(outputs), self.ref)
 
+    def require_finite(self, outputs: Tensors) -> None:
+        """Raises `Problem` 500 if a prediction would have a number that JSON does not have."""
+        for name, values in self.to_tensors(outputs).items():
+            if not _is_finite(values):
+                raise Problem(500, f"the model {self.ref.name} gave no finite {name} for this input")
+
     def _find_misfit(self, model: Model) -> str | None:
         """The domain's own check, then the names, then predictions for one example and for two."""
         name = f"the model {model.name}"
@@ -56,8 +64,18 @@ class DomainModel:
                 return reason
             if not self._inputs or not self._outputs or not self._gives_rows(model):
                 return other
+            return self._find_wrong_numbers(name, self.to_tensors(model.run(self.to_inputs(EXAMPLE_ROWS))))
         except Exception as error:  # whatever a model that does not fit makes of it
             return f"{name} cannot predict the domain's example: {type(error).__name__}: {error}"
+
+    def _find_wrong_numbers(self, model: str, outputs: Tensors) -> str | None:
+        for name, values in outputs.items():
+            if not _is_finite(values):
+                return f"{model} gives no finite {name} for the domain's example"
+        probabilities = outputs[domain.OUTPUTS[0]]
+        if domain.LABELS and (probabilities.min() < 0 or abs(probabilities.sum() - 1) > SUM_TOLERANCE):
+            got = f"the numbers in {domain.OUTPUTS[0]} have the sum {probabilities.sum():.3g}"
+            return f"{model} gives no probabilities for the domain's example: {got}"
         return None
 
     def _find_lossy_input(self, model: str) -> str | None:
@@ -79,49 +97,8 @@ class DomainModel:
             return True
 
 
-def require_domain(model: Model, *, tensors: bool = False) -> DomainModel:
-    """The model, if it fits the domain; else the process ends with one line that says why.
-
-    With `tensors` its inputs and outputs must be those of the domain by name, dtype and shape too, since other services
-    send and ask for them.
-    """
-    fitted = DomainModel(model)
-    if reason := fitted.misfit or (tensors_misfit(model) if tensors else None):
-        raise SystemExit(f"cannot start: {reason}")
-    return fitted
-
-
-def require_tensors(model: Model) -> None:
-    """For a service whose outputs mean something else than the domain's: only names, and what goes in, must fit."""
-    if reason := tensors_misfit(model):
-        raise SystemExit(f"cannot start: {reason}")
-
-
-def tensors_misfit(model: Model) -> str | None:
-    """Why other services cannot send the domain's rows to this model as they are, in one sentence, or None."""
-    inputs, outputs = {spec.name: spec for spec in model.inputs}, {spec.name for spec in model.outputs}
-    if {*EXAMPLE_ROWS} != inputs.keys() or not {*domain.OUTPUTS} <= outputs:
-        return f"the model {model.name} does not turn {', '.join(EXAMPLE_ROWS)} into {', '.join(domain.OUTPUTS)}"
-    for name, values in EXAMPLE_ROWS.items():
-        spec = inputs[name]
-        if not _fits(spec, values):
-            takes, sent = _describe(spec.dtype, spec.shape), _describe(values.dtype, values.shape)
-            return f"the model {model.name} takes {name} as {takes}, but other services send it as {sent}"
-    return None
-
-
-def _fits(spec: TensorSpec, values: NDArray[Any]) -> bool:
-    same_dtype = spec.dtype == values.dtype or (spec.dtype.hasobject and values.dtype.kind == "U")
-    if not same_dtype or len(spec.shape) != values.ndim:
-        return False
-    return all(length in (ANY, got) for length, got in zip(spec.shape[1:], values.shape[1:], strict=True))
-
-
-def _describe(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    """`float32 of shape (n, 64)`, where n counts the rows."""
-    lengths = ["any" if length == ANY else str(length) for length in shape[1:]]
-    kind = "strings" if dtype.hasobject or dtype.kind == "U" else str(dtype)
-    return f"{kind} of shape ({', '.join(['n', *lengths])})"
+def _is_finite(values: NDArray[Any]) -> bool:
+    return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
 def _input_names(model: Model) -> Names:

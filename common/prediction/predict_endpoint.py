@@ -36,6 +36,9 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         rows, many = await inputs.decode(request, await read_body(request))
         outputs = await predictor.predict(model.to_inputs(rows), count(rows), request_context(request))
         predictions = model.to_outputs(outputs)
-        return JSONBytes(to_json(predictions if many else predictions[0]))
+        body = to_json(predictions if many else predictions[0])
+        if b"NaN" in body or b"Infinity" in body:  # to look at the numbers of each answer would take ten times as long
+            model.require_finite(outputs)
+        return JSONBytes(body)
 
     return router

@@ -61,7 +61,7 @@ def test_invalid_probabilities_are_an_error_of_that_member_and_others_read_the_j
     system = deployment.stack
     system.stop("mlp")
     system.start("mlp", mlp_model_uri=gives_no_probabilities(tmp_path / "mlp.onnx", factor))
-    job = submit(deployment.front)
+    job = submit(deployment.front, slow_pixels(0.1))
     said = wait_until(lambda: stored_answer(deployment, job, "mlp"))
     system.stop("mlp")
     deployment.start("mlp")
@@ -118,9 +118,16 @@ def stored_answer(deployment: LinkedDeployment, job: str, name: str) -> Any:
 
 
 def gives_no_probabilities(path: Path, factor: float) -> str:
-    """The mlp reader, whose probabilities are multiplied by something."""
-    model = with_another_end(helper.make_node("Mul", ["fine_probabilities", "factor"], ["probabilities"]))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([factor], np.float32), "factor"))
+    """The mlp reader, whose probabilities are multiplied by something if the first cell holds ink."""
+    model = with_another_end(
+        helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
+        helper.make_node("Cast", ["corner"], ["has_ink"], to=TensorProto.BOOL),
+        helper.make_node("Where", ["has_ink", "factor", "same"], ["scale"]),
+        helper.make_node("Mul", ["fine_probabilities", "scale"], ["probabilities"]),
+    )
+    scales = {"factor": np.array([factor], np.float32), "same": np.ones(1, np.float32)}
+    constants = scales | {"zero": np.array([0]), "one": np.array([1])}
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
     onnx.save(model, path)
     return str(path)
 

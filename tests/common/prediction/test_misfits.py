@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from common.inference.model_file import read_model_file
 from common.prediction.domain_model import DomainModel
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
-from tests.support.service_process import starting
+from tests.support.samples import SEVEN_JSON, SEVEN_PIXELS
+from tests.support.service_process import serving, starting
 
 full = partial(pytest.param, marks=pytest.mark.full)
 UINT8, INT64, DOUBLE, HALF = TensorProto.UINT8, TensorProto.INT64, TensorProto.DOUBLE, TensorProto.FLOAT16
@@ -94,3 +96,40 @@ def test_a_model_that_would_cut_floats_off_does_not_fit(tmp_path: Path, monkeypa
     assert found[UINT8].misfit == "the model bytes takes features as uint8, which cannot hold the domain's float32"
     assert found[INT64].misfit == "the model bytes takes features as int64, which cannot hold the domain's float32"
     assert found[DOUBLE].misfit is found[HALF].misfit is None
+
+
+def test_a_model_without_a_softmax_does_not_fit(tmp_path: Path) -> None:
+    """Its scores would be written as probabilities, or every job and every letter would fail."""
+    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (64, 10))
+    node = helper.make_node("MatMul", ["features", "weights"], ["probabilities"])
+    tables = [tensor("features", ["n", 64])], [tensor("probabilities", ["n", 10])]
+    found = domain_model(save(tmp_path / "scores.onnx", [node], *tables, weights=weights)).misfit
+    assert found is not None
+    assert found.startswith("the model scores gives no probabilities for the domain's example: the numbers in prob")
+
+
+def test_an_answer_never_holds_a_number_that_json_does_not_have(tmp_path: Path) -> None:
+    """The model divides by what the blank first cell is not: 0/0 is NaN where it holds ink of 16."""
+    nodes = [
+        helper.make_node("Softmax", ["features"], ["shares"]),
+        helper.make_node("Slice", ["shares", "zero", "ten", "one"], ["some"]),
+        helper.make_node("ReduceSum", ["some", "one"], ["sum"], keepdims=1),
+        helper.make_node("Div", ["some", "sum"], ["fine"]),
+        helper.make_node("Slice", ["features", "zero", "one", "one"], ["corner"]),
+        helper.make_node("Sub", ["full", "corner"], ["left"]),
+        helper.make_node("Div", ["left", "left"], ["one_or_nan"]),
+        helper.make_node("Mul", ["fine", "one_or_nan"], ["probabilities"]),
+    ]
+    constants: dict[str, Any] = {
+        "zero": np.array([0]),
+        "one": np.array([1]),
+        "ten": np.array([10]),
+        "full": np.array([16], np.float32),
+    }
+    tables = [tensor("features", ["n", 64])], [tensor("probabilities", ["n", 10])]
+    model = save(tmp_path / "quotient.onnx", nodes, *tables, **constants)
+    with serving(model_uri=model) as server:
+        assert server.read(SEVEN_JSON).status_code == 200
+        answer = server.read({"pixels": [16, *SEVEN_PIXELS[1:]]})
+    assert answer.status_code == 500
+    assert answer.json()["detail"] == "the model quotient gave no finite probabilities for this input"
