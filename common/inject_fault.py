@@ -18,7 +18,7 @@ from pathlib import Path
 HOWS = {
     "kill": "ends at once, without finishing anything; the runner starts it again, Docker does not",
     "hang": "stands still, and keeps its connections open",
-    "slow": "stands still nine tenths of the time, until Ctrl-C",
+    "slow": "stands still for most of each third of a second, until Ctrl-C",
     "heal": "goes on; a killed container is started again",
 }
 SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP, "heal": signal.SIGCONT}
@@ -43,9 +43,11 @@ def containers() -> Iterator[tuple[str, Inject]]:
     with suppress(OSError, subprocess.CalledProcessError):
         command = ["docker", "compose", "ps", "--all", "--format=json"]
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        for line in listed.splitlines():
-            container = json.loads(line)
-            yield container["Service"], partial(_command, container["Service"], container["State"])
+        services: dict[str, list[dict[str, str]]] = {}
+        for container in map(json.loads, listed.splitlines()):
+            services.setdefault(container["Service"], []).append(container)  # several, with --scale
+        for service, found in services.items():
+            yield service, partial(_command, [container["Name"] for container in found], found[0]["State"])
 
 
 def find(service: str) -> tuple[str, Inject]:
@@ -59,7 +61,10 @@ def find(service: str) -> tuple[str, Inject]:
 
 
 def slow_down(inject: Inject) -> None:
-    """Hang and heal in turn, until Ctrl-C or the end of the process."""
+    """Hang and heal in turn, until Ctrl-C or the end. A closed terminal does not leave it hung, either."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(ending, signal.default_int_handler)
     try:
         while True:
             inject("hang")
@@ -88,10 +93,11 @@ def _signal(group: int, how: str) -> None:
     os.killpg(group, SIGNALS[how])
 
 
-def _command(service: str, state: str, how: str) -> None:
+def _command(containers: list[str], state: str, how: str) -> None:
     heal = "start" if state == "exited" else "unpause"
     command = {"kill": "kill", "hang": "pause", "heal": heal}[how]
-    done = subprocess.run(["docker", "compose", command, service], capture_output=True, text=True)
+    # Not `docker compose`, which takes a quarter of a second to read its files: what is slow would mostly be awake.
+    done = subprocess.run(["docker", command, *containers], capture_output=True, text=True)
     if done.returncode and how != "heal":  # what is not broken cannot be healed, and need not be
         sys.exit(done.stderr.strip())
 

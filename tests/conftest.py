@@ -93,10 +93,11 @@ def _repeated(items: list[pytest.Item]) -> list[pytest.Item]:
 def _together(item: pytest.Item) -> str:
     """What one process runs, in order: a file, or a folder whose conftest.py starts what its files share.
 
-    So it does with all that runs in Docker: an engine has networks for a few projects at a time.
+    So it does with all that runs in Docker: an engine has networks for a few projects at a time. And with the
+    browser's tests: Chromium breaks off what it loads when an engine makes or removes a network.
     """
-    if item.get_closest_marker("docker"):
-        return "docker"
+    if item.get_closest_marker("docker") or item.get_closest_marker("browser"):
+        return "docker and browser"
     folder = item.path.parent
     return str(folder if (folder / "conftest.py").exists() else item.path)
 

@@ -6,6 +6,9 @@ either way, and load makes the batches. A request with more rows than a batch is
 
 A request that does not fit into the queue is rejected immediately. A request whose deadline has passed, or whose client
 has disconnected, is dropped before it costs an inference. An entry that makes a batch fail fails alone.
+
+Entries that share no run are batches of one. Small ones that wait run one after another in the same turn of the thread:
+a turn costs more than they do.
 """
 
 import asyncio
@@ -17,7 +20,7 @@ from time import monotonic
 from starlette.requests import ClientDisconnect
 
 from common.inference.batch_proof import Run
-from common.inference.entries import Entry, Prediction, join, run_batch
+from common.inference.entries import ALONE, Entry, Prediction, count_elements, join, run_batch
 from common.inference.tensor_spec import Tensors
 from common.service.problems import Problem
 
@@ -28,7 +31,8 @@ class Batcher:
     """Shares the runs of one model among concurrent callers, in order of arrival.
 
     `run` takes and returns arrays whose first axis counts rows; it runs inline if its inputs have at most
-    `inline_elements` elements, else in one worker thread (`NEVER_INLINE`: always there). No batch has more than
+    `inline_elements` elements, else in one worker thread (`NEVER_INLINE`: always there). Entries with the key `ALONE`
+    share a turn while their inputs have fewer than `turn_elements` elements, but no run. No batch has more than
     `max_batch_rows` rows, and at most `max_queue_rows` rows wait. `on_batch` gets the rows of each batch, the
     seconds that its first entry waited, and the seconds that it ran.
     """
@@ -40,6 +44,7 @@ class Batcher:
         max_batch_rows: int,
         max_queue_rows: int,
         inline_elements: float,
+        turn_elements: float = 0,
         on_batch: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
     ) -> None:
         self.queued_rows = 0
@@ -50,6 +55,7 @@ class Batcher:
         self._queue: OrderedDict[Entry, None] = OrderedDict()
         self._busy = False
         self._inline_elements = inline_elements
+        self._turn_elements = turn_elements
         self._threaded = inline_elements == NEVER_INLINE  # whether entries that arrive now may wait for a thread
         self._worker = ThreadPoolExecutor(1, "inference")
 
@@ -119,8 +125,7 @@ class Batcher:
         """Run the next batch, inline or in the worker thread; its end starts the next. Idle if the queue is empty."""
         batch = self._next_batch()
         self._busy = bool(batch)
-        elements = sum([value.size for entry in batch for value in entry.inputs.values()])
-        self._threaded = elements > self._inline_elements
+        self._threaded = count_elements(batch) > self._inline_elements
         if not batch:
             return
         started = monotonic()
@@ -139,7 +144,7 @@ class Batcher:
         now = monotonic()
         while self._queue:
             entry = next(iter(self._queue))
-            if batch and (rows + entry.rows > self._max_batch_rows or entry.key != batch[0].key):
+            if batch and not self._joins(entry, batch, rows):
                 break
             self._remove(entry)
             if self._should_run(entry, now):
@@ -147,16 +152,24 @@ class Batcher:
                 rows += entry.rows
         return batch
 
+    def _joins(self, entry: Entry, batch: list[Entry], rows: int) -> bool:
+        """Whether an entry runs with these, which have so many rows."""
+        if entry.key is ALONE is batch[0].key:
+            return count_elements([*batch, entry]) < self._turn_elements
+        return entry.key == batch[0].key and rows + entry.rows <= self._max_batch_rows
+
     def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
         """Give each entry its outcome, and have the next batch run."""
         batch[0].future.get_loop().call_soon(self._run_next)
-        ran = monotonic() - started
+        runs = [[entry] for entry in batch] if batch[0].key is ALONE else [batch]
+        ran = (monotonic() - started) / len(runs)
         for entry, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 entry.resolve(outcome)
             else:
                 entry.resolve(Prediction(outcome, started - entry.submitted, ran))
-        self._on_batch(sum([entry.rows for entry in batch]), started - batch[0].submitted, ran)
+        for run in runs:
+            self._on_batch(sum([entry.rows for entry in run]), started - run[0].submitted, ran)
 
     def _should_run(self, entry: Entry, now: float) -> bool:
         """Whether a client still waits for this entry; if not, its future is resolved or was cancelled."""

@@ -12,6 +12,9 @@ from common.inference.batch_proof import Run
 from common.inference.tensor_spec import Tensors
 from common.service.problems import Problem
 
+ALONE = object()
+"""The key of entries that share no run."""
+
 
 class Prediction(NamedTuple):
     """An entry's own rows of every output, the seconds that it waited, and the seconds that its batch ran."""
@@ -48,6 +51,11 @@ class Entry:
         self.resolve(Problem(504, "the deadline passed before the inference was done"))
 
 
+def count_elements(batch: list[Entry]) -> int:
+    """The elements of all inputs."""
+    return sum([value.size for entry in batch for value in entry.inputs.values()])
+
+
 def join(parts: list[Prediction]) -> Prediction:
     """The rows of several entries as one prediction."""
     outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
@@ -56,16 +64,23 @@ def join(parts: list[Prediction]) -> Prediction:
 
 def run_batch(run: Run, batch: list[Entry]) -> list[Tensors | Exception]:
     """Each entry's outputs, or its own error: a batch that fails is run again one entry at a time."""
+    if len(batch) == 1 or batch[0].key is ALONE:
+        return [_run_alone(run, entry) for entry in batch]
     try:
-        if len(batch) == 1:
-            return [run(batch[0].inputs)]
         outputs = run({name: np.concatenate([e.inputs[name] for e in batch]) for name in batch[0].inputs})
-    except Exception as error:
-        return [error] if len(batch) == 1 else [run_batch(run, [entry])[0] for entry in batch]
+    except Exception:
+        return [_run_alone(run, entry) for entry in batch]
     ends = [*accumulate([entry.rows for entry in batch])]
     if any(value.ndim == 0 or len(value) != ends[-1] for value in outputs.values()):  # never a shortened answer
-        return [run_batch(run, [entry])[0] for entry in batch]
+        return [_run_alone(run, entry) for entry in batch]
     return [
         {name: value[end - entry.rows : end] for name, value in outputs.items()}
         for entry, end in zip(batch, ends, strict=True)
     ]
+
+
+def _run_alone(run: Run, entry: Entry) -> Tensors | Exception:
+    try:
+        return run(entry.inputs)
+    except Exception as error:
+        return error

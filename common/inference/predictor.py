@@ -8,6 +8,7 @@ from collections.abc import Hashable
 from typing import Protocol
 
 from common.inference.batcher import NEVER_INLINE, Batcher
+from common.inference.entries import ALONE
 from common.inference.metrics import PredictorMetrics
 from common.inference.model import InvalidInput, Model
 from common.inference.model_file import ModelError
@@ -21,6 +22,8 @@ THREAD_HOP_SECONDS = 38e-6
 """What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
 MAX_LOOP_BLOCK_SECONDS = 5e-3
 """How long a batch may block the event loop, and with it the health checks."""
+MAX_TURN_SECONDS = 2e-3
+"""How long requests that share no run keep the worker thread in one turn; the first waits for the last."""
 
 
 def load_model(settings: ModelSettings) -> Model:
@@ -65,6 +68,7 @@ class Predictor:
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             inline_elements=inline_elements(model),
+            turn_elements=MAX_TURN_SECONDS / model.seconds_per_row * model.elements_per_row,
             on_batch=model_metrics.record_batch,
         )
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
@@ -89,7 +93,7 @@ class Predictor:
     def _batch_key(self, inputs: Tensors, rows: int) -> Hashable:
         """Rows of different shapes cannot share a batch; requests to a model that is not batched run alone."""
         if not rows or not self.model.is_batched:
-            return object()
+            return ALONE
         return tuple([value.shape[1:] for value in inputs.values()]) if self._has_free_axes else None
 
 

@@ -3,7 +3,7 @@
 const HOWS = {
   kill: "It ends at once, without finishing anything; make starts it again, Docker does not.",
   hang: "It stands still, and keeps its connections open.",
-  slow: "It stands still nine tenths of the time, until Ctrl-C.",
+  slow: "It stands still for most of each third of a second, until Ctrl-C.",
   heal: "It goes on; a killed container is started again.",
 };
 

@@ -37,7 +37,7 @@ def tabs_of(neighbours: Iterable[str], current: str) -> str:
 
 async def is_running(port: int) -> bool:
     """Whether something listens on this port of this machine."""
-    with suppress(OSError):  # `TimeoutError` is one
+    with suppress(OSError, OverflowError):  # a `TimeoutError` is an `OSError`; a number may be too large for a port
         async with asyncio.timeout(CONNECT_SECONDS):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()

@@ -33,7 +33,7 @@ export class Options {
     const label = place.appendChild(document.createElement("label"));
     const select = document.createElement("select");
     label.append("sent to ", select);
-    for (const path of choices) select.add(new Option(path === this.#path ? `${path}: wait for the answer` : `${path}: as a job`, path));
+    for (const path of choices) select.add(new Option(path === this.#path ? `${path}: wait` : `${path}: as a job`, path));
     select.addEventListener("change", () => {
       this.#path = select.value;
       this.#showFields();

@@ -1,7 +1,8 @@
 """uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.server.http_protocol:HttpProtocol`.
 
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
-  httptools would lose the body of that request. WebSocket offers pass.
+  httptools would lose the body of that request. WebSocket offers pass. Where requests are pipelined, a further offer
+  closes the connection after its response.
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
 - Headers that do not end in time close the connection, and so does a connection without any request. A body that still
   comes after its request was answered has a few seconds to end.
@@ -118,6 +119,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._answered_timer = self.loop.call_later(self.answered_seconds, self._on_timeout)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Close after this response: the parser gives up at an offer that came in the packet of an earlier request."""
+        self._ignore_input()
+        self.cycle.keep_alive = False
 
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to another protocol."""

@@ -15,6 +15,7 @@ from common.service.request_context import RequestContext, pollable
 from common.service.root_path import local_path, remove_second_prefix
 from common.service.route_templates import RouteTemplates
 from common.service.shutdown import ProcessState
+from common.service.startup import without_traceback
 from common.telemetry.access_log import RequestRecord
 from common.telemetry.server_timing import server_timing
 from common.telemetry.tracing import Trace, begin_span
@@ -39,7 +40,7 @@ class RequestMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; everything else (lifespan, WebSocket) passes."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, without_traceback(send) if scope["type"] == "lifespan" else send)
             return
         began, started = time.time(), time.monotonic()
         remove_second_prefix(scope)

@@ -23,7 +23,7 @@ from common.service.responses import move_definitions
 from common.service.settings import ServiceSettings
 from common.service.shutdown import ProcessState, drain_on_sigterm
 from common.telemetry.access_log import AccessLog
-from common.telemetry.log_format import configure_logging
+from common.telemetry.log_format import configure_logging, reconfigure_uvicorn
 from common.telemetry.metrics import ServiceMetrics
 
 logger = logging.getLogger(__name__)
@@ -117,6 +117,7 @@ class Service(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[None]:
+    reconfigure_uvicorn()
     for sentence in app.settings.find_mistyped():
         logger.warning(sentence)
     gc.collect()

@@ -17,6 +17,7 @@ from common.telemetry.tracing import Trace, current_trace
 Fields = dict[str, object]
 COLOURS = {"DEBUG": 2, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 DIM = 2
+UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access")
 SERVER_EVENTS = (
     "Started server process",
     "Waiting for application",
@@ -110,13 +111,27 @@ def configure_logging(level: str, log_format: str = "json", service: str = "") -
         handler.setFormatter(TextFormatter(service, use_colour()))
         handler.addFilter(_is_for_people)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+    _take_from_uvicorn()
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else it logs every URL, with the secrets in it
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+
+def reconfigure_uvicorn() -> None:
+    """The same again at start, since `uvicorn.run(create_app())` sets up its logs after the app was made.
+
+    Logs that you have configured yourself (`log_config`) stay as they are.
+    """
+    handlers = [handler for name in UVICORN for handler in logging.getLogger(name).handlers]
+    if any(type(handler.formatter).__module__ == "uvicorn.logging" for handler in handlers):
+        _take_from_uvicorn()
+
+
+def _take_from_uvicorn() -> None:
+    for name in UVICORN:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = name != "uvicorn.access"
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else it logs every URL, with the secrets in it
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:

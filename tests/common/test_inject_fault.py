@@ -57,15 +57,18 @@ def test_service_hangs_until_it_is_healed_and_then_is_killed(
     assert worker.wait(10) == -signal.SIGKILL
 
 
-def test_slow_service_stands_still_most_of_the_time_until_ctrl_c(
-    worker: subprocess.Popen[bytes], tmp_path: Path
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["ctrl-c", "kill", "closed-terminal"]
+)
+def test_slow_service_stands_still_most_of_the_time_until_it_is_ended_and_is_never_left_hung(
+    worker: subprocess.Popen[bytes], tmp_path: Path, ending: signal.Signals
 ) -> None:
     slow = start(tmp_path, "worker", "slow")
     for expected in ("T", "S", "T"):
         wait_until(lambda expected=expected: state(worker) == expected)  # type: ignore[misc]
-    slow.send_signal(signal.SIGINT)
+    slow.send_signal(ending)
     assert slow.wait(10) == 0
-    assert state(worker) == "S"
+    wait_until(lambda: state(worker) == "S")
     assert slow.stderr
     slow.stderr.close()
 

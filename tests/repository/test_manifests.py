@@ -107,6 +107,17 @@ def test_compose_hands_on_every_setting_of_a_pattern_from_the_shell(pattern: str
     assert {name for name, service in ours.items() if service.get("env_file") != "settings.env"} == set()
 
 
+def test_readme_says_how_a_container_gets_a_model_of_ones_own(pattern: str) -> None:
+    """By a setting that a service with the folder reads: `MODEL_URI`, or `READER_MODEL_URI` for one of several."""
+    readme = (ROOT / pattern / "README.md").read_text()
+    setting = re.search(r"`MODELS_FOLDER=\$PWD/my_models` and `(\w*MODEL_URI)=/models/mine\.onnx`", readme)
+    assert setting
+    assert any(":/models:ro" in mount for service in compose(pattern).values() for mount in service.get("volumes", ()))
+    compose_file = (ROOT / pattern / "docker-compose.yml").read_text()
+    settings = (ROOT / pattern / "settings.env").read_text().splitlines()
+    assert setting[1] in settings or f"${{{setting[1]}:-" in compose_file
+
+
 def test_procfile_compose_and_kubernetes_start_the_same_services(pattern: str) -> None:
     services = {pattern, *(f"{pattern}-{role}" for role in commands(pattern) if role != pattern)}
     assert set(compose(pattern)) == services

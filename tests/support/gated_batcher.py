@@ -45,7 +45,7 @@ class Gated:
 
 
 @contextmanager
-def batcher(*, inline: bool = False, open: bool = False) -> Iterator[tuple[Batcher, Gated]]:
+def batcher(*, inline: bool = False, open: bool = False, turn_elements: float = 0) -> Iterator[tuple[Batcher, Gated]]:
     model = Gated()
     if open or inline:
         model.open()
@@ -56,6 +56,7 @@ def batcher(*, inline: bool = False, open: bool = False) -> Iterator[tuple[Batch
                 max_batch_rows=MAX_BATCH,
                 max_queue_rows=MAX_QUEUE,
                 inline_elements=inf if inline else NEVER_INLINE,
+                turn_elements=turn_elements,
             ),
             model,
         )
@@ -63,7 +64,9 @@ def batcher(*, inline: bool = False, open: bool = False) -> Iterator[tuple[Batch
         model.open()
 
 
-def submit(to: Batcher, *numbers: int, seconds: float = FAR, key: str = "", left: Callable[[], bool] = bool) -> Future:
+def submit(
+    to: Batcher, *numbers: int, seconds: float = FAR, key: object = "", left: Callable[[], bool] = bool
+) -> Future:
     return to.submit({"x": np.array(numbers)}, len(numbers), monotonic() + seconds, key, left)
 
 

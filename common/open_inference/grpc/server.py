@@ -85,7 +85,8 @@ def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> None:
     try:
         server.add_insecure_port(address)
     except RuntimeError:
-        raise SystemExit(f"cannot start: gRPC cannot listen on {address}: set GRPC_PORT to a free port") from None
+        advice = "set GRPC_PORT to a free port, or GRPC_HOST to an address of this machine"
+        raise SystemExit(f"cannot start: gRPC cannot listen on {address}: {advice}") from None
 
 
 async def _shut_down(

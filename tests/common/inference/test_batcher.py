@@ -6,8 +6,20 @@ from math import inf
 import pytest
 
 from common.inference.batcher import NEVER_INLINE, Batcher
+from common.inference.entries import ALONE, Prediction
 from common.service.problems import Problem
-from tests.support.gated_batcher import MAX_BATCH, MAX_QUEUE, Gated, batcher, both, doubled, run, submit, until
+from tests.support.gated_batcher import (
+    MAX_BATCH,
+    MAX_QUEUE,
+    Gated,
+    Refusing,
+    batcher,
+    both,
+    doubled,
+    run,
+    submit,
+    until,
+)
 
 # Which requests share a batch
 
@@ -53,6 +65,36 @@ def test_long_entry_at_the_head_is_not_overtaken(inline: bool) -> None:
             await asyncio.gather(submit(queue, 1, 2, 3), submit(queue, 4, 5, 6), submit(queue, 7))
             assert [number for batch in model.started for number in batch] == [1, 2, 3, 4, 5, 6, 7]
             assert model.started[-1] == [4, 5, 6, 7]
+
+    run(scenario())
+
+
+@both
+def test_entries_that_share_no_run_each_run_alone_in_order_and_fail_alone(inline: bool) -> None:
+    async def scenario() -> None:
+        with batcher(inline=inline, open=True, turn_elements=inf) as (queue, model):
+            asked = [submit(queue, number, -number, key=ALONE) for number in (1, 2)] + [submit(queue, 3, key=ALONE)]
+            answers = await asyncio.gather(*asked, submit(queue, 4, 4), submit(queue, 5), return_exceptions=True)
+            assert model.started == [[1, -1], [2, -2], [3], [4, 4, 5]]
+            assert [type(answer) for answer in answers] == [Refusing, Refusing, *[Prediction] * 3]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("turn_elements", "together"), [(0, 1), (3, 2), (inf, 5)])
+def test_small_entries_that_share_no_run_share_a_turn(turn_elements: float, together: int) -> None:
+    """Those whose elements are fewer than the limit: a slow model's first answer does not wait for its last."""
+
+    async def scenario() -> None:
+        with batcher(turn_elements=turn_elements) as (queue, model):
+            first = submit(queue, 0, key=ALONE)
+            await until(lambda: model.started == [[0]])
+            asked = [submit(queue, number, key=ALONE) for number in range(1, 6)]
+            model.gate.release()
+            await first
+            model.gate.release(together)
+            await asked[together - 1]
+            assert [answer.done() for answer in asked] == [n < together for n in range(5)]
 
     run(scenario())
 

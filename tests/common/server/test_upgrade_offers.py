@@ -11,7 +11,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from common.service.service import Service
 from common.service.settings import ServiceSettings
-from tests.support.http.raw_connection import GET, HEAD, OFFER, QUICK, SEVEN, connect, response
+from tests.support.http.raw_connection import GET, HEAD, OFFER, QUICK, SEVEN, connect, is_closed, response
 from tests.support.processes import output_of
 from tests.support.samples import SAMPLES
 from tests.support.service_process import Server, serving
@@ -27,6 +27,22 @@ def test_the_body_of_a_request_with_an_upgrade_offer_is_read(server: Server, nam
             status, headers, body = response(client)
             assert (status, json.loads(body)["digit"]) == (200, 7)
             assert "upgrade" not in headers
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["in one packet", "in several"])
+def test_a_pipelined_offer_closes_the_connection_and_its_body_is_not_taken_for_a_request(
+    server: Server, split: bool
+) -> None:
+    request = HEAD + OFFER + b"\r\n" + SEVEN
+    smuggled = b"POST /predict HTTP/1.1\r\nHost: test\r\n" + OFFER + b"Content-Length: %d\r\n\r\n" % len(GET) + GET
+    with connect(server) as client:
+        client.sendall(request + smuggled[: -len(GET)] * split + smuggled * (not split))
+        assert response(client)[0] == 200
+        if split:
+            client.sendall(GET)
+        status, headers, _ = response(client)
+        assert (status, headers["connection"]) == (415, "close")
+        assert is_closed(client)
 
 
 def test_a_body_that_mentions_an_upgrade_stays_as_it_is(server: Server) -> None:

@@ -1,6 +1,7 @@
 """The log: lines for people or for programs, no probes in it, nothing twice, and no line that a client has made up."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from common.telemetry.log_format import reconfigure_uvicorn
 from tests.support.processes import ROOT, answers, free_port, wait_until
 from tests.support.samples import SAMPLES
 from tests.support.service_process import Server, serving
@@ -111,9 +113,21 @@ def test_uvicorn_alone_in_a_terminal_says_where_it_listens_and_logs_in_colour() 
         assert screen.exit_status() == 0
 
 
-def test_a_request_is_logged_once_where_uvicorn_has_its_access_log(log_format: str) -> None:
+FROM_PYTHON = """
+import sys, uvicorn
+from web_single.predictor import create_app
+uvicorn.run(create_app(), port=int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [("-m", "uvicorn", "web_single.predictor:create_app", "--factory", "--port"), ("-c", FROM_PYTHON)],
+    ids=["command", "uvicorn.run"],
+)
+def test_a_request_is_logged_once_where_uvicorn_has_its_access_log(log_format: str, start: tuple[str, ...]) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "web_single.predictor:create_app", "--factory", "--port", str(port)]
+    command = [sys.executable, *start, str(port)]
     environment = {"LOG_FORMAT": log_format, "DRAIN_SECONDS": "0", "GRPC_PORT": "0"}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -123,8 +137,21 @@ def test_a_request_is_logged_once_where_uvicorn_has_its_access_log(log_format: s
         server.terminate()
         log = server.communicate(timeout=20)[0].decode()
     assert log.count("/predict") == 1
-    if log_format == "json":
-        assert all(json.loads(line) for line in log.splitlines())
+    assert "/health/ready" not in log
+    if log_format == "json":  # uvicorn's first two lines come before any of ours
+        assert all(json.loads(line) for line in log.splitlines()[2 if "-c" in start else 0 :])
+
+
+def test_logs_of_uvicorn_that_the_caller_has_configured_stay_as_they_are() -> None:
+    own = logging.StreamHandler()
+    own.setFormatter(logging.Formatter("%(message)s"))
+    access = logging.getLogger("uvicorn.access")
+    try:
+        access.addHandler(own)
+        reconfigure_uvicorn()
+        assert own in access.handlers
+    finally:
+        access.removeHandler(own)
 
 
 def test_a_line_about_the_model_before_there_is_a_service_has_the_form_too() -> None:

@@ -1,6 +1,10 @@
 """The images and the compose files of the patterns that are several services, on a real engine."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -180,6 +184,22 @@ def test_make_break_breaks_and_heals_a_container(project: Composed, how: str) ->
     assert bin_is("manual")
     inject("heal")
     wait_until(lambda: bin_is("7"))
+
+
+@of_synchronous
+def test_make_break_slows_a_container_down_until_its_terminal_closes(project: Composed) -> None:
+    def bin_within(milliseconds: str) -> object:
+        url, headers = f"http://127.0.0.1:{project.port}/letters", {"X-Request-Timeout-Ms": milliseconds}
+        return httpx.post(url, json={"pixels": SEVEN_PIXELS}, headers=headers, timeout=10).json()["bin"]
+
+    command = (sys.executable, "-m", "common.inject_fault", "synchronous-predictor", "slow")
+    with subprocess.Popen(command, cwd=project.folder, env=os.environ | project.environment) as slow:
+        wait_until(lambda: bin_within("50") == "manual")
+        wait_until(lambda: bin_within("5000") == "7")  # slow, not hung
+        slow.send_signal(signal.SIGHUP)
+        assert slow.wait(10) == 0
+    assert "synchronous-predictor" in project.compose("ps", "--services", "--status", "running").split()
+    wait_until(lambda: bin_within("2000") == "7")
 
 
 @of_synchronous

@@ -30,7 +30,9 @@ def client() -> Iterator[GrpcClient]:
 def test_taken_port_ends_the_process_and_an_empty_one_disables_grpc(client: GrpcClient) -> None:
     with starting(grpc_port=client.port) as second:
         assert second.process.wait(20)
-        assert f"cannot listen on 127.0.0.1:{client.port}" in second.log.read_text()
+        log = second.log.read_text()
+        assert f"cannot start: gRPC cannot listen on 127.0.0.1:{client.port}: set GRPC_PORT" in log
+        assert "Traceback" not in log
     with serving(grpc_port="") as none:
         assert none.get("/v2/health/ready").status_code == 200
 
