@@ -33,6 +33,8 @@ THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shado
 FAINT = 0.2  # of the strongest ink; less may be paper
 DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
 LEAST_DIGIT = 0.08  # of the picture's longer side
+BESIDE = 0.004  # of all ink: so much faint ink may lie beside a digit in even light
+OUTLINE = 2  # pixels: so wide is the blurred outline of a digit
 SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
 FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
 STRONG = 0.76  # the mean of a digit's ink in even light; a shadow around it is fainter
@@ -82,10 +84,20 @@ def _is_free(bands: Bands, ink: Ink) -> bool:
         return False
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if _ink_beside(ink) > BESIDE and marks.detail(digit) > marks.SHARP:
+        return False  # a ruled line, a fold or a stain
     around = max(digit.size, NARROW * max(digit.shape) ** 2)
     inked = digit[digit > FAINT]
     is_in_shadow = float(inked.mean()) < STRONG and marks.detail(digit) > marks.SHARP
     return inked.size < FULL * around and not is_in_shadow and marks.what_is_no_digit(digit) is None
+
+
+def _ink_beside(ink: Ink) -> float:
+    """The share of all ink that is outside the box around what is not faint."""
+    mask = ink > marks.INKED
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = max(0, rows[0] - OUTLINE), max(0, columns[0] - OUTLINE)
+    return 1 - float(ink[top : rows[-1] + OUTLINE + 1, left : columns[-1] + OUTLINE + 1].sum() / ink.sum())
 
 
 def _candidates(grey: Grey) -> Iterator[Ink]:

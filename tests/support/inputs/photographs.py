@@ -82,6 +82,17 @@ def turned_sheet(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     return hard_shadow(np.where(on_sheet, sheet, rng.uniform(40, 90)), rng)
 
 
+def fold(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """The shadow of a fold across the sheet: faint, and as narrow as a stroke."""
+    return np.asarray(sheet * (1 - rng.uniform(0.1, 0.2) * np.exp(-((_distance(rng) / rng.uniform(0.01, 0.03)) ** 2))))
+
+
+def ruled(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """On paper with faint lines."""
+    is_line = (np.arange(SIDE) + rng.integers(60)) % rng.integers(60, 110) < rng.integers(3, 8)
+    return np.where(is_line[:, None], np.minimum(sheet, 235 - rng.uniform(20, 45)), sheet)
+
+
 def _distance(rng: np.random.Generator) -> Pixels:
     """From a line near the middle of the picture."""
     turn = rng.uniform(0, 2 * np.pi)
@@ -91,7 +102,10 @@ def _distance(rng: np.random.Generator) -> Pixels:
 
 LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     light.__name__: light
-    for light in (even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet, hand, crossing_shadows)
+    for light in (
+        *(even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet, hand, crossing_shadows),
+        *(fold, ruled),
+    )
 }
 
 
