@@ -144,19 +144,15 @@ class Batcher:
         now = monotonic()
         while self._queue:
             entry = next(iter(self._queue))
-            if batch and not self._joins(entry, batch, rows):
+            if batch and (rows + entry.rows > self._max_batch_rows or entry.key != batch[0].key):
+                break
+            if batch and entry.key is ALONE and count_elements([*batch, entry]) >= self._turn_elements:
                 break
             self._remove(entry)
             if self._should_run(entry, now):
                 batch.append(entry)
                 rows += entry.rows
         return batch
-
-    def _joins(self, entry: Entry, batch: list[Entry], rows: int) -> bool:
-        """Whether an entry runs with these, which have so many rows."""
-        if entry.key is ALONE is batch[0].key:
-            return count_elements([*batch, entry]) < self._turn_elements
-        return entry.key == batch[0].key and rows + entry.rows <= self._max_batch_rows
 
     def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
         """Give each entry its outcome, and have the next batch run."""

@@ -81,7 +81,7 @@ def test_entries_that_share_no_run_each_run_alone_in_order_and_fail_alone(inline
     run(scenario())
 
 
-@pytest.mark.parametrize(("turn_elements", "together"), [(0, 1), (3, 2), (inf, 5)])
+@pytest.mark.parametrize(("turn_elements", "together"), [(0, 1), (3, 2), (inf, MAX_BATCH)])
 def test_small_entries_that_share_no_run_share_a_turn(turn_elements: float, together: int) -> None:
     """Those whose elements are fewer than the limit: a slow model's first answer does not wait for its last."""
 

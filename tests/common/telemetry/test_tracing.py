@@ -67,7 +67,7 @@ def test_every_line_of_the_log_is_json_and_a_requests_line_carries_its_trace(ser
     assert line["span_id"] == response.headers["traceparent"].split("-")[2]
     assert (line["method"], line["path"], line["status"], line["level"]) == ("POST", "/predict", 200, "INFO")
     assert line["ms"] > 0
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|\+00:00)", line["time"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
 
 
 @pytest.mark.parametrize("path", ["/%22%0a%5c", "/%00%1b", "/%ff%fe", "/💣", "/a%20b?c=%22"])
