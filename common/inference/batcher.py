@@ -77,17 +77,17 @@ class Batcher:
             raise self._queue_full(rows)
         if rows > self._max_batch_rows:
             return self._submit_parts(inputs, rows, deadline, key, client_disconnected)
-        loop = asyncio.get_running_loop()
-        now = monotonic()
-        entry = Entry(inputs, rows, deadline, key, client_disconnected, loop.create_future(), now)
+        if not self._busy:
+            self._busy = True
+            self._loop = asyncio.get_running_loop()  # not for each request: up to Python 3.11, it is a system call
+            self._loop.call_soon(self._run_next)
+        future: asyncio.Future[Prediction] = self._loop.create_future()
+        entry = Entry(inputs, rows, deadline, key, client_disconnected, future, monotonic())
         self._queue[entry] = None
         self.queued_rows += rows
         if self._threaded:
             self._watch(entry)
-        if not self._busy:
-            self._busy = True
-            loop.call_soon(self._run_next)
-        return entry.future
+        return future
 
     def _submit_parts(
         self, inputs: Tensors, rows: int, deadline: float, key: Hashable, client_disconnected: Callable[[], bool]

@@ -6,14 +6,14 @@
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
 - Headers that do not end in time close the connection, and so does a connection without any request. A body that still
   comes after its request was answered has a few seconds to end.
-- A response's headers and its body are sent together.
+- Responses are sent at the end of the loop's turn, one after another, each with its headers.
 
 A service works without it too, with uvicorn's own protocol.
 """
 
 import re
 from asyncio import TimerHandle, Transport
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -40,7 +40,6 @@ class HttpProtocol(HttpToolsProtocol):
         "_header_timer",
         "_headers",
         "_ignores_input",
-        "_responses",
     )
 
     max_header_bytes = 64 * 1024
@@ -61,7 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Wait for the first request as long as for any further one."""
         super().connection_made(transport)
-        self._responses = ResponseTransport(transport, self.loop)
+        self.transport = ResponseTransport(transport, self.loop)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -95,12 +94,6 @@ class HttpProtocol(HttpToolsProtocol):
         if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
             self._refuse_headers()
 
-    def on_headers_complete(self) -> None:
-        """The parser knows all headers: the request can begin."""
-        super().on_headers_complete()
-        if self.cycle is not None:  # not yet for a WebSocket's request
-            self.cycle.transport = self._responses
-
     def on_body(self, body: bytes) -> None:
         """The parser has seen a part of the body."""
         self._bytes_without_progress = 0
@@ -128,6 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to another protocol."""
         self._ignore_input()
+        self.transport = cast(ResponseTransport, self.transport).detach()
         super().handle_websocket_upgrade()
 
     def _watch_headers(self) -> None:

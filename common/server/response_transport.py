@@ -1,56 +1,92 @@
-"""Sends a response's headers together with the first part of its body: one system call and one packet instead of two.
+"""Sends responses at the end of the event loop's turn, one after another, each with its headers.
 
-uvicorn writes them one after the other, and uvloop hands each write to the kernel at once, which costs as much CPU as a
-small model.
+uvloop hands each write to the kernel at once. Headers and body apart would be two system calls and two packets. And
+a write that wakes up its client costs more than a small model does: it is paid once for responses that follow each
+other closely, but for each of them if other work lies between (benchmarks/README.md).
 """
 
 from asyncio import AbstractEventLoop, Transport
+from typing import Any
 from weakref import WeakKeyDictionary
 
-_waiting: "WeakKeyDictionary[AbstractEventLoop, list[ResponseTransport]]" = WeakKeyDictionary()
-"""What holds a write back in this turn, by event loop: one callback for all of them costs less than one for each."""
+LONG_BYTES = 64 * 1024
+"""What is longer is sent at once: the connection's own limits then stop a handler that writes faster than its client
+reads."""
+
+
+class Turn:
+    """The connections that one turn of an event loop writes to; `is_quiet`: the turn before had one such connection."""
+
+    def __init__(self) -> None:
+        self.is_quiet = True
+        self._waiting: list[ResponseTransport] = []
+
+    def add(self, transport: "ResponseTransport", loop: AbstractEventLoop) -> None:
+        """Have this one send at the end of the turn what it holds then."""
+        if not self._waiting:  # one callback for all costs less than one for each
+            loop.call_soon(self._end)
+        self._waiting.append(transport)
+
+    def _end(self) -> None:
+        transports, self._waiting = self._waiting, []
+        self.is_quiet = len(transports) == 1
+        for transport in transports:
+            transport.flush()
+
+
+_turns: WeakKeyDictionary[AbstractEventLoop, Turn] = WeakKeyDictionary()  # so no turn may hold its loop
 
 
 class ResponseTransport(Transport):
-    """The part of a connection's transport that writes responses; it delays a write to the end of the loop's turn."""
+    """A connection's transport, as its HTTP protocol sees it."""
 
-    __slots__ = ("_delayed", "_loop", "_transport", "_waiting")
+    __slots__ = ("_connection", "_delayed", "_loop", "_turn")
 
-    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+    def __init__(self, connection: Transport, loop: AbstractEventLoop) -> None:
         super().__init__()
-        self._transport = transport
+        self._connection = connection
         self._loop = loop
-        self._waiting = _waiting.setdefault(loop, [])
+        self._turn = _turns.setdefault(loop, Turn())
         self._delayed = b""
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn has nothing but bytes
-        """Send this together with the write before or after, if there is one in this turn of the loop."""
-        if self._delayed:
-            delayed, self._delayed = self._delayed, b""
-            self._transport.write(b"".join((delayed, data)))
-            return
-        self._delayed = data
-        if not self._waiting:
-            self._loop.call_soon(self._flush_all)
-        self._waiting.append(self)
+        """Send this at the end of the turn; in quiet times a response leaves as soon as it has a body."""
+        if not self._delayed:
+            self._turn.add(self, self._loop)
+            self._delayed = data
+        else:
+            self._delayed += data
+            if self._turn.is_quiet:
+                self.flush()
+        if len(self._delayed) > LONG_BYTES:
+            self.flush()
+
+    def write_eof(self) -> None:
+        """Send everything, and then an end."""
+        self.flush()
+        self._connection.write_eof()
 
     def close(self) -> None:
         """Close the connection once all was sent."""
-        self._flush()
-        self._transport.close()
+        self.flush()
+        self._connection.close()
 
     def is_closing(self) -> bool:
         """Whether the connection is closed or about to be."""
-        return self._transport.is_closing()
+        return self._connection.is_closing()
 
-    def _flush_all(self) -> None:
-        transports = self._waiting.copy()
-        self._waiting.clear()
-        for transport in transports:
-            transport._flush()
+    def detach(self) -> Transport:
+        """Send everything, and leave the connection to another protocol."""
+        self.flush()
+        return self._connection
 
-    def _flush(self) -> None:
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the connection knows, such as its `peername`."""
+        return self._connection.get_extra_info(name, default)
+
+    def flush(self) -> None:
+        """Send what was written."""
         if self._delayed:
             delayed, self._delayed = self._delayed, b""
-            if not self._transport.is_closing():  # else its client has left meanwhile
-                self._transport.write(delayed)
+            if not self._connection.is_closing():  # else its client has left meanwhile
+                self._connection.write(delayed)

@@ -1,39 +1,91 @@
-"""Delayed writes of many connections are sent in one turn of the event loop, each whatever happens to the others."""
+"""Responses of many connections are sent at the end of a turn of the event loop, each whatever happens to the others."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import cast
 
+import pytest
 import uvloop
 
-from common.server.response_transport import ResponseTransport
+from common.server.response_transport import LONG_BYTES, ResponseTransport
+
+Connections = list[tuple[asyncio.Transport, asyncio.StreamReader]]
 
 
-async def two_connections_of_which_one_is_lost() -> bytes:
-    """What the client of the second connection receives."""
+@asynccontextmanager
+async def connected(count: int) -> AsyncIterator[Connections]:
+    """Real connections: the server's end of each, and what its client receives."""
     accepted: asyncio.Queue[asyncio.Transport] = asyncio.Queue()
 
     class Accept(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             accepted.put_nowait(cast(asyncio.Transport, transport))
 
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(Accept, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(Accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
-    lost, kept = await accepted.get(), await accepted.get()
+    clients, ends = [], []
+    for _ in range(count):
+        clients.append(await asyncio.open_connection("127.0.0.1", port))
+        ends.append(await accepted.get())
     try:
-        lost.abort()
-        await clients[0][0].read()  # to the end: the connection is closed
-        ResponseTransport(lost, loop).write(b"lost")
-        ResponseTransport(kept, loop).write(b"kept")
-        return await asyncio.wait_for(clients[1][0].readexactly(4), 10)
+        yield [(end, reader) for end, (reader, _) in zip(ends, clients, strict=True)]
     finally:
-        kept.abort()
-        for _, writer in clients:
+        for end, (_, writer) in zip(ends, clients, strict=True):
+            end.abort()
             writer.close()
         server.close()
 
 
-def test_a_connection_that_is_lost_holds_up_no_other_response() -> None:
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """On the event loop that the services run on."""
+
+    async def within_seconds() -> None:
+        await asyncio.wait_for(test(), 10)
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert runner.run(two_connections_of_which_one_is_lost()) == b"kept"
+        runner.run(within_seconds())
+
+
+def test_a_connection_that_is_lost_holds_up_no_other_response() -> None:
+    async def lose_one_of_two() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected(2) as ((lost, reader_of_lost), (kept, reader)):
+            lost.abort()
+            await reader_of_lost.read()  # to the end: the connection is closed
+            ResponseTransport(lost, loop).write(b"lost")
+            ResponseTransport(kept, loop).write(b"kept")
+            assert await reader.readexactly(4) == b"kept"
+
+    run(lose_one_of_two)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [ResponseTransport.close, ResponseTransport.write_eof, lambda transport: transport.detach().close()],
+    ids=["close", "write_eof", "detach"],
+)
+def test_what_was_written_is_sent_before_the_connection_ends(end: Callable[[ResponseTransport], object]) -> None:
+    async def end_in_the_turn_of_the_write() -> None:
+        async with connected(1) as ((transport, reader),):
+            response = ResponseTransport(transport, asyncio.get_running_loop())
+            response.write(b"headers, ")
+            response.write(b"body")
+            end(response)
+            assert await reader.read() == b"headers, body"
+
+    run(end_in_the_turn_of_the_write)
+
+
+def test_a_client_that_reads_slowly_stops_a_handler_that_writes_much_in_one_turn() -> None:
+    async def write_without_a_pause() -> None:
+        async with connected(1) as ((transport, reader),):
+            response = ResponseTransport(transport, asyncio.get_running_loop())
+            pieces = [bytes([number]) * LONG_BYTES for number in range(200)]
+            for piece in pieces:
+                response.write(piece[:10])
+                response.write(piece[10:])
+            assert transport.get_write_buffer_size() > LONG_BYTES  # so uvicorn is told to wait
+            assert await reader.readexactly(sum(map(len, pieces))) == b"".join(pieces)
+
+    run(write_without_a_pause)
