@@ -1,4 +1,4 @@
-"""Responses of many connections are sent at the end of a turn of the event loop, each whatever happens to the others."""
+"""Responses of many connections are sent at the end of a loop's turn, each whatever happens to the others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
