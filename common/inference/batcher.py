@@ -54,6 +54,7 @@ class Batcher:
         self._on_batch = on_batch
         self._queue: OrderedDict[Entry, None] = OrderedDict()
         self._busy = False
+        self._loop: asyncio.AbstractEventLoop  # of those who wait
         self._inline_elements = inline_elements
         self._turn_elements = turn_elements
         self._threaded = inline_elements == NEVER_INLINE  # whether entries that arrive now may wait for a thread
@@ -105,7 +106,7 @@ class Batcher:
             for start in range(0, rows, size)
         ]
 
-        joined: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        joined: asyncio.Future[Prediction] = self._loop.create_future()
 
         def finish(gathered: "asyncio.Future[list[Prediction]]") -> None:
             if joined.done():
@@ -134,7 +135,7 @@ class Batcher:
             return
         for entry in (*batch, *self._queue):
             self._watch(entry)
-        work = batch[0].future.get_loop().run_in_executor(self._worker, run_batch, self._run, batch)
+        work = self._loop.run_in_executor(self._worker, run_batch, self._run, batch)
         work.add_done_callback(lambda done: self._resolve_batch(batch, done.result(), started))
 
     def _next_batch(self) -> list[Entry]:
@@ -156,7 +157,7 @@ class Batcher:
 
     def _resolve_batch(self, batch: list[Entry], outcomes: list[Tensors | Exception], started: float) -> None:
         """Give each entry its outcome, and have the next batch run."""
-        batch[0].future.get_loop().call_soon(self._run_next)
+        self._loop.call_soon(self._run_next)
         runs = [[entry] for entry in batch] if batch[0].key is ALONE else [batch]
         ran = (monotonic() - started) / len(runs)
         for entry, outcome in zip(batch, outcomes, strict=True):
@@ -178,8 +179,7 @@ class Batcher:
     def _watch(self, entry: Entry) -> None:
         """Let the entry fail at its deadline. Inline batches need no timer: they empty the queue in each iteration."""
         if entry.timer is None:
-            loop = entry.future.get_loop()
-            entry.timer = loop.call_later(entry.deadline - monotonic(), entry.expire)
+            entry.timer = self._loop.call_later(entry.deadline - monotonic(), entry.expire)
             entry.future.add_done_callback(lambda _: self._on_future_done(entry))
 
     def _queue_full(self, rows: int) -> Problem:
