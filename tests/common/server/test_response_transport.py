@@ -85,7 +85,7 @@ def test_a_client_that_reads_slowly_stops_a_handler_that_writes_much_in_one_turn
             for piece in pieces:
                 response.write(piece[:10])
                 response.write(piece[10:])
-            assert transport.get_write_buffer_size() > LONG_BYTES  # so uvicorn is told to wait
+            assert transport.get_write_buffer_size() > LONG_BYTES  # so uvicorn waits
             assert await reader.readexactly(sum(map(len, pieces))) == b"".join(pieces)
 
     run(write_without_a_pause)
