@@ -4,7 +4,7 @@ It asks the same endpoint as every other client. It loads nothing from elsewhere
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,7 +14,7 @@ from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from common import domain
-from common.playground.neighbours import is_running, neighbours_of, tabs_of
+from common.playground.neighbours import is_running, local_neighbours, published_neighbours, tabs_of
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -72,8 +72,10 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere.
 
     `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
+    From inside a container others cannot be asked whether they run, which is null there.
     """
-    neighbours = neighbours_of(folder)
+    local = local_neighbours(folder)
+    neighbours = local or published_neighbours()
     readme = f"<code>{folder.name}/{README}</code>"
     if (folder / README).exists():  # not in an image
         readme = f'<a href="{name}/{README}">{readme}</a>'
@@ -89,11 +91,11 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
             raise Problem(404, f"/{name}/{file}: the page has no such file")
         return Response(files[file], 200, HEADERS, MEDIA_TYPES[Path(file).suffix])
 
-    async def patterns() -> list[dict[str, str | int | bool]]:
-        running = await asyncio.gather(*map(is_running, neighbours.values()))
+    async def patterns() -> list[dict[str, str | int | bool | None]]:
+        running: Sequence[bool | None] = await asyncio.gather(*map(is_running, local.values()))
         return [
             {"name": name, "port": port, "running": runs, "current": name == folder.name}
-            for (name, port), runs in zip(neighbours.items(), running, strict=True)
+            for (name, port), runs in zip(neighbours.items(), running or [None] * len(neighbours), strict=True)
         ]
 
     app.get("/", include_in_schema=False)(index)
