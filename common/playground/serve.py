@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from common import domain
 from common.playground.neighbours import is_running, local_neighbours, published_neighbours, tabs_of
+from common.playground.start_choice import StartChoice
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -39,11 +40,14 @@ HEADERS = {
 }
 
 
-def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
+def add_playground(
+    app: FastAPI, folder: Path, endpoint: str = "/predict", start_choices: Sequence[StartChoice] = ()
+) -> None:
     """Serve the page at `/`, with the folder's `diagram.svg`; it sends what it is given to `endpoint`.
 
     Where the domain reads images, it is a pad to draw on, with samples to click; else a form, filled with the domain's
-    example. The diagram's description is what the page says of the pattern.
+    example. The diagram's description is what the page says of the pattern. `start_choices` are settings of the whole
+    pattern that are worth a comparison: no request can choose them, so the page shows how to start it with another value.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
@@ -61,6 +65,8 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "labels": to_json(domain.LABELS).decode(),
         "hint": " … ".join([*domain.LABELS[:1], *domain.LABELS[-1:]]),
         "samples": to_json(list(samples)).decode(),
+        "pattern": folder.name,
+        "start": to_json([choice._asdict() for choice in start_choices]).decode(),
         "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
