@@ -47,7 +47,7 @@ def add_playground(
 
     Where the domain reads images, it is a pad to draw on, with samples to click; else a form, filled with the domain's
     example. The diagram's description is what the page says of the pattern. `start_choices` are settings of the whole
-    pattern that are worth a comparison: no request can choose them, so the page shows how to start it with another value.
+    pattern that are worth a comparison: no request can choose them, so the page shows the commands that start another.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
