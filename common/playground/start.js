@@ -9,8 +9,7 @@ export function showStart(place, pattern, choices) {
   for (const choice of choices) {
     const select = selectOf(choice);
     const label = document.createElement("label");
-    label.append(`${choice.name} `, select);
-    label.title = choice.description;
+    label.append(`${choice.name}: ${choice.description} `, select);
     const commands = STARTS.map(() => Object.assign(document.createElement("pre"), { tabIndex: 0, ariaLabel: "Command" }));
     const say = () => commands.forEach((pre, index) => (pre.textContent = `${choice.name}=${select.value} ${STARTS[index]} ${pattern}`));
     select.addEventListener("change", say);
