@@ -65,7 +65,7 @@ def test_a_run_is_done_and_leaves_no_process_behind(project: Composed, local: An
 
 
 def test_the_manager_ends_with_0_as_the_front_services_of_the_others_do(project: Composed, scans: None) -> None:
-    """Under an init, uvicorn would end by the signal that it was asked with."""
+    """Also under an init: as a process with a parent, uvicorn alone would end by the signal that it was asked with."""
     manager = project.container("batch")
     project.compose("stop", "batch")
     assert inspect(manager)["State"]["ExitCode"] == 0
