@@ -128,10 +128,12 @@ clean:  ## remove what the other targets made
 	    { echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
-# $(call pip_install,ENVIRONMENT,LOCKS): what pip says is shown if it fails; in place of its many retries, one line.
+# $(call pip_install,ENVIRONMENT,LOCKS): nothing if all is there, as after `make install`. What pip says is shown if it fails;
+# in place of its many retries, one line.
 define pip_install
-@echo 'installing packages into $(1), which takes a minute or so; the next start needs no network'
-@$(1)/bin/python $(PIP) $(2:%=-r %) 2>$(1)/pip.log || { \
+@$(1)/bin/python $(PIP) --verbose --dry-run --no-index $(2:%=-r %) >$(1)/pip.log 2>&1 && ! grep -q '^Would install' $(1)/pip.log || { \
+echo 'installing packages into $(1), which takes a minute or so; the next start needs no network'; \
+$(1)/bin/python $(PIP) $(2:%=-r %) 2>$(1)/pip.log; } || { \
     if grep -q 'Retry(total=0' $(1)/pip.log; \
     then echo 'cannot install: no package index can be reached; connect to the network, or set PIP_INDEX_URL'; \
     else cat $(1)/pip.log; fi >&2; exit 1; }

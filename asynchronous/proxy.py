@@ -25,6 +25,7 @@ from common import domain
 from common.jobs.redis_check import RedisCheck
 from common.jobs.redis_connection import REDIS_UNAVAILABLE, connect, redis_deadline
 from common.playground.serve import add_playground
+from common.playground.start_choice import start_choice
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import to_payload
 from common.service.background import add_background_loop
@@ -56,7 +57,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
     app.include_router(submit_router(queue, triggers[settings.trigger], monitor, settings))
     app.include_router(job_router(app, redis, queue, monitor, settings))
     RedisCheck(app, redis, "asynchronous", EVENTS)
-    add_playground(app, Path(__file__).parent, "/jobs")
+    add_playground(app, Path(__file__).parent, "/jobs", [start_choice(settings, "trigger")])
     return app
 
 

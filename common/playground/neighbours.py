@@ -1,6 +1,6 @@
-"""The patterns that lie beside this one, for the links at the top of its page, and whether each runs on this machine.
+"""The patterns beside this one, for the links at the top of its page, and whether each runs on this machine.
 
-A pattern is a folder with a `Procfile`; an image holds no other, and so its page shows no links.
+A pattern is a folder with a `Procfile`. An image holds one alone: there Compose says what is published, and where.
 """
 
 import asyncio
@@ -12,9 +12,11 @@ from html import escape
 from pathlib import Path
 
 CONNECT_SECONDS = 0.5
+PUBLISHED = "PATTERN_PORTS"
+"""The variable of a container: `web_single=8001,synchronous=8002`, ports of the host."""
 
 
-def neighbours_of(folder: Path) -> dict[str, int]:
+def local_neighbours(folder: Path) -> dict[str, int]:
     """The port of each pattern's front service, this one's too, in the order of their default ports.
 
     It is set by `PATTERN_PORT`, as in the Procfile. Empty where this pattern is alone.
@@ -27,6 +29,12 @@ def neighbours_of(folder: Path) -> dict[str, int]:
     names = sorted(defaults, key=defaults.__getitem__) if len(defaults) > 1 else []
     chosen = {name: os.environ.get(f"{name.upper()}_PORT", "") for name in names}
     return {name: int(port) if port.isdecimal() else defaults[name] for name, port in chosen.items()}
+
+
+def published_neighbours() -> dict[str, int]:
+    """The same of a container, as Compose gives it. Empty where it does not."""
+    found = re.findall(r"(\w+)=(\d+)(?:,|$)", os.environ.get(PUBLISHED, ""))
+    return {name: int(port) for name, port in found}
 
 
 def tabs_of(neighbours: Iterable[str], current: str) -> str:

@@ -1,7 +1,7 @@
 /* The page: what is drawn is sent shortly after the pen is lifted, and the answer shown. Where the service reads no
    images, the JSON of a form is sent instead. A newer item cancels the request of an older one. The parts: pad.js (ink),
    samples.js, options.js (what a request can choose), request.js (HTTP), answer.js (result), jobs.js, diagram.js (the
-   journey; drawing.js loads it), break.js. */
+   journey; drawing.js loads it), start.js (what is chosen at the start), break.js. */
 
 import { show, showAccepted, showNothing, showWaiting } from "./answer.js";
 import { showBreak } from "./break.js";
@@ -11,6 +11,7 @@ import { Options } from "./options.js";
 import { Pad } from "./pad.js";
 import { ask, followDelivery } from "./request.js";
 import { showSamples } from "./samples.js";
+import { showStart } from "./start.js";
 
 const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for about this long
 
@@ -81,6 +82,7 @@ async function open(file) {
 }
 
 showNothing();
+showStart(element("start-choices"), document.body.dataset.pattern, JSON.parse(document.body.dataset.start));
 diagram.services().then((services) => showBreak(element("break-card"), services));
 showSamples(element("sample-pictures"), images ? JSON.parse(document.body.dataset.samples) : [], open);
 element("read-now").addEventListener("click", read);

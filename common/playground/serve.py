@@ -4,7 +4,7 @@ It asks the same endpoint as every other client. It loads nothing from elsewhere
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -14,7 +14,8 @@ from fastapi import FastAPI, Response
 from pydantic_core import to_json
 
 from common import domain
-from common.playground.neighbours import is_running, neighbours_of, tabs_of
+from common.playground.neighbours import is_running, local_neighbours, published_neighbours, tabs_of
+from common.playground.start_choice import StartChoice
 from common.service.problems import Problem
 
 PAGE = Path(__file__).parent
@@ -39,11 +40,14 @@ HEADERS = {
 }
 
 
-def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> None:
+def add_playground(
+    app: FastAPI, folder: Path, endpoint: str = "/predict", start_choices: Sequence[StartChoice] = ()
+) -> None:
     """Serve the page at `/`, with the folder's `diagram.svg`; it sends what it is given to `endpoint`.
 
     Where the domain reads images, it is a pad to draw on, with samples to click; else a form, filled with the domain's
-    example. The diagram's description is what the page says of the pattern.
+    example. The diagram's description is what the page says of the pattern. `start_choices` are settings of the whole
+    pattern that are worth a comparison: no request can choose them, so the page shows the commands that start another.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
@@ -61,6 +65,8 @@ def add_playground(app: FastAPI, folder: Path, endpoint: str = "/predict") -> No
         "labels": to_json(domain.LABELS).decode(),
         "hint": " … ".join([*domain.LABELS[:1], *domain.LABELS[-1:]]),
         "samples": to_json(list(samples)).decode(),
+        "pattern": folder.name,
+        "start": to_json([choice._asdict() for choice in start_choices]).decode(),
         "about": " ".join(ElementTree.fromstring(files["diagram.svg"]).findtext(DESCRIPTION, "").split()),
     }
     page = template.substitute({name: escape(value) for name, value in values.items()}).encode()
@@ -72,8 +78,10 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere.
 
     `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
+    From inside a container others cannot be asked whether they run, which is null there.
     """
-    neighbours = neighbours_of(folder)
+    local = local_neighbours(folder)
+    neighbours = local or published_neighbours()
     readme = f"<code>{folder.name}/{README}</code>"
     if (folder / README).exists():  # not in an image
         readme = f'<a href="{name}/{README}">{readme}</a>'
@@ -89,11 +97,11 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
             raise Problem(404, f"/{name}/{file}: the page has no such file")
         return Response(files[file], 200, HEADERS, MEDIA_TYPES[Path(file).suffix])
 
-    async def patterns() -> list[dict[str, str | int | bool]]:
-        running = await asyncio.gather(*map(is_running, neighbours.values()))
+    async def patterns() -> list[dict[str, str | int | bool | None]]:
+        running: Sequence[bool | None] = await asyncio.gather(*map(is_running, local.values()))
         return [
             {"name": name, "port": port, "running": runs, "current": name == folder.name}
-            for (name, port), runs in zip(neighbours.items(), running, strict=True)
+            for (name, port), runs in zip(neighbours.items(), running or [None] * len(neighbours), strict=True)
         ]
 
     app.get("/", include_in_schema=False)(index)

@@ -1,5 +1,6 @@
-/* Links to the pages of the other patterns, on the same machine; grey where none answers. The page has their names from the
-   start, so nothing moves. Asked again when the reader comes back, since a pattern may have been started meanwhile. */
+/* Links to the pages of the other patterns, on the same machine; grey where none answers. A container cannot ask the others
+   (`running` is null): there all are links. The page has their names from the start, so nothing moves. Asked again when the
+   reader comes back, since a pattern may have been started meanwhile. */
 
 async function showTabs(place) {
   const response = await fetch(new URL("patterns", import.meta.url), { cache: "no-store" }).catch(() => undefined);
@@ -8,10 +9,12 @@ async function showTabs(place) {
 }
 
 function tab({ name, port, running, current }) {
-  const tag = Object.assign(document.createElement(running && !current ? "a" : "span"), { textContent: name });
+  const isLink = running !== false && !current;
+  const tag = Object.assign(document.createElement(isLink ? "a" : "span"), { textContent: name });
   if (current) tag.setAttribute("aria-current", "page");
-  else if (running) tag.href = Object.assign(new URL(location.origin), { port }).href;
-  else tag.title = `It does not run: make ${name}`;
+  if (isLink) tag.href = Object.assign(new URL(location.origin), { port }).href;
+  if (running === false) tag.title = `It does not run: make ${name}`;
+  if (isLink && running === null) tag.title = `A container does not know whether it runs: docker compose up ${name}`;
   return tag;
 }
 

@@ -1,7 +1,7 @@
 """From SIGTERM to the closing of the port: first not ready, so that load balancers go elsewhere, then uvicorn's end.
 
 uvicorn closes its listener the moment it gets the signal, while balancers still send requests. Wrapping its handler
-puts a wait in between; uvicorn finishes the work in flight afterwards.
+puts a wait in between; uvicorn finishes the work in flight afterwards. The process then exits with 0.
 """
 
 import asyncio
@@ -40,8 +40,11 @@ def drain_on_sigterm(seconds: float, on_drain: Callable[[], None]) -> Iterator[N
         yield  # not run by a server that handles signals, so there is nothing to wrap
         return
     loop = asyncio.get_running_loop()
+    drained = False
 
     def drain(number: int, frame: FrameType | None) -> None:
+        nonlocal drained
+        drained = True
         logger.info("SIGTERM: not ready any more, closing in %s s", seconds)
         on_drain()
         signal.signal(signal.SIGTERM, server_handler)
@@ -56,3 +59,5 @@ def drain_on_sigterm(seconds: float, on_drain: Callable[[], None]) -> Iterator[N
         yield
     finally:
         signal.signal(signal.SIGTERM, server_handler)
+        if drained:  # else uvicorn, having ended in order, would kill the process with the same signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

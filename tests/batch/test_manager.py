@@ -185,7 +185,6 @@ def test_page_adds_a_schedule_says_what_is_wrong_with_one_shows_due_times_in_its
     shared: Manager,
 ) -> None:
     with chromium() as browser, opened(browser, shared.server.url, REFUSED, zone="America/New_York") as page:
-        page.get_by_text("Add a schedule").click()
         form = page.locator("#add-schedule")
         expect(form.get_by_label("Time zone")).to_have_value("America/New_York")
         for label, value in (

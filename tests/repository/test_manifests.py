@@ -16,6 +16,7 @@ from tests.support.patterns import (
     app_in,
     commands,
     copied,
+    ports_file,
     settings_classes,
     settings_file,
     started,
@@ -24,8 +25,8 @@ from tests.support.patterns import (
 )
 from tests.support.processes import PATTERNS, ROOT, wait_until
 
-NO_SETTINGS = {"MODELS_FOLDER", "ORT_DISABLE_TELEMETRY", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
-"""Variables that compose, onnxruntime or the C library reads, not our Settings."""
+NO_SETTINGS = {"MODELS_FOLDER", "ORT_DISABLE_TELEMETRY", "PATTERN_PORTS", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
+"""Variables that compose, onnxruntime, the C library or the page's tabs read, not our Settings."""
 
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 
@@ -105,6 +106,19 @@ def test_compose_hands_on_every_setting_of_a_pattern_from_the_shell(pattern: str
     assert (ROOT / pattern / "settings.env").read_text() == settings_file(pattern), "python -m tests.support.patterns"
     ours = {name: one for name, one in compose(pattern).items() if not str(one.get("image")).startswith("redis:")}
     assert {name for name, service in ours.items() if service.get("env_file") != "settings.env"} == set()
+
+
+def test_compose_gives_the_front_service_the_ports_of_all_patterns(pattern: str) -> None:
+    """By the root's file, for the links between their pages; alone, a pattern has none."""
+    text = (ROOT / "docker-compose.env").read_text()
+    assert text == ports_file(), "python -m tests.support.patterns"
+    included = documents(ROOT / "docker-compose.yml")[0]["include"]
+    assert {"path": f"{pattern}/docker-compose.yml", "env_file": "docker-compose.env"} in included
+    assert compose(pattern)[pattern]["environment"]["PATTERN_PORTS"] == "${PATTERN_PORTS:-}"
+    default = re.search(rf"{pattern}=\$\{{({pattern.upper()}_PORT:-\d+)\}}", text)
+    assert default
+    assert f"${{{default[1]}}}" in str(compose(pattern)[pattern]["ports"])
+    assert f"${{{default[1]}}}" in commands(pattern)[pattern]
 
 
 def test_readme_says_how_a_container_gets_a_model_of_ones_own(pattern: str) -> None:

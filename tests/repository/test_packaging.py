@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.patterns import FRONT_SERVICES, free_ports
-from tests.support.processes import PATTERNS, ROOT, listens
+from tests.support.processes import PATTERNS, ROOT, listens, output_of
 from tests.support.terminal import CTRL_C, terminal
 
 IMAGE_LOCKS = [lock for pattern in PATTERNS for lock in sorted((ROOT / pattern).glob("requirements*.txt"))]
@@ -103,6 +104,19 @@ def test_an_install_that_fails_says_why(tmp_path: Path, settings: dict[str, str]
     lines = [line for line in made.stderr.splitlines() if not line.startswith("make: ")]
     assert lines[0].startswith(said)
     assert (len(lines) == 1) == ("PIP_INDEX_URL" in settings)
+
+
+@pytest.mark.full
+def test_after_make_install_the_first_start_of_a_pattern_installs_nothing_and_does_not_say_so(tmp_path: Path) -> None:
+    for file in ("Makefile", "requirements-run.txt", "web_single/requirements.txt"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / ".venv").mkdir()
+    for name in ("bin", "include", "lib", "pyvenv.cfg"):
+        (tmp_path / ".venv" / name).symlink_to(Path(sys.prefix) / name)
+    installed = tmp_path / ".venv" / ".installed-web_single"
+    assert output_of("make", str(installed.relative_to(tmp_path)), folder=tmp_path, PIP_NO_INDEX="1") == ""
+    assert installed.exists()
 
 
 @pytest.fixture(scope="module")

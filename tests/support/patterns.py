@@ -198,6 +198,14 @@ def settings_file(pattern: str) -> str:
     return head + "".join(f"{name}\n" for name in passed_on(pattern))
 
 
+def ports_file() -> str:
+    """What the root's `docker-compose.env` must say."""
+    fronts = sorted(FRONT_SERVICES.items(), key=lambda item: item[1].port)
+    ports = ",".join(f"{name}=${{{name.upper()}_PORT:-{front.port}}}" for name, front in fronts)
+    head = "# The ports of all patterns, for the links between pages. Written by `python -m tests.support.patterns`."
+    return f"{head}\nPATTERN_PORTS={ports}\n"
+
+
 def free_ports(pattern: str) -> Ports:
     """A free port for every process of a pattern."""
     names = re.findall(rf"\$\{{({pattern.upper()}\w*_PORT):-", (ROOT / pattern / "Procfile").read_text())
@@ -236,3 +244,4 @@ def started(pattern: str, folder: Path, **environment: str) -> Iterator[tuple[su
 if __name__ == "__main__":
     for name in PATTERNS:
         (ROOT / name / "settings.env").write_text(settings_file(name))
+    (ROOT / "docker-compose.env").write_text(ports_file())

@@ -64,7 +64,7 @@ class Composed:
     """`docker compose up web_single-replicas` in a copy of what is needed for it, on ports of its own."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("Makefile", "docker-compose.yml", "common", *PATTERNS):
+        for name in ("Makefile", "docker-compose.yml", "docker-compose.env", "common", *PATTERNS):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
         self.folder = folder

@@ -55,6 +55,22 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_asynchronous_page_shows_the_trigger_that_runs_and_the_commands_that_start_another(browser: Browser) -> None:
+    with stack_of("asynchronous") as stack:
+        stack.start("redis")
+        with opened(browser, stack.start("asynchronous", trigger="cache").url) as page:
+            page.get_by_text("What a request can choose").click()
+            chosen = page.locator("#start-choices")
+            trigger = chosen.get_by_label("TRIGGER")
+            expect(trigger.locator("option")).to_have_text(["queue", "cache: runs now", "pubsub"])
+            expect(trigger).to_have_value("cache")
+            trigger.select_option("pubsub")
+            starts = ["make asynchronous", "docker compose up asynchronous"]
+            expect(chosen.locator("pre")).to_have_text([f"TRIGGER=pubsub {start}" for start in starts])
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_the_delivery_is_lit_when_the_database_and_the_receiver_have_the_result_and_the_retry_when_there_was_one(
     browser: Browser, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from common.playground.neighbours import neighbours_of
+from common.playground.neighbours import local_neighbours, published_neighbours
 from tests.support.browsers import chromium, opened
 from tests.support.patterns import copied, started
 from tests.support.processes import ROOT, free_port
@@ -45,8 +45,42 @@ def test_a_port_setting_that_is_no_port_is_not_this_patterns(monkeypatch: pytest
     """Kubernetes sets `NAME_PORT=tcp://…` for each of its services."""
     monkeypatch.setenv("SYNCHRONOUS_PORT", foreign)
     monkeypatch.setenv("BATCH_PORT", "9004")
-    found = neighbours_of(ROOT / "web_single")
+    found = local_neighbours(ROOT / "web_single")
     assert (found["synchronous"], found["batch"]) == (8002, 9004)
+
+
+@pytest.mark.parametrize(
+    ("published", "found"),
+    [
+        ("web_single=8001,my_pattern=9000", {"web_single": 8001, "my_pattern": 9000}),
+        ("web_single=8001,batch=,=9,synchronous=x", {"web_single": 8001}),
+        ("", {}),
+    ],
+)
+def test_a_container_gets_its_neighbours_from_compose(
+    monkeypatch: pytest.MonkeyPatch, published: str, found: dict[str, int]
+) -> None:
+    monkeypatch.setenv("PATTERN_PORTS", published)
+    assert published_neighbours() == found
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_alone_as_in_a_container_all_published_patterns_are_links_that_promise_nothing(tmp_path: Path) -> None:
+    ports = {name: free_port() for name in ["synchronous", *OTHERS]}
+    published = ",".join(f"{name}={port}" for name, port in {"web_single": 8001, **ports}.items())
+    with (
+        started("web_single", copied("web_single", tmp_path), PATTERN_PORTS=published) as (_, own),
+        chromium() as browser,
+    ):
+        url = f"http://127.0.0.1:{own['WEB_SINGLE_PORT']}"
+        with opened(browser, url) as page:
+            tabs = page.get_by_role("navigation", name="Patterns")
+            expect(tabs.locator("[aria-current=page]")).to_have_text("web_single")
+            expect(tabs.get_by_role("link")).to_have_text(list(ports))
+            for name, port in ports.items():
+                link = tabs.get_by_title(f"does not know whether it runs: docker compose up {name}")
+                expect(link).to_have_attribute("href", f"http://127.0.0.1:{port}/")
 
 
 @pytest.mark.full

@@ -40,7 +40,8 @@ def test_with_watch_a_container_follows_a_change_of_its_files(tmp_path: Path) ->
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("common", *PATTERNS):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
-    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    for name in ("docker-compose.yml", "docker-compose.env"):
+        shutil.copy(ROOT / name, tmp_path)
     port = free_port()
     environment = {"WEB_SINGLE_PORT": str(port), "WEB_SINGLE_GRPC_PORT": str(free_port())}
     environment["COMPOSE_PROJECT_NAME"] = f"test-{uuid4().hex[:8]}"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.docker import Composed, inside
+from tests.support.docker import Composed, inside, inspect
 from tests.support.patterns import finished
 from tests.support.processes import ROOT, output_of, wait_until
 
@@ -62,6 +62,14 @@ def test_a_run_is_done_and_leaves_no_process_behind(project: Composed, local: An
     assert {digit for _, digit, *_ in local} <= set(range(10))
     wait_until(lambda: "batch.job" not in inside(project.container("batch"), PROCESSES))
     assert "multiprocessing" not in inside(project.container("batch"), PROCESSES)
+
+
+def test_the_manager_ends_with_0_as_the_front_services_of_the_others_do(project: Composed, scans: None) -> None:
+    """Also under an init: as a process with a parent, uvicorn alone would end by the signal that it was asked with."""
+    manager = project.container("batch")
+    project.compose("stop", "batch")
+    assert inspect(manager)["State"]["ExitCode"] == 0
+    project.compose("up", "--detach", "--wait", "batch")
 
 
 def test_the_command_of_the_cronjob_reads_yesterday_and_then_has_nothing_to_do(project: Composed, local: Any) -> None:

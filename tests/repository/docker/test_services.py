@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_only_the_front_is_published_and_only_on_this_host(pattern: str, project
         published = {port: hosts for port, hosts in found.items() if hosts}
         there = {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(project.port)}]}
         assert published == (there if container == front else {})
+
+
+@each_pattern
+def test_its_page_links_to_all_six_patterns_without_knowing_which_run(pattern: str, project: Composed) -> None:
+    url = f"http://127.0.0.1:{project.port}"
+    names = re.findall(r"<span(?: aria-current=\"page\")?>(\w+)</span>", httpx.get(url).text.partition("</nav>")[0])
+    assert names == list(FRONT_SERVICES)
+    ports = {name: front.port for name, front in FRONT_SERVICES.items()} | {pattern: project.port}
+    assert httpx.get(f"{url}/{'page' if pattern == 'batch' else 'playground'}/patterns").json() == [
+        {"name": name, "port": port, "running": None, "current": name == pattern} for name, port in ports.items()
+    ]
 
 
 @each_pattern
