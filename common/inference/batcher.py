@@ -93,7 +93,7 @@ class Batcher:
         return future
 
     def _forget_loop(self) -> None:
-        """Start with an empty queue where a loop ended before its batch did, as the loop of a `TestClient` request may."""
+        """Start with an empty queue where a loop ended before its batch, as that of a `TestClient` request may."""
         self._busy, self.queued_rows = False, 0
         self._queue.clear()
 
