@@ -21,6 +21,10 @@ SUM_TOLERANCE = 0.01
 """How far probabilities may be from summing to 1; callers in other services (`backends/classifier.py`) do so, too."""
 
 
+class InvalidNumber(ValueError):
+    """A prediction has NaN or an infinity, which JSON does not have."""
+
+
 class DomainModel:
     """Turns rows into a model's inputs, and its outputs into predictions.
 
@@ -48,13 +52,13 @@ class DomainModel:
         return domain.to_outputs(self.to_tensors(outputs), self.ref)
 
     def to_json(self, predictions: object) -> bytes:
-        """What `to_outputs` gave, or one of it. Raises ValueError if it has a number that JSON does not have."""
+        """What `to_outputs` gave, or one of it; raises `InvalidNumber`."""
         body = to_json(predictions)
         if b"N" in body or b"I" in body:  # NaN or Infinity, or a text; to look at the numbers each time costs more
             try:
                 from_json(body, allow_inf_nan=False)
             except ValueError:
-                raise ValueError(f"the model {self.ref.name} gave no finite numbers for this input") from None
+                raise InvalidNumber(f"the model {self.ref.name} gave no finite numbers for this input") from None
         return body
 
     def _find_misfit(self, model: Model) -> str | None:

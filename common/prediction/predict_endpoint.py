@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from common import domain
 from common.inference.predictor import Predictor
-from common.prediction.domain_model import DomainModel
+from common.prediction.domain_model import DomainModel, InvalidNumber
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import count
 from common.prediction.settings import PredictSettings
@@ -37,7 +37,7 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         predictions = model.to_outputs(outputs)
         try:
             return JSONBytes(model.to_json(predictions if many else predictions[0]))
-        except ValueError as error:
+        except InvalidNumber as error:
             raise Problem(500, str(error)) from None
 
     return router
