@@ -74,6 +74,8 @@ class Batcher:
         rows than may ever wait) or 503 (queue full); the future raises `Problem` 504 (deadline passed) or
         `ClientDisconnect`, or what the model raised for these rows.
         """
+        if self._busy and self._loop.is_closed():
+            self._forget_loop()
         if self.queued_rows + rows > self._max_queue_rows:
             raise self._queue_full(rows)
         if rows > self._max_batch_rows:
@@ -89,6 +91,11 @@ class Batcher:
         if self._threaded:
             self._watch(entry)
         return future
+
+    def _forget_loop(self) -> None:
+        """Start with an empty queue where a loop ended before its batch, as that of a `TestClient` request may."""
+        self._busy, self.queued_rows = False, 0
+        self._queue.clear()
 
     def _submit_parts(
         self, inputs: Tensors, rows: int, deadline: float, key: Hashable, client_disconnected: Callable[[], bool]

@@ -4,8 +4,6 @@ import asyncio
 from dataclasses import dataclass, field
 from time import monotonic
 
-from pydantic_core import to_json
-
 from common import domain
 from common.backends.classifier import validate_outputs
 from common.inference.predictor import Predictor
@@ -36,8 +34,8 @@ class JobPredictor:
         self._model = DomainModel(predictor.model)
 
     async def predict(self, payload: bytes, deadline: float) -> bytes:
-        """The prediction in JSON; raises what the model raises, ValueError where it gives no probabilities, or
-        `Problem`: 503 (no room by the deadline), 504 (too late).
+        """The prediction in JSON; raises what the model raises, ValueError where it gives no probabilities or no
+        finite numbers, or `Problem`: 503 (no room by the deadline), 504 (too late).
         """
         inputs = self._model.to_inputs(to_rows(payload))
         while True:
@@ -52,4 +50,4 @@ class JobPredictor:
             validate_outputs(self._model.to_tensors(outputs), len(domain.LABELS), 1)
         except ValueError as error:
             raise ValueError(f"{self._model.ref.name}: {error}") from None
-        return to_json(self._model.to_outputs(outputs)[0])
+        return self._model.to_json(self._model.to_outputs(outputs)[0])

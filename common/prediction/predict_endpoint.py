@@ -1,11 +1,10 @@
 """`POST /predict`: an item of the domain in, a prediction out. Here HTTP, the domain and the model meet."""
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
 
 from common import domain
 from common.inference.predictor import Predictor
-from common.prediction.domain_model import DomainModel
+from common.prediction.domain_model import DomainModel, InvalidNumber
 from common.prediction.input_decoder import InputDecoder
 from common.prediction.payload import count
 from common.prediction.settings import PredictSettings
@@ -36,9 +35,9 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         rows, many = await inputs.decode(request, await read_body(request))
         outputs = await predictor.predict(model.to_inputs(rows), count(rows), request_context(request))
         predictions = model.to_outputs(outputs)
-        body = to_json(predictions if many else predictions[0])
-        if b"N" in body or b"I" in body:  # NaN or Infinity, or a text; to look at the numbers each time costs more
-            model.require_finite(outputs)
-        return JSONBytes(body)
+        try:
+            return JSONBytes(model.to_json(predictions if many else predictions[0]))
+        except InvalidNumber as error:
+            raise Problem(500, str(error)) from None
 
     return router

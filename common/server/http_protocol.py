@@ -63,6 +63,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport = ResponseTransport(transport, self.loop)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    def eof_received(self) -> None:
+        """Send what waits for the end of the turn: the client sends no more but may read on, and now it is closed."""
+        cast(ResponseTransport, self.transport).flush()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._ignore_input()

@@ -31,7 +31,7 @@ class Turn:
         transports, self._waiting = self._waiting, []
         self.is_quiet = len(transports) == 1
         for transport in transports:
-            transport.flush()
+            transport.end_turn()
 
 
 _turns: WeakKeyDictionary[AbstractEventLoop, Turn] = WeakKeyDictionary()  # so no turn may hold its loop
@@ -40,7 +40,7 @@ _turns: WeakKeyDictionary[AbstractEventLoop, Turn] = WeakKeyDictionary()  # so n
 class ResponseTransport(Transport):
     """A connection's transport, as its HTTP protocol sees it."""
 
-    __slots__ = ("_connection", "_delayed", "_loop", "_turn")
+    __slots__ = ("_connection", "_delayed", "_loop", "_turn", "_writes")
 
     def __init__(self, connection: Transport, loop: AbstractEventLoop) -> None:
         super().__init__()
@@ -48,15 +48,20 @@ class ResponseTransport(Transport):
         self._loop = loop
         self._turn = _turns.setdefault(loop, Turn())
         self._delayed = b""
+        self._writes = 0  # in this turn
 
     def write(self, data: bytes) -> None:  # type: ignore[override]  # uvicorn has nothing but bytes
-        """Send this at the end of the turn; in quiet times a response leaves as soon as it has a body."""
-        if not self._delayed:
+        """Send this at the end of the turn; in quiet times a response leaves as soon as it has a body.
+
+        What follows headers and a body is a stream, which leaves at once: its handler may block the loop in between.
+        """
+        self._writes += 1
+        if self._writes == 1:
             self._turn.add(self, self._loop)
             self._delayed = data
         else:
             self._delayed += data
-            if self._turn.is_quiet:
+            if self._turn.is_quiet or self._writes > 2:
                 self.flush()
         if len(self._delayed) > LONG_BYTES:
             self.flush()
@@ -83,6 +88,11 @@ class ResponseTransport(Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What the connection knows, such as its `peername`."""
         return self._connection.get_extra_info(name, default)
+
+    def end_turn(self) -> None:
+        """Send what was written, and begin the next turn."""
+        self._writes = 0
+        self.flush()
 
     def flush(self) -> None:
         """Send what was written."""

@@ -5,8 +5,9 @@ from time import monotonic
 import pytest
 from starlette.requests import ClientDisconnect
 
+from common.inference.batcher import Batcher
 from common.service.problems import Problem
-from tests.support.gated_batcher import MAX_QUEUE, batcher, both, doubled, run, submit, until
+from tests.support.gated_batcher import MAX_QUEUE, Gated, batcher, both, doubled, run, submit, until
 
 
 def test_queued_entry_fails_at_its_deadline_while_a_long_batch_runs() -> None:
@@ -98,3 +99,23 @@ def test_cancelled_entries_leave_the_queue_free_for_the_next(inline: bool) -> No
             assert model.started == [[3]]
 
     run(scenario())
+
+
+def test_a_loop_that_ends_before_its_batch_does_not_stop_the_requests_of_the_next_loop() -> None:
+    """Each request of a `TestClient` that is no context manager has a loop of its own."""
+
+    async def give_up(queue: Batcher, model: Gated) -> None:
+        running = submit(queue, 1, seconds=0.01)
+        await until(lambda: model.started == [[1]])
+        submit(queue, 2)
+        with pytest.raises(Problem):
+            await running
+
+    async def ask_again(queue: Batcher, model: Gated) -> None:
+        model.open()
+        assert doubled(await submit(queue, 3)) == [6]
+        assert (queue.queued_rows, model.started) == (0, [[1], [3]])
+
+    with batcher() as (queue, model):
+        run(give_up(queue, model))
+        run(ask_again(queue, model))

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from common import domain
 from common.inference.model import Model
 from common.inference.model_file import read_model_file
-from common.prediction.domain_model import DomainModel
+from common.prediction.domain_model import DomainModel, InvalidNumber
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.samples import SEVEN_JSON, SEVEN_PIXELS
@@ -132,4 +132,13 @@ def test_an_answer_never_holds_a_number_that_json_does_not_have(tmp_path: Path) 
         assert server.read(SEVEN_JSON).status_code == 200
         answer = server.read({"pixels": [16, *SEVEN_PIXELS[1:]]})
     assert answer.status_code == 500
-    assert answer.json()["detail"] == "the model quotient gave no finite probabilities for this input"
+    assert answer.json()["detail"] == "the model quotient gave no finite numbers for this input"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_nor_does_one_that_the_domain_makes_of_finite_outputs(number: float) -> None:
+    """As `exp` does of the logarithm of a price. A text may hold any word."""
+    model = domain_model(str(ROOT / "common" / "models" / "mlp.onnx"))
+    assert model.to_json({"label": "NaN, Infinity", "price": 1.5}) == b'{"label":"NaN, Infinity","price":1.5}'
+    with pytest.raises(InvalidNumber, match="the model mlp gave no finite numbers for this input"):
+        model.to_json([{"price": 1.5}, {"price": number}])

@@ -70,3 +70,13 @@ def test_bytes_that_are_no_http_are_refused_at_once(server: Server) -> None:
     with connect(server) as client:
         client.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # a TLS client
         assert response(client)[0] == 400
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_client_that_sends_no_more_still_gets_its_response(server: Server, method: bytes) -> None:
+    """As with `nc -N`; a response of headers alone waits for the end of the turn, and the end comes before that."""
+    for _ in range(10):
+        with connect(server) as client:
+            client.sendall(GET.replace(b"GET", method))
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK")

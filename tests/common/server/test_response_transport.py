@@ -1,6 +1,7 @@
 """Responses of many connections are sent at the end of a loop's turn, each whatever happens to the others."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
@@ -89,3 +90,27 @@ def test_a_client_that_reads_slowly_stops_a_handler_that_writes_much_in_one_turn
             assert await reader.readexactly(sum(map(len, pieces))) == b"".join(pieces)
 
     run(write_without_a_pause)
+
+
+@pytest.mark.parametrize("connections", [1, 2], ids=["quiet", "busy"])
+def test_the_pieces_of_a_stream_leave_while_its_handler_blocks_the_loop(connections: int) -> None:
+    async def write_and_read_in_one_turn() -> None:
+        loop = asyncio.get_running_loop()
+        async with connected(connections) as ends:
+            for transport, _ in ends:  # the turn that says how busy the next one is
+                ResponseTransport(transport, loop).write(b"-")
+            for _, reader in ends:
+                await reader.readexactly(1)
+            server, client = socket.socketpair()
+            with client:
+                client.settimeout(5)
+                transport, _ = await loop.create_connection(asyncio.Protocol, sock=server)
+                stream = ResponseTransport(transport, loop)
+                stream.write(b"headers, ")
+                for piece in (b"one, ", b"two, ", b"three"):
+                    stream.write(piece)
+                    if piece != b"one, ":  # which a busy turn may keep with the headers
+                        assert client.recv(100).endswith(piece)
+                transport.abort()
+
+    run(write_and_read_in_one_turn)

@@ -19,17 +19,17 @@ def connect(server: Server) -> socket.socket:
 
 
 def response(client: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One response's status, headers and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = client.recv(65_536)
-        assert part, data
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    status, *lines = head.decode().split("\r\n")
+    """One response's status, headers and body; what follows it stays in the socket."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = client.recv(1)
+        assert byte, head
+        head += byte
+    status, *lines = head.decode().strip().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
-    while len(body) < int(headers["content-length"]):
-        body += client.recv(65_536)
+    length, body = int(headers["content-length"]), b""
+    while len(body) < length:
+        body += client.recv(length - len(body))
     return int(status.split()[1]), headers, body
 
 
