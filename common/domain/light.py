@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.domain import marks
+from common.domain.even_light import is_in_even_light
 from common.domain.paper import (
+    FAINT,
     WIDEST_STROKE,
     Bands,
     Grey,
@@ -31,15 +33,8 @@ Mask = NDArray[np.bool_]
 LEAST_SIDE = 72  # pixels; in a smaller picture strokes are as wide as shadows
 WINDOWS = WIDEST_STROKE, 1 / 8, 1 / 14  # of a side: wider strokes are taken for paper, narrower shadows for ink
 THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shadow
-FAINT = 0.2  # of the strongest ink; less may be paper
 DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
 LEAST_DIGIT = 0.08  # of the picture's longer side
-BESIDE = 0.004  # of all ink: so much faint ink may lie beside a digit in even light
-OUTLINE = 2  # pixels: so wide is the blurred outline of a digit
-SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
-FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
-STRONG = 0.76  # the mean of a digit's ink in even light; a shadow around it is fainter
-NARROW = 0.5  # of the box's longer side: a stroke, which fills a narrower box, is judged in one of this width
 LEAST_CLEAN = 0.25  # so much of the ink, at least
 CLEAN = 0.97  # of the ink belongs to the digit
 SOLID = 0.8  # the mean of a digit's ink; a shadow that joins it is fainter
@@ -58,7 +53,7 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
     if min(ink.shape) < LEAST_SIDE:
         return None
     on_desk = is_sheet(bands, ink)
-    if not on_desk and _is_free(bands, ink):
+    if not on_desk and is_in_even_light(bands, ink):
         return None
     sheet = find_sheet(bands)
     if sheet is not None and (digit := _find_cleanest(_candidates(sheet), None, on_desk)[0]) is not None:
@@ -78,34 +73,6 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
         if most > CLEAN * SOLID:
             break
     return best
-
-
-def _is_free(bands: Bands, ink: Ink) -> bool:
-    """Whether the ink is a digit whose strokes reach no edge, as in even light on clean paper."""
-    mask = ink > FAINT
-    if edge(mask).any():
-        return False
-    low, high = np.percentile(edge(bands[0]), [3, 97])
-    if high - low > SPREAD * np.ptp(bands[0]):
-        return False
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    around = max(digit.size, NARROW * max(digit.shape) ** 2)
-    inked = digit[digit > FAINT]
-    if marks.detail(digit) > marks.SHARP and (
-        _ink_beside(ink) > BESIDE  # a ruled line, a fold or a stain
-        or float(inked.mean()) < STRONG  # a shadow
-    ):
-        return False
-    return inked.size < FULL * around and marks.what_is_no_digit(digit) is None
-
-
-def _ink_beside(ink: Ink) -> float:
-    """The share of all ink that is outside the box around what is not faint."""
-    mask = ink > marks.INKED
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = max(0, rows[0] - OUTLINE), max(0, columns[0] - OUTLINE)
-    return 1 - float(ink[top : rows[-1] + OUTLINE + 1, left : columns[-1] + OUTLINE + 1].sum() / ink.sum())
 
 
 def _candidates(grey: Grey) -> Iterator[Ink]:

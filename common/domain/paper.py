@@ -18,6 +18,7 @@ Ink = NDArray[np.float32]
 LOGARITHM = (255 * np.log1p(np.arange(256) / 20) / np.log1p(12.75)).astype(np.uint8)
 """Of a brightness: light multiplies it, so the difference of two logarithms is the same in a shadow."""
 SIDE = 128  # pixels a side, up to twice as many, at which the paper is estimated
+FAINT = 0.2  # of the strongest ink; less may be paper
 WIDEST_STROKE = 1 / 4  # of a side of the picture
 
 

@@ -4,19 +4,21 @@ import numpy as np
 from PIL import Image
 
 from common.domain import marks
-from common.domain.paper import WIDEST_STROKE, Bands, Grey, Ink, darker, edge, over_squares, reduce, to_logarithm
+from common.domain.paper import FAINT, WIDEST_STROKE, Bands, Grey, Ink, darker, edge, over_squares, reduce, to_logarithm
 
 LEAST_SHEET = 0.5  # of a side of the picture
+AT_EDGE = 0.2  # of the edge of the picture: a pattern of bright and dark parts reaches more of it
 DESK = 0.5  # of the edge is darker than paper: the sheet lies on a desk
-FAINT = 0.2  # of the strongest ink; less may be paper
 FULL = 0.95  # of a pixel of the reduced picture is ink
 WIDEST = 0.27  # of the longer side: no digit that a pen drew holds a square of ink that is wider
 
 
 def is_sheet(bands: Bands, ink: Ink) -> bool:
     """Whether the ink is a sheet on a dark desk, in which the digit is a hole."""
-    bright = ink > FAINT
-    if edge(bright).mean() > 1 - DESK or not _is_solid(marks.crop(np.where(bright, ink, np.float32(0)))):
+    bright, grey = ink > FAINT, bands.mean(axis=0)
+    if bright.mean() < LEAST_SHEET**2 or grey[bright].mean() <= np.median(edge(grey)):
+        return False  # a stroke, however broad, or a shadow
+    if edge(bright).mean() > AT_EDGE or not _is_solid(marks.crop(np.where(bright, ink, np.float32(0)))):
         return False
     brightness = reduce(bands, True)
     is_sharp = marks.detail(brightness.astype(np.float32)) > marks.SHARP
