@@ -25,10 +25,8 @@ def is_in_even_light(bands: Bands, ink: Ink) -> bool:
     digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     around = max(digit.size, NARROW * max(digit.shape) ** 2)
     inked = digit[digit > FAINT]
-    if marks.detail(digit) > marks.SHARP and (
-        _ink_beside(ink) > BESIDE  # a ruled line, a fold or a stain
-        or float(inked.mean()) < STRONG  # a shadow
-    ):
+    is_clean = _ink_beside(ink) <= BESIDE and float(inked.mean()) >= STRONG  # else a line, a fold, a stain or a shadow
+    if not is_clean and marks.detail(digit) > marks.SHARP:
         return False
     return inked.size < FULL * around and marks.what_is_no_digit(digit) is None
 

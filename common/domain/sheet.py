@@ -15,10 +15,13 @@ WIDEST = 0.27  # of the longer side: no digit that a pen drew holds a square of 
 
 def is_sheet(bands: Bands, ink: Ink) -> bool:
     """Whether the ink is a sheet on a dark desk, in which the digit is a hole."""
-    bright, grey = ink > FAINT, bands.mean(axis=0)
-    if bright.mean() < LEAST_SHEET**2 or grey[bright].mean() <= np.median(edge(grey)):
-        return False  # a stroke, however broad, or a shadow
-    if edge(bright).mean() > AT_EDGE or not _is_solid(marks.crop(np.where(bright, ink, np.float32(0)))):
+    bright = ink > FAINT
+    if bright.mean() < LEAST_SHEET**2 or edge(bright).mean() > AT_EDGE:
+        return False  # a stroke, however broad, or a pattern
+    grey = bands.mean(axis=0)
+    if grey[bright].mean() <= np.median(edge(grey)):
+        return False  # a shadow
+    if not _is_solid(marks.crop(np.where(bright, ink, np.float32(0)))):
         return False
     brightness = reduce(bands, True)
     is_sharp = marks.detail(brightness.astype(np.float32)) > marks.SHARP
