@@ -73,7 +73,7 @@ def test_blot_of_chalk_on_a_board_is_not_taken_for_a_sheet_on_a_desk() -> None:
     twos = [drawing.convert("L") for digit, drawing in strokes.digits(each=10, seed=1) if digit == 2]
     for drawing in twos:
         blot = drawing.copy()
-        left, top, right, bottom = drawing.getbbox() or (0, 0, 0, 0)
+        left, top, _, bottom = drawing.getbbox() or (0, 0, 0, 0)
         side = (bottom - top) // 3
         ImageDraw.Draw(blot).ellipse((left, bottom - side, left + side, bottom), 255)
         black_on_white = Image.eval(blot, lambda value: 255 - value)
