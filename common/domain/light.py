@@ -6,39 +6,35 @@ wider than its window, however hard. What is left of a narrower shadow reaches t
 than ink. So several windows and thresholds are tried; the one that leaves the least beside a digit is taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.domain import marks
+from common.domain.even_light import is_in_even_light
 from common.domain.paper import (
+    FAINT,
     WIDEST_STROKE,
     Bands,
     Grey,
     Ink,
-    crop_to_sheet,
     darker,
     edge,
     is_dark_on_light,
     reduce,
     to_logarithm,
 )
+from common.domain.sheet import DESK, find_sheet, has_sharp_strokes, is_sheet
 
 Mask = NDArray[np.bool_]
 
 LEAST_SIDE = 72  # pixels; in a smaller picture strokes are as wide as shadows
 WINDOWS = WIDEST_STROKE, 1 / 8, 1 / 14  # of a side: wider strokes are taken for paper, narrower shadows for ink
 THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shadow
-FAINT = 0.2  # of the strongest ink; less may be paper
 DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
 LEAST_DIGIT = 0.08  # of the picture's longer side
-BESIDE = 0.004  # of all ink: so much faint ink may lie beside a digit in even light
-OUTLINE = 2  # pixels: so wide is the blurred outline of a digit
-SPREAD = 0.12  # of the strongest ink: the edge differs by more only in uneven light
-FULL = 0.7  # of the box around a digit: more ink may be a shadow or a sheet
-STRONG = 0.76  # the mean of a digit's ink in even light; a shadow around it is fainter
-NARROW = 0.5  # of the box's longer side: a stroke, which fills a narrower box, is judged in one of this width
 LEAST_CLEAN = 0.25  # so much of the ink, at least
 CLEAN = 0.97  # of the ink belongs to the digit
 SOLID = 0.8  # the mean of a digit's ink; a shadow that joins it is fainter
@@ -54,50 +50,29 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
 
     `ink` is the same measured from one paper colour; None where this is right, as in even light.
     """
-    if min(ink.shape) < LEAST_SIDE or _is_free(bands, ink):
+    if min(ink.shape) < LEAST_SIDE:
         return None
-    best, most = None, LEAST_CLEAN
-    dark_on_light = is_dark_on_light(bands.mean(axis=0))
-    for polarity in (True,) if dark_on_light else (False, True):  # a sheet on a dark desk is light on dark, too
+    on_desk = is_sheet(bands, ink)
+    if not on_desk and is_in_even_light(bands, ink):
+        return None
+    sheet = find_sheet(bands)
+    if sheet is not None and (digit := _find_cleanest(_candidates(sheet), None, on_desk)[0]) is not None:
+        return digit
+    best, most = None, 0.0
+    for polarity in (True,) if is_dark_on_light(bands.mean(axis=0)) else (False, True):
         brightness = reduce(bands, polarity)
         grey = to_logarithm(brightness, polarity)
-        sheet = crop_to_sheet(grey) if polarity else None
-        small_scan = sheet is None and _is_small_scan(ink, brightness, grey)
-        darkest = _find_darkest(brightness) if sheet is None else None
-        grey = grey if sheet is None else sheet
-        for candidate in _candidates(grey):
-            found, score = _find_digit(candidate)
-            if score > most and (darkest is None or found[darkest].astype(bool).mean() > DARKEST_FOUND):
-                best, most = found, score
-            if most > CLEAN * SOLID or small_scan:  # whose strokes reach the edge, unless all is clean at once
-                return best if most > CLEAN * SOLID else None
+        has_desk = on_desk and polarity
+        darkest = _find_darkest(brightness, has_desk)
+        if _is_small_scan(ink, brightness, grey):  # its strokes reach the edge, unless all is clean at once
+            digit, score = _find_cleanest(islice(_candidates(grey), 1), darkest)
+            return digit if score > CLEAN * SOLID else None
+        digit, score = _find_cleanest(_candidates(grey), darkest, has_desk)
+        if score > most:
+            best, most = digit, score
+        if most > CLEAN * SOLID:
+            break
     return best
-
-
-def _is_free(bands: Bands, ink: Ink) -> bool:
-    """Whether the ink is a digit whose strokes reach no edge, as in even light on clean paper."""
-    mask = ink > FAINT
-    if edge(mask).any():
-        return False
-    low, high = np.percentile(edge(bands[0]), [3, 97])
-    if high - low > SPREAD * np.ptp(bands[0]):
-        return False
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if _ink_beside(ink) > BESIDE and marks.detail(digit) > marks.SHARP:
-        return False  # a ruled line, a fold or a stain
-    around = max(digit.size, NARROW * max(digit.shape) ** 2)
-    inked = digit[digit > FAINT]
-    is_in_shadow = float(inked.mean()) < STRONG and marks.detail(digit) > marks.SHARP
-    return inked.size < FULL * around and not is_in_shadow and marks.what_is_no_digit(digit) is None
-
-
-def _ink_beside(ink: Ink) -> float:
-    """The share of all ink that is outside the box around what is not faint."""
-    mask = ink > marks.INKED
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = max(0, rows[0] - OUTLINE), max(0, columns[0] - OUTLINE)
-    return 1 - float(ink[top : rows[-1] + OUTLINE + 1, left : columns[-1] + OUTLINE + 1].sum() / ink.sum())
 
 
 def _candidates(grey: Grey) -> Iterator[Ink]:
@@ -114,27 +89,51 @@ def _candidates(grey: Grey) -> Iterator[Ink]:
 
 def _is_small_scan(ink: Ink, brightness: Grey, grey: Grey) -> bool:
     """Whether this is a scan of few cells, enlarged, whose strokes are as wide as shadows and may reach the edge."""
-    if marks.detail(brightness.astype(np.float32)) > DETAIL and marks.detail(marks.crop(ink)) > DETAIL:
+    detail = marks.detail(brightness.astype(np.float32))
+    if detail > DETAIL and marks.detail(marks.crop(ink)) > DETAIL:
+        return False
+    if detail > marks.SHARP and has_sharp_strokes(grey):  # beside a shadow that is as dark
         return False
     local = darker(grey, WIDEST_STROKE)
     local_share = (local > FAINT * float(np.percentile(local, 99.5))).mean()
     return bool((ink > FAINT).mean() < MORE_INK * local_share) and marks.what_is_no_digit(marks.crop(ink)) is None
 
 
-def _find_darkest(brightness: Grey) -> Mask:
-    """What is ink in any light."""
+def _find_cleanest(candidates: Iterable[Ink], darkest: Mask | None, has_desk: bool = False) -> tuple[Ink | None, float]:
+    """The first clean digit, else the cleanest; it has most of the `darkest`. None, 0 if there is none."""
+    best, most = None, LEAST_CLEAN
+    for candidate in candidates:
+        found, score = _find_digit(candidate, has_desk)
+        if score > most and (darkest is None or found[darkest].astype(bool).mean() > DARKEST_FOUND):
+            best, most = found, score
+        if most > CLEAN * SOLID:
+            break
+    return best, 0.0 if best is None else most
+
+
+def _find_darkest(brightness: Grey, has_desk: bool) -> Mask | None:
+    """What is ink in any light, but for the desk around a sheet; None if there is nothing else."""
     lowest = int(brightness.min())
-    return np.asarray(brightness <= lowest + DARKEST * (float(np.percentile(brightness, 98)) - lowest))
+    darkest = np.asarray(brightness <= lowest + DARKEST * (float(np.percentile(brightness, 98)) - lowest))
+    if has_desk and edge(darkest).mean() > DESK:
+        runs = marks.find_runs(darkest)
+        darkest = marks.paint(runs, _is_inside(marks.measure(runs), darkest.shape), darkest.shape)
+    return darkest if darkest.any() else None
 
 
-def _find_digit(ink: Ink) -> tuple[Ink, float]:
+def _is_inside(sizes: marks.Marks, shape: tuple[int, int]) -> Mask:
+    """Which marks reach no edge."""
+    return (sizes.left > 0) & (sizes.top > 0) & (sizes.right < shape[1]) & (sizes.bottom < shape[0])
+
+
+def _find_digit(ink: Ink, has_desk: bool) -> tuple[Ink, float]:
     """The ink of the marks that reach no edge, and how clean it is: 0 no digit, 1 nothing else."""
     runs = marks.find_runs(ink > 0)
     sizes = marks.measure(runs)
-    height, width = ink.shape
-    inside = (sizes.left > 0) & (sizes.top > 0) & (sizes.right < width) & (sizes.bottom < height)
+    inside = _is_inside(sizes, ink.shape)
     if not inside.any():
         return ink, 0
+    all_ink = sizes.area[inside].sum() if has_desk else sizes.area.sum()  # the desk reaches the edge
     main = np.argmax(sizes.area * inside)
     strength = marks.sums(runs, ink) / sizes.area
     inside &= (sizes.area > DIRT * sizes.area[main]) & (strength > 0.7 * strength[main])
@@ -143,4 +142,4 @@ def _find_digit(ink: Ink) -> tuple[Ink, float]:
     if max(cropped.shape) < LEAST_DIGIT * max(ink.shape) or marks.what_is_no_digit(cropped) is not None:
         return ink, 0
     kept = sizes.area[inside].sum()
-    return digit, float(kept / sizes.area.sum() * min(1, digit.sum() / kept / SOLID) * SOLID)
+    return digit, float(kept / all_ink * min(1, digit.sum() / kept / SOLID) * SOLID)

@@ -1,4 +1,4 @@
-"""Paper: its brightness at every pixel, and where the sheet lies. What differs from it is ink, or a shadow.
+"""Paper: its brightness at every pixel. What differs from it is ink, or a shadow.
 
 The brightness is estimated by a morphological closing (J. Serra: "Image Analysis and Mathematical Morphology", 1982).
 Pictures are of shape (bands, height, width), float32, 0 to 255. One band, made smaller, is of shape (height, width),
@@ -18,8 +18,7 @@ Ink = NDArray[np.float32]
 LOGARITHM = (255 * np.log1p(np.arange(256) / 20) / np.log1p(12.75)).astype(np.uint8)
 """Of a brightness: light multiplies it, so the difference of two logarithms is the same in a shadow."""
 SIDE = 128  # pixels a side, up to twice as many, at which the paper is estimated
-LEAST_SHEET = 0.5  # of a side of the picture
-DESK = 0.5  # of the edge is darker than paper: the sheet lies on a desk
+FAINT = 0.2  # of the strongest ink; less may be paper
 WIDEST_STROKE = 1 / 4  # of a side of the picture
 
 
@@ -52,29 +51,12 @@ def darker(grey: Grey, window: float) -> Ink:
     return (_close(grey, int(max(grey.shape) * window) | 1) - grey).astype(np.float32)
 
 
-def crop_to_sheet(grey: Grey) -> Grey | None:
-    """The sheet of paper on a dark desk, from which the sides that are mostly desk are cut away; None without one."""
-    ink = darker(grey, WIDEST_STROKE)
-    desk = ink > 0.5 * float(np.percentile(ink, 99.5))
-    if edge(desk).mean() < DESK:
-        return None
-    top, left, (bottom, right) = 0, 0, desk.shape
-    while min(bottom - top, right - left) > LEAST_SHEET * min(desk.shape):
-        part = desk[top:bottom, left:right]
-        sides = [part[0].mean(), part[-1].mean(), part[:, 0].mean(), part[:, -1].mean()]
-        worst = int(np.argmax(sides))
-        if sides[worst] < 0.2:
-            return grey[top + 1 : bottom - 1, left + 1 : right - 1] if part.mean() < 0.3 else None
-        top, bottom, left, right = top + (worst == 0), bottom - (worst == 1), left + (worst == 2), right - (worst == 3)
-    return None
-
-
 def _close(values: Grey, size: int) -> Grey:
     """The brightness of the paper at each pixel, ink being darker."""
-    return _over_squares(np.minimum, _over_squares(np.maximum, values, size), size)
+    return over_squares(np.minimum, over_squares(np.maximum, values, size), size)
 
 
-def _over_squares(choose: np.ufunc, values: Grey, size: int) -> Grey:
+def over_squares(choose: np.ufunc, values: Grey, size: int) -> Grey:
     """The maximum or minimum of the square of `size` (odd) around each pixel, of shape (height, width)."""
     for _ in range(2):  # along the rows, then along the columns
         length, width = len(values), 1

@@ -91,11 +91,11 @@ def texture(rng: np.random.Generator) -> Ink:
 
 FOREIGN: dict[str, tuple[Callable[[np.random.Generator], Ink], int]] = {
     "printed_letters": (printed_letter, 2000),
-    "drawn_letters": (drawn_letter, 5000),
-    "joined_marks": (joined_marks, 1000),
+    "drawn_letters": (drawn_letter, 6500),
+    "joined_marks": (joined_marks, 1500),
     "shapes": (shape, 4000),
     "scribbles": (scribble, 1500),
-    "textures": (texture, 500),
+    "textures": (texture, 1500),
 }
 """How each is drawn, and how many `quality` learns from."""
 

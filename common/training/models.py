@@ -79,7 +79,7 @@ def _legible(material: Material, rng: np.random.Generator) -> Features:
     scans, warped = material.scans.features, material.warped.features
     damaged = [degrade(scans, rng), *(degrade(warped, rng) for _ in range(3))]
     photographs = np.tile(read(photograph, 500, rng), (6, 1))
-    return np.concatenate([np.tile(scans, (30, 1)), warped, warped, material.drawn.features, *damaged, photographs])
+    return np.concatenate([np.tile(scans, (40, 1)), warped, warped, material.drawn.features, *damaged, photographs])
 
 
 def _not_legible(scans: Features, rng: np.random.Generator) -> Features:

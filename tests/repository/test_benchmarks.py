@@ -90,6 +90,15 @@ def test_the_cost_of_a_picture_is_measured_up_to_the_largest_of_each_format() ->
 
 
 @pytest.mark.full
+def test_every_held_out_scan_and_damaged_copy_is_refused_or_read() -> None:
+    table = output_of(sys.executable, "-m", "benchmarks.damaged_scans")
+    for name, pictures in (("held-out", 450), ("damaged", 1800)):
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {name} | {pictures} | "))
+        refused, right, wrong, *_ = (int(cell) for cell in row.split(" | ")[2:-1])
+        assert refused + right + wrong == pictures
+
+
+@pytest.mark.full
 @pytest.mark.wrk
 def test_the_comparison_with_other_servers_measures_those_that_are_asked_for() -> None:
     """The others are installed by `make bench-peers` only."""

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from common.domain import digits, ink
 from common.training.data import enlarge, held_out
@@ -66,6 +66,19 @@ def test_of_100_photographs_in_any_light_95_are_read_and_at_most_1_surely_wrong(
     surely_wrong = [digit for digit, reading, sure in readings if digit != reading[0] and sure.max() >= 0.9]
     assert sum(right) >= 95
     assert len(surely_wrong) <= 1
+
+
+def test_blot_of_chalk_on_a_board_is_not_taken_for_a_sheet_on_a_desk() -> None:
+    """So the ink of white on black is that of black on white."""
+    twos = [drawing.convert("L") for digit, drawing in strokes.digits(each=10, seed=1) if digit == 2]
+    for drawing in twos:
+        blot = drawing.copy()
+        left, top, _, bottom = drawing.getbbox() or (0, 0, 0, 0)
+        side = (bottom - top) // 3
+        ImageDraw.Draw(blot).ellipse((left, bottom - side, left + side, bottom), 255)
+        black_on_white = Image.eval(blot, lambda value: 255 - value)
+        white, black = (digits.from_image(encoded(image), MAX_PIXELS) for image in (blot, black_on_white))
+        assert np.array_equal(white, black)
 
 
 @pytest.mark.parametrize(("width", "height"), [(1200, 900), (900, 1200)], ids=["wide", "tall"])

@@ -82,6 +82,20 @@ def turned_sheet(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     return hard_shadow(np.where(on_sheet, sheet, rng.uniform(40, 90)), rng)
 
 
+def shadow_on_desk(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """A shadow makes a part of the sheet as dark as the desk that it lies on."""
+    left, right, top, bottom = rng.uniform(0.03, 0.12, 4)
+    on_sheet = (left < ACROSS) & (1 - right > ACROSS) & (top < DOWN) & (1 - bottom > DOWN)
+    return np.where(on_sheet, shadow(gradient(sheet, rng), rng), rng.uniform(40, 90))
+
+
+def askew(sheet: Pixels, rng: np.random.Generator) -> Pixels:
+    """A turned sheet on a dark desk, in even light."""
+    turn = rng.uniform(-0.25, 0.25)
+    across, down = ACROSS - 0.5 - turn * (DOWN - 0.5), DOWN - 0.5 + turn * (ACROSS - 0.5)
+    return np.where((np.abs(across) < 0.42) & (np.abs(down) < 0.4), sheet, rng.uniform(40, 90))
+
+
 def fold(sheet: Pixels, rng: np.random.Generator) -> Pixels:
     """The shadow of a fold across the sheet: faint, and as narrow as a stroke."""
     return np.asarray(sheet * (1 - rng.uniform(0.1, 0.2) * np.exp(-((_distance(rng) / rng.uniform(0.01, 0.03)) ** 2))))
@@ -104,7 +118,7 @@ LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     light.__name__: light
     for light in (
         *(even, gradient, lamp, shadow, chalk, desk, hard_shadow, stripe, turned_sheet, hand, crossing_shadows),
-        *(fold, ruled),
+        *(shadow_on_desk, askew, fold, ruled),
     )
 }
 
