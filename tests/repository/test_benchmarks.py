@@ -90,12 +90,13 @@ def test_the_cost_of_a_picture_is_measured_up_to_the_largest_of_each_format() ->
 
 
 @pytest.mark.full
-def test_every_held_out_scan_and_damaged_copy_is_refused_or_read() -> None:
+def test_as_many_damaged_scans_are_read_as_contributing_says() -> None:
     table = output_of(sys.executable, "-m", "benchmarks.damaged_scans")
-    for name, pictures in (("held-out", 450), ("damaged", 1800)):
+    for name, pictures, least_right, most_refused in (("held-out", 450, 440, 0), ("damaged", 1800, 1460, 16)):
         (row,) = (line for line in table.splitlines() if line.startswith(f"| {name} | {pictures} | "))
-        refused, right, wrong, *_ = (int(cell) for cell in row.split(" | ")[2:-1])
-        assert refused + right + wrong == pictures
+        refused, right, *_ = (int(cell) for cell in row.split(" | ")[2:-1])
+        assert right >= least_right
+        assert refused <= most_refused
 
 
 @pytest.mark.full
