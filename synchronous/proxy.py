@@ -24,7 +24,7 @@ from common.backends.metrics import BackendMetrics
 from common.inference.tensor_spec import Tensors
 from common.playground.serve import add_playground
 from common.prediction.input_decoder import InputDecoder
-from common.prediction.output import to_prediction
+from common.prediction.output import InvalidNumber, to_prediction
 from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
@@ -117,12 +117,15 @@ class LetterFlow:
         context = request_context(request)
         try:
             reading = await cancel_on_disconnect(request, self._reader.classify(rows, context))
+            return to_prediction(reading.outputs, reading.model, reading.version)
         except BackendError as error:
-            if self._fallback:
-                context.timings["fallback"] = 0.0  # takes no time, but lights up in the playground
-                return None
-            raise error.problem() from None
-        return to_prediction(reading.outputs, reading.model, reading.version)
+            if not self._fallback:
+                raise error.problem() from None
+        except InvalidNumber as error:
+            if not self._fallback:
+                raise Problem(500, str(error)) from None
+        context.timings["fallback"] = 0.0  # takes no time, but lights up in the playground
+        return None
 
 
 async def _events(steps: AsyncIterator[Step]) -> AsyncIterator[bytes]:

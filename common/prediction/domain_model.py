@@ -8,21 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic_core import from_json, to_json
 
 from common import domain
 from common.inference.model import InvalidInput, Model
 from common.inference.tensor_spec import Tensors
+from common.prediction.output import to_finite_json
 from common.prediction.payload import EXAMPLE_ROWS
 
 Names = dict[str, str]
 """The model's name for an input or output, by the domain's."""
 SUM_TOLERANCE = 0.01
 """How far probabilities may be from summing to 1; callers in other services (`backends/classifier.py`) do so, too."""
-
-
-class InvalidNumber(ValueError):
-    """A prediction has NaN or an infinity, which JSON does not have."""
 
 
 class DomainModel:
@@ -53,13 +49,7 @@ class DomainModel:
 
     def to_json(self, predictions: object) -> bytes:
         """What `to_outputs` gave, or one of it; raises `InvalidNumber`."""
-        body = to_json(predictions)
-        if b"N" in body or b"I" in body:  # NaN or Infinity, or a text; to look at the numbers each time costs more
-            try:
-                from_json(body, allow_inf_nan=False)
-            except ValueError:
-                raise InvalidNumber(f"the model {self.ref.name} gave no finite numbers for this input") from None
-        return body
+        return to_finite_json(predictions, self.ref.name)
 
     def _find_misfit(self, model: Model) -> str | None:
         """The domain's own check, then the names, then predictions for one example and for two."""

@@ -4,8 +4,9 @@ from fastapi import APIRouter, Request, Response
 
 from common import domain
 from common.inference.predictor import Predictor
-from common.prediction.domain_model import DomainModel, InvalidNumber
+from common.prediction.domain_model import DomainModel
 from common.prediction.input_decoder import InputDecoder
+from common.prediction.output import InvalidNumber
 from common.prediction.payload import count
 from common.prediction.settings import PredictSettings
 from common.service.body.reading import read_body

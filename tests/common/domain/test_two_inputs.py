@@ -67,6 +67,32 @@ def test_a_proxy_sends_both_inputs_over_rest_and_grpc(pattern: str, scheme: str,
 
 @pytest.mark.full
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("pattern", ["synchronous"])
+@pytest.mark.parametrize("fallback", ["true", "false"])
+def test_a_letter_never_holds_an_infinity_that_the_domain_makes_of_finite_outputs(
+    pattern: str, fallback: str, project: Path
+) -> None:
+    """JSON has none, so a person sorts the letter; without the fallback it is the 500 that web_single answers."""
+    domain = project / "common" / "domain" / "__init__.py"
+    text = domain.read_text()
+    domain.write_text(text.replace('{"price": price, "model"', '{"price": float(np.exp(price)), "model"'))
+    with started(pattern, project, MODEL_URI="parcels.onnx", FALLBACK=fallback) as (_, ports):
+        url = f"http://127.0.0.1:{ports['SYNCHRONOUS_PORT']}/letters"
+        small = {"weights": [0.0, 0.0, 0.0], "zone": 1}
+        wait_until(lambda: httpx.post(url, json=small).json().get("prediction"))
+        assert httpx.post(url, json=small).json()["prediction"]["price"] == 1.0
+        answer = httpx.post(url, json={"weights": [500.0, 500.0, 0.0], "zone": 2})
+    if fallback == "true":
+        letter = answer.json()
+        assert (answer.status_code, letter["bin"], letter["degraded"]) == (200, "manual", True)
+        assert letter["prediction"] is None
+    else:
+        assert answer.status_code == 500
+        assert answer.json()["detail"] == "the model mlp gave no finite numbers for this input"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("pattern", ["asynchronous"])
 def test_a_job_keeps_both_inputs_in_its_payload(pattern: str, project: Path) -> None:
     with started(pattern, project, MODEL_URI="parcels.onnx") as (_, ports):

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 from common import domain
 from common.inference.model import Model
 from common.inference.model_file import read_model_file
-from common.prediction.domain_model import DomainModel, InvalidNumber
+from common.prediction.domain_model import DomainModel
+from common.prediction.output import InvalidNumber, to_prediction
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.samples import SEVEN_JSON, SEVEN_PIXELS
@@ -142,3 +143,12 @@ def test_nor_does_one_that_the_domain_makes_of_finite_outputs(number: float) -> 
     assert model.to_json({"label": "NaN, Infinity", "price": 1.5}) == b'{"label":"NaN, Infinity","price":1.5}'
     with pytest.raises(InvalidNumber, match="the model mlp gave no finite numbers for this input"):
         model.to_json([{"price": 1.5}, {"price": number}])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_nor_does_one_made_of_the_outputs_of_another_service(number: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pydantic would write it as null."""
+    digit = {"digit": 7, "confidence": number, "probabilities": [0.1] * 10, "model": {"name": "mlp", "version": "1"}}
+    monkeypatch.setattr(domain, "to_outputs", lambda outputs, model: [digit])
+    with pytest.raises(InvalidNumber, match="the model mlp gave no finite numbers for this input"):
+        to_prediction({}, "mlp", "1")
