@@ -49,6 +49,8 @@ from common.service.root_path import local_path
 from common.service.service import Service
 
 PLATFORM = "onnx_onnxv1"
+NOT_FOUND = "Not Found"
+"""What Starlette says where no route fits."""
 OCTETS = "application/octet-stream"
 LENGTH = HEADER_LENGTH.lower().encode()
 
@@ -58,15 +60,16 @@ def add_open_inference(app: Service, predictor: Predictor) -> None:
     model = predictor.model
 
     def to_v2_error(request: Request, problem: Problem) -> Response:
-        detail = problem.detail
+        detail: object = problem.detail
         if problem.status_code in (404, 405):
             path = local_path(request.scope)
             if missing := next((name for part, name in NOT_HERE.items() if part in path), ""):
                 return _json({"error": not_supported(missing).detail}, 501)
-        if problem.status_code == 404:  # such as a path with another model's name or version
+        if problem.status_code == 404 and detail == NOT_FOUND:  # such as a path with another model's name or version
             known = f"{model.name}, version {model.version}"
             detail = f"{request.scope['path'][:80]} is not here: this server has the model {known}"
-        return _json({"error": detail}, problem.status_code, problem.headers)
+        text = detail if isinstance(detail, str) else to_json(detail).decode()  # the protocol's `error` is a string
+        return _json({"error": text}, problem.status_code, problem.headers)
 
     app.problem_renderers["/v2"] = to_v2_error
     app.include_router(server_router(app, predictor))

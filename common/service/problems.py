@@ -5,12 +5,13 @@ says what to send instead: field, what was expected, what was sent, an example.
 """
 
 from collections.abc import Callable, Coroutine
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from fastapi import HTTPException as FastAPIHTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
+from fastapi.utils import is_body_allowed_for_status_code
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -29,16 +30,17 @@ class Problem(FastAPIHTTPException):
     """A request that cannot be answered, and why.
 
     `extensions` become further members of the problem document (RFC 9457, section 3.2); `headers` go onto the
-    response (`Retry-After`, `Allow`). It is FastAPI's `HTTPException`, and handled like one.
+    response (`Retry-After`, `Allow`). It is FastAPI's `HTTPException`, and handled like one; so its `detail` may be
+    an object or a list, too.
     """
 
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None, **extensions: object) -> None:
+    def __init__(self, status: int, detail: Any, headers: dict[str, str] | None = None, **extensions: object) -> None:
         super().__init__(status, detail, headers)
         self.extensions = extensions
 
     def document(self) -> bytes:
         """The problem as UTF-8 JSON. Its type is `about:blank`: the status says what kind of problem it is."""
-        title = HTTPStatus(self.status_code).phrase
+        title = responses.get(self.status_code, "Error")  # the status may be one that no standard has
         common = {"type": "about:blank", "title": title, "status": self.status_code, "detail": self.detail}
         return to_json(common | self.extensions)
 
@@ -65,7 +67,9 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
 
 def render_problem(request: Request, problem: Problem) -> Response:
-    """The problem as clients of this path expect it."""
+    """The problem as clients of this path expect it; without a body where the status allows none, such as 304."""
+    if not is_body_allowed_for_status_code(problem.status_code):
+        return Response(None, problem.status_code, problem.headers)
     path = local_path(request.scope)
     for prefix, render in request.app.problem_renderers.items():
         if path == prefix or path.startswith(f"{prefix}/"):
@@ -86,7 +90,7 @@ def to_problem(request: Request, error: Exception) -> Problem:
     if error.status_code == 405 and "Allow" in headers:
         headers["Allow"] = ", ".join(_methods(request)) or headers["Allow"]
         return Problem(405, f"{request.url.path}: expected {headers['Allow']}, got {request.method}", headers)
-    return Problem(error.status_code, str(error.detail), headers)
+    return Problem(error.status_code, error.detail, headers)
 
 
 def _methods(request: Request) -> list[str]:

@@ -1,5 +1,6 @@
 """A service is a FastAPI app: what a FastAPI user adds to it works on every pattern's hot path."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -87,6 +88,37 @@ def test_a_users_exception_handler_replaces_ours(hot_path: tuple[FastAPI, str, o
     with TestClient(app) as client:
         answer = client.post(path, content=b"not JSON", headers={"Content-Type": "application/json"})
         assert (answer.status_code, "mine" in answer.json()) == (answer.json()["mine"], True)
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "shown"),
+    [
+        (403, "no entry", "no entry"),
+        (409, {"code": 7, "taken": [1]}, {"code": 7, "taken": [1]}),
+        (404, "no such customer", "no such customer"),
+        (460, "a status of the house", "a status of the house"),
+        (304, None, None),
+    ],
+)
+def test_an_http_exception_is_answered_with_what_it_holds(
+    hot_path: tuple[FastAPI, str, object], status: int, detail: object, shown: object
+) -> None:
+    """Raised here by an endpoint beside the hot path."""
+    app, path, _ = hot_path
+
+    @app.post(f"{path}/own/place")
+    async def fail() -> None:
+        raise HTTPException(status, detail, {"X-Why": "closed"})
+
+    with TestClient(app) as client:
+        answer = client.post(f"{path}/own/place")
+    assert (answer.status_code, answer.headers["x-why"]) == (status, "closed")
+    if shown is None:
+        assert answer.content == b""
+    elif "/v2/" in path:  # there, an error is a string
+        assert answer.json() == {"error": shown if isinstance(shown, str) else json.dumps(shown, separators=(",", ":"))}
+    else:
+        assert answer.json()["detail"] == shown
 
 
 def test_test_client_answers_without_the_lifespan_and_after_a_restart(hot_path: tuple[FastAPI, str, object]) -> None:
