@@ -15,14 +15,20 @@ from common.service.masking import mask_urls
 
 
 class ChunkModel:
-    """The model, and the columns that it gives."""
+    """The model, and the columns that it gives; raises `ModelError` if the two do not fit."""
 
     def __init__(self, model: Model) -> None:
         self._model, self._domain_model = model, DomainModel(model)
         if self._domain_model.misfit:
             raise ModelError(self._domain_model.misfit)
         self.version = model.version
-        self._example = self.predict(EXAMPLE_ROWS)
+        try:
+            self._example = self.predict(EXAMPLE_ROWS)
+        except Exception as error:  # whatever the domain's `to_columns` makes of them
+            why = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise ModelError(
+                f"common/domain/ makes no columns of the outputs of the model {model.name} ({why})"
+            ) from None
 
     @cached_property
     def fields(self) -> list[pa.Field]:

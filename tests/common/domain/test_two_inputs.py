@@ -1,7 +1,10 @@
 """A regression with two inputs fits the same contract: in process, over the network, as a job, and in a data set."""
 
+import os
+import sys
 from pathlib import Path
 from shutil import copyfile, rmtree
+from subprocess import run
 from typing import Any
 
 import httpx
@@ -117,3 +120,14 @@ def test_a_data_set_has_a_column_for_each_field(pattern: str, project: Path) -> 
     assert pq.read_table(data / "prices").column("price").to_pylist() == PRICES
     (rejected,) = pq.read_table(data / "prices" / "_rejected", partitioning=None).to_pylist()
     assert rejected == {"id": 2, "reason": "weights: expected 3 numbers"}
+
+
+@pytest.mark.parametrize("pattern", ["batch"])
+def test_a_domain_that_makes_no_columns_ends_the_job_with_one_sentence(pattern: str, project: Path) -> None:
+    domain = project / "common" / "domain" / "__init__.py"
+    domain.write_text(domain.read_text().replace('{"price": outputs["price"][:, 0]}', 'outputs["cost"]'))
+    command = [sys.executable, "-m", "batch.job", "run", "--input", "data", "--output", "out"]
+    env = {**os.environ, "MODEL_URI": "parcels.onnx"}
+    ended = run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    expected = "common/domain/ makes no columns of the outputs of the model parcels (KeyError: 'cost')"
+    assert (ended.returncode, ended.stderr) == (1, f"failed: {expected}\n")
