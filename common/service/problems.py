@@ -101,23 +101,42 @@ def _methods(request: Request) -> list[str]:
 
 
 def _describe(request: Request, found: dict[str, Any]) -> str:
-    """One error of pydantic's: where, what is wrong, what was sent; and for an unknown parameter, which there are."""
+    """One error of pydantic's: where, what is wrong, what was sent; which parameters there are, or an example."""
     source, *path = found["loc"]
     if found["type"] == "json_invalid":
         return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
     name = ".".join(str(part) for part in path)
     where = name.title() if source == "header" else f"{source} {name}".rstrip()
-    text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {found['input']!r:.{MAX_SHOWN}}"
-    if found["type"] == "extra_forbidden" and (known := _parameters(request, str(source))):
-        text += f"; expected one of {', '.join(known)}"
-    return text
+    text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {_shorten(found['input'])}"
+    operation = _operation(request)
+    parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
+    if found["type"] == "extra_forbidden" and parameters:
+        return f"{text}; expected one of {', '.join(parameter['name'] for parameter in parameters)}"
+    schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
+    if source == "body":
+        schemas = _body_schemas(request, operation)
+    examples = schemas.get(name, {}).get("examples")
+    return f"{text}; for example {to_json(examples[0]).decode()}" if examples else text
 
 
-def _parameters(request: Request, source: str) -> list[str]:
-    """The parameters of this request's endpoint, by the OpenAPI document; `source` is query, path, header or cookie."""
+def _shorten(value: object) -> str:
+    """What was sent, in JSON, as the client wrote it; its first characters if it is long."""
+    return to_json(value, inf_nan_mode="constants", fallback=str).decode()[:MAX_SHOWN]
+
+
+def _operation(request: Request) -> dict[str, Any]:
+    """This request's endpoint, as the OpenAPI document describes it."""
     path = request.scope["route"].path_format
-    operation = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
-    return [parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == source]
+    operation: dict[str, Any] = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+    return operation
+
+
+def _body_schemas(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of the fields of a JSON body, by name."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    schemas: dict[str, Any] = request.app.openapi()["components"]["schemas"].get(model, {}).get("properties", {})
+    return schemas
 
 
 PROBLEM_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(

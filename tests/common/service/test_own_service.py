@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
+from pydantic import BaseModel, Field
 from starlette.middleware import Middleware
 
 from common.service.service import Service
@@ -75,6 +77,35 @@ def test_middleware_and_exception_handlers_may_be_given_at_the_start() -> None:
         answer = client.get("/fails", headers={"Origin": "https://example.com"})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (418, "*")
         assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
+
+
+class Order(BaseModel):
+    customer: str = Field(examples=["acme"])
+    express: bool = False
+
+
+@pytest.mark.parametrize(
+    ("query", "body", "detail"),
+    [
+        ("", {"express": True}, 'body customer: Field required, got {"express":true}; for example "acme"'),
+        ("", {"customer": "x", "express": [1]}, "body express: Input should be a valid boolean, got [1]"),
+        (
+            "?count=x",
+            {"customer": "x"},
+            "query count: Input should be a valid integer, unable to parse string as an integer, "
+            'got "x"; for example 3',
+        ),
+    ],
+)
+def test_a_wrong_field_is_shown_as_json_with_an_example(app: Service, query: str, body: object, detail: str) -> None:
+    @app.post("/orders")
+    async def order(order: Order, count: Annotated[int, Query(examples=[3])] = 1) -> Order:
+        return order
+
+    with TestClient(app) as client:
+        answer = client.post(f"/orders{query}", json=body)
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        assert answer.json()["detail"] == detail
 
 
 def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
