@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from common.playground.neighbours import local_neighbours, published_neighbours
 from tests.support.browsers import chromium, opened
-from tests.support.patterns import copied, started
+from tests.support.patterns.start import copied, started
 from tests.support.processes import ROOT, free_port
 from tests.support.service_process import serving
 from tests.support.stack import stack_of
