@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from common.service.healthcheck import is_ready
+from common.service.process.healthcheck import is_ready
 from tests.support.patterns.manifests import compose, containers, job_pods, manifests, names, our_pods, pods
 from tests.support.patterns.procfiles import commands, settings_classes
 from tests.support.patterns.start import copied, started

@@ -23,6 +23,7 @@ BASE = "python:3.13-slim"
 ROOMS = (
     "service",
     "body",
+    "process",
     "server",
     "telemetry",
     "inference",
