@@ -10,8 +10,8 @@ from pathlib import Path
 
 from batch.output.folder import OutputFolder
 from batch.schemas import Run, RunRequest
-from common.service.folders import require_writable
 from common.service.problems import Problem
+from common.service.process.folders import require_writable
 
 
 class DataRoot:

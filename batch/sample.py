@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from common import domain
-from common.service.folders import require_writable
+from common.service.process.folders import require_writable
 
 PICTURES = ("zero", "two", "four", "seven")
 FULL_CELL = 16.0

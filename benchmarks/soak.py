@@ -23,7 +23,7 @@ from benchmarks.support.load.mixed import INPUT, SEVEN, Counts, ask_all
 from benchmarks.support.report import show_table
 from benchmarks.support.servers.process_tree import process_tree
 from benchmarks.support.servers.signals import exit_on_sigterm
-from tests.support.patterns import copied, started
+from tests.support.patterns.start import copied, started
 from tests.support.processes import PATTERNS
 
 FLAT = 1.05

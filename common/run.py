@@ -18,7 +18,7 @@ from pathlib import Path
 from common.runner.child import Child, print_line
 from common.runner.procfile import REDIS, Procfile
 from common.runner.terminal import own_foreground
-from common.service.folders import require_writable
+from common.service.process.folders import require_writable
 
 SIGNALS = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 40.0), (signal.SIGKILL, 5.0))
 """How a process is ended, with the seconds to wait for it: longer than the longest request, then it is killed. A second

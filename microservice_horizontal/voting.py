@@ -40,7 +40,7 @@ def majority(votes: Votes) -> Aggregate:
 
     The resulting probabilities are the shares of votes.
     """
-    table = np.stack(list(votes.values()))
+    table = np.array([*votes.values()])
     counts = np.bincount(table.argmax(axis=1), minlength=table.shape[1])
     digit = int(np.where(counts == counts.max(), table.sum(axis=0), -1.0).argmax())
     return Aggregate(digit, (counts / len(table)).astype(np.float32))
@@ -55,7 +55,7 @@ def weighted_mean(votes: Votes, weights: Mapping[str, float]) -> Aggregate:
     """The mean of the probabilities with a weight for each member, 1 by default; the plain mean if all are 0."""
     shares = np.array([weights.get(member, 1.0) for member in votes])
     shares = shares / shares.max() if shares.any() else np.ones_like(shares)  # tiny ones would round products to 0
-    probabilities = np.average(np.stack(list(votes.values())), axis=0, weights=shares)
+    probabilities = shares @ np.array([*votes.values()]) / shares.sum()  # `np.average` takes three times as long
     return Aggregate(int(probabilities.argmax()), probabilities.astype(np.float32))
 
 

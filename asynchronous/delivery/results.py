@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asynchronous.schemas import Job
 from common import domain
-from common.service.folders import require_writable
+from common.service.process.folders import require_writable
 
 COLUMNS = {
     "job_id": "TEXT PRIMARY KEY",

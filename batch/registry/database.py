@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.service.folders import require_writable
+from common.service.process.folders import require_writable
 
 
 class Database:

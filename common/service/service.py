@@ -19,9 +19,9 @@ from common.service.lean_route import LeanRouting
 from common.service.middleware import RequestMiddleware
 from common.service.offline_docs import add_docs
 from common.service.problems import PROBLEM_HANDLERS, ProblemRenderer
+from common.service.process.shutdown import ProcessState, drain_on_sigterm
 from common.service.responses import move_definitions
 from common.service.settings import ServiceSettings
-from common.service.shutdown import ProcessState, drain_on_sigterm
 from common.telemetry.access_log import AccessLog
 from common.telemetry.log_format import configure_logging, reconfigure_uvicorn
 from common.telemetry.metrics import ServiceMetrics

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.http import fault_proxy as faults
 from tests.support.processes import wait_until
-from tests.support.queue.jobs import done, events, hand_in, hung, submit
+from tests.support.queue.jobs import done, events, hand_in, hung, looks, submit
 from tests.support.queue.redis_pair import RECOVERY_SECONDS, Pair, pair_of
 from tests.support.redis_servers import OTHERS
 from tests.support.service_process import is_ready
@@ -31,12 +31,6 @@ def recovers(pair: Pair, began: float) -> str:
     wait_until(pair.all_ready, RECOVERY_SECONDS)
     assert monotonic() - began < RECOVERY_SECONDS
     return job_id
-
-
-def job_reads(pair: Pair) -> int:
-    """How often a whole job was read from the server."""
-    commands = pair.first.client.info("commandstats")
-    return int(commands.get("cmdstat_hgetall", {"calls": 0})["calls"])
 
 
 @pytest.mark.parametrize("kind", ["valkey", *OTHERS])
@@ -71,9 +65,9 @@ def test_new_jobs_are_done_and_old_ids_are_404_when_the_server_comes_back_empty(
     front = pair.stack.front
     with ThreadPoolExecutor(1) as threads, hung(pair.stack.servers["predictor"]):
         lost = hand_in(front)
-        before = job_reads(pair)
+        before = looks(pair.first.client)
         waiting = threads.submit(front.get, f"/jobs/{lost}?wait=20")
-        wait_until(lambda: job_reads(pair) > before)  # it has found its job, and waits
+        wait_until(lambda: looks(pair.first.client) > before)  # it has found its job, and waits
         seen = events(front, lost)
         assert next(seen)[0] == "queued"
         pair.link.set(faults.REFUSE)

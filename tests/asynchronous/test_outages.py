@@ -36,8 +36,10 @@ from tests.support.queue.jobs import (
     moment,
     submit,
 )
+from tests.support.redis_servers import OTHERS, redis_server
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server, is_ready
+from tests.support.stack import stack_of
 
 FEW = 5
 SLACK_SECONDS = 1.0
@@ -238,3 +240,21 @@ def test_new_jobs_are_rejected_and_accepted_jobs_are_done_when_memory_is_full(de
     finally:
         deployment.redis.config_set("maxmemory", 0)
     done(deployment.front, hand_in(deployment.front))
+
+
+@full
+@pytest.mark.parametrize("kind", ["valkey", *OTHERS])
+def test_a_full_redis_rejects_new_jobs_and_loses_none(kind: str) -> None:
+    """On each kind of server, before any predictor runs."""
+    with redis_server(kind) as server, stack_of("asynchronous") as stack:
+        front = stack.start("asynchronous", redis_url=server.url)
+        accepted = hand_in_all(front, [SEVEN_JSON] * 20)
+        server.client.config_set("maxmemory", 1)
+        refused = submit(front)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        assert server.client.zcard("asynchronous:open") == len(accepted)
+        stack.start("predictor", redis_url=server.url)
+        assert [job["prediction"]["digit"] for job in done(front, *accepted)] == [7] * len(accepted)
+        server.client.config_set("maxmemory", "64mb")
+        wait_until(lambda: submit(front).status_code == 202)

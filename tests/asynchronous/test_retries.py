@@ -1,19 +1,15 @@
 """A failed job is tried again, in the predictor or through the queue (A6), and ends among the dead letters (A7).
 
-One Redis, one proxy, and the predictors that a test starts. A predictor may be killed, paused or cut off at any moment.
+One Redis, one proxy, and the predictors that a test starts. Some of them lose Redis between two attempts.
 """
 
-import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from asynchronous.jobs import NewJob
-from asynchronous.queue import GROUP, STREAM, JobQueue
+from asynchronous.queue import GROUP, STREAM
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
 from tests.support.models.onnx_models import POISON, poisoned, slow_pixels, slow_reader
@@ -22,13 +18,11 @@ from tests.support.queue.deadly_predictor import DEADLY
 from tests.support.queue.jobs import (
     SHORT_LEASE,
     another_predictor,
-    becomes,
     dead_letters,
     done,
     ended,
     hand_in,
     hand_in_all,
-    hung,
     killed,
     look,
     moment,
@@ -40,7 +34,7 @@ from tests.support.service_process import is_ready
 from tests.support.stack import Stack, asynchronous_stack
 
 ATTEMPTS = 3
-pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_asynchronous.py and test_queue.py
+pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_jobs.py and test_queue.py
 
 
 @pytest.fixture(scope="module")
@@ -135,39 +129,6 @@ def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_max_attempts_cras
     killed(server)
 
 
-def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: Stack, slow: str) -> None:
-    """Nothing else comes into the queue meanwhile."""
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (first,):
-        job_id = hand_in(stack.front, slow_pixels(15))
-        becomes(stack.front, job_id, "running")
-        with predictors(stack, 1, **SHORT_LEASE):  # to which no picture is slow
-            killed(first)
-            began = monotonic()
-            (job,) = done(stack.front, job_id)
-            assert job["attempts"] == 2
-            assert monotonic() - began < 0.8 + 5
-
-
-def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(stack: Stack, slow: str) -> None:
-    with predictors(stack, 2, model_uri=slow, **SHORT_LEASE) as servers:
-        (job,) = done(stack.front, hand_in(stack.front, slow_pixels(3)))
-        assert job["attempts"] == 1
-        assert (moment(job, "finished") - moment(job, "started")).total_seconds() > 1.5
-        assert sum(server.metric("batch_rows_sum") for server in servers) == 1
-        assert sum(server.metric("jobs_total") for server in servers) == 1
-
-
-def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow: str) -> None:
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (paused,):
-        job_id = hand_in(stack.front, slow_pixels(1))
-        becomes(stack.front, job_id, "running")
-        with hung(paused), predictors(stack, 1, model_uri=slow, **SHORT_LEASE):
-            (job,) = done(stack.front, job_id)
-        wait_until(lambda: paused.metric("jobs_total", outcome="lost_lease") == 1)
-        assert look(stack.front, job_id) == job
-        assert job["attempts"] == 2
-
-
 def test_a_predictor_busy_with_retries_claims_the_job_of_a_dead_one_afterwards(stack: Stack, poison: str) -> None:
     bound: dict[str, object] = {"retry": "predictor", "max_queue_rows": 1, "model_uri": poison}
     with predictors(stack, 1, **SHORT_LEASE | bound | {"backoff_seconds": 2}) as (server,):
@@ -229,32 +190,3 @@ def test_a_predictor_continues_after_redis_was_away(stack: Stack, poison: str, h
             done(stack.front, *ids)
             assert ended(stack.front, bad)["status"] == "failed"
             assert bad in dead_letters(stack.front)
-
-
-def test_a_predictor_finishes_its_jobs_after_sigterm(stack: Stack, slow: str, tmp_path: Path) -> None:
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (server,):
-        job_id = hand_in(stack.front, slow_pixels(1.5))
-        becomes(stack.front, job_id, "running")
-        server.process.terminate()
-        server.process.wait(20)
-        job = look(stack.front, job_id)
-        assert (job["status"], job["attempts"]) == ("done", 1)
-
-
-def test_a_dead_predictors_job_is_found_behind_many_that_others_hold(stack: Stack) -> None:
-    """The queue's own functions: 30 jobs are held by one that lives, the 31st by one that is dead."""
-
-    async def go() -> None:
-        async with Redis(port=stack.port("redis"), db=1) as redis:  # the scripts' keys, where no predictor looks
-            queue = JobQueue(redis, 100, 100)
-            await queue.open()
-            for number in range(31):
-                await queue.submit(f"job-{number}", NewJob(b""), 100)
-            held = await queue.claim("alive", 30, 100)
-            (lost,) = await queue.claim("dead", 30, 100)
-            await asyncio.sleep(0.3)
-            await queue.renew_leases("alive", [job.entry for job in held])
-            found = await queue.claim_expired("another", 1, 200)
-            assert [job.job_id for job in found] == [lost.job_id]
-
-    asyncio.run(go())

@@ -14,7 +14,7 @@ from common.training.data import SEED, Rows, held_out, stack
 from common.training.measure import DAMAGED_COPIES, runner
 from microservice_horizontal.settings import MODELS, VoteSettings
 from microservice_horizontal.voting import Aggregate, Votes, majority, mean, weighted_mean
-from tests.support.patterns import copied, free_ports, started
+from tests.support.patterns.start import copied, free_ports, started
 from tests.support.processes import ROOT, free_port, wait_until
 from tests.support.readmes import rows
 from tests.support.samples import SEVEN_PIXELS

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.docker import composed
-from tests.support.patterns import FRONT_SERVICES, commands, copied, started
+from tests.support.patterns.front_services import FRONT_SERVICES
+from tests.support.patterns.procfiles import commands
+from tests.support.patterns.start import copied, started
 from tests.support.processes import PATTERNS, ROOT, listens, output_of
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.patterns import FRONT_SERVICES, free_ports
+from tests.support.patterns.front_services import FRONT_SERVICES
+from tests.support.patterns.start import free_ports
 from tests.support.processes import PATTERNS, ROOT, listens, output_of
 from tests.support.terminal import CTRL_C, terminal
 

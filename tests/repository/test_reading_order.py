@@ -14,7 +14,7 @@ import pytest
 from tests.support.batch.digit_datasets import write_data
 from tests.support.batch.manager import manager
 from tests.support.horizontal.jobs import all_answered, submit
-from tests.support.patterns import app_in, commands
+from tests.support.patterns.procfiles import app_in, commands
 from tests.support.processes import PATTERNS, ROOT, wait_until
 from tests.support.readmes import ITEM, count_lines, reading_lists, section_of
 from tests.support.samples import SEVEN_JSON

@@ -16,7 +16,8 @@ import pytest
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from tests.support.patterns import FRONT_SERVICES, app_in, commands, variables_of_all
+from tests.support.patterns.front_services import FRONT_SERVICES
+from tests.support.patterns.procfiles import app_in, commands, variables_of_all
 from tests.support.processes import PATTERNS, ROOT, answers, output_of, wait_until
 from tests.support.readmes import READMES, Step, rows, steps
 

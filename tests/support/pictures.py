@@ -5,7 +5,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, FloatRect, expect
 
 from tests.support.browsers import chromium
-from tests.support.patterns import commands
+from tests.support.patterns.procfiles import commands
 from tests.support.processes import ROOT, wait_until
 from tests.support.service_process import is_ready
 from tests.support.stack import stack_of

@@ -11,7 +11,8 @@ from redis import Redis, RedisError
 
 from tests.support.forked.services import running_service
 from tests.support.http.fault_proxy import Link
-from tests.support.patterns import app_in, commands, free_ports
+from tests.support.patterns.procfiles import app_in, commands
+from tests.support.patterns.start import free_ports
 from tests.support.processes import listens, wait_until
 from tests.support.service_process import Server, client_of, is_ready
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.support.contestants import CONSTANT, MINIMAL, OURS_APP
 from benchmarks.support.load.questions import PICTURE, PREDICT, V2_JSON, Question
 from benchmarks.support.servers.start import ROOT, command, environment
-from tests.support.patterns import copied, free_ports
+from tests.support.patterns.start import copied, free_ports
 from tests.support.processes import free_port
 
 ENVIRONMENTS = ROOT / ".venv-peers"

@@ -20,7 +20,8 @@ from benchmarks.support.load.questions import PICTURE
 from benchmarks.support.machine import on_cpus
 from benchmarks.support.servers.signals import signals_held
 from benchmarks.support.servers.start import ROOT, START_SECONDS, ServerError, command, end, environment
-from tests.support.patterns import commands, free_ports
+from tests.support.patterns.procfiles import commands
+from tests.support.patterns.start import free_ports
 from tests.support.processes import free_port, listens
 
 

@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.browsers import chromium, opened
-from tests.support.patterns import copied, finished, started
+from tests.support.patterns.front_services import finished
+from tests.support.patterns.start import copied, started
 from tests.support.processes import ROOT, output_of, wait_until
 
 README = (ROOT / "README.md").read_text().partition("## Put your own model in\n")[2].partition("\n## ")[0]

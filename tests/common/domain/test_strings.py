@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.models.onnx_models import save, tensor
-from tests.support.patterns import copied, predictor_over, started
+from tests.support.patterns.start import copied, predictor_over, started
 from tests.support.processes import ROOT, wait_until
 
 HOUSES: list[dict[str, Any]] = [

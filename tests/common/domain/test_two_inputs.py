@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.support.models.onnx_models import save, tensor
-from tests.support.patterns import copied, finished, predictor_over, started
+from tests.support.patterns.front_services import finished
+from tests.support.patterns.start import copied, predictor_over, started
 from tests.support.processes import ROOT, wait_until
 
 PARCELS: list[dict[str, Any]] = [{"weights": [1.0, 2.0, 3.5], "zone": 4}, {"weights": [0.5, 0.0, 0.0], "zone": 1}]

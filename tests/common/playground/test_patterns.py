@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support import pictures
 from tests.support.browsers import draw, expect_digit, opened
-from tests.support.patterns import commands
+from tests.support.patterns.procfiles import commands
 from tests.support.processes import PATTERNS, ROOT
 from tests.support.queue.webhook_receiver import SIGNING, Receiver, delivery
 from tests.support.service_process import Server

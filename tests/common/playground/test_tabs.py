@@ -5,14 +5,17 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import expect
+from starlette.datastructures import URL
 
-from common.playground.neighbours import local_neighbours, published_neighbours
+from common.playground.neighbours import local_neighbours, neighbour_origins, published_neighbours
 from tests.support.browsers import chromium, opened
-from tests.support.patterns import copied, started
+from tests.support.patterns.start import copied, started
 from tests.support.processes import ROOT, free_port
 from tests.support.service_process import serving
 from tests.support.stack import stack_of
 
+UNREACHABLE = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
+"""What the browser itself writes where nothing answers."""
 OTHERS = ["asynchronous", "batch", "microservice_vertical", "microservice_horizontal"]
 
 
@@ -66,21 +69,33 @@ def test_a_container_gets_its_neighbours_from_compose(
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_alone_as_in_a_container_all_published_patterns_are_links_that_promise_nothing(tmp_path: Path) -> None:
-    ports = {name: free_port() for name in ["synchronous", *OTHERS]}
-    published = ",".join(f"{name}={port}" for name, port in {"web_single": 8001, **ports}.items())
-    with (
-        started("web_single", copied("web_single", tmp_path), PATTERN_PORTS=published) as (_, own),
-        chromium() as browser,
-    ):
-        url = f"http://127.0.0.1:{own['WEB_SINGLE_PORT']}"
-        with opened(browser, url) as page:
+def test_in_a_container_the_page_itself_asks_which_of_the_published_patterns_run(tmp_path: Path) -> None:
+    """A folder that was copied alone is what an image holds."""
+    with serving() as other, chromium() as browser:
+        ports = {"web_single": free_port(), "synchronous": other.port} | {name: free_port() for name in OTHERS}
+        published = ",".join(f"{name}={port}" for name, port in ports.items())
+        environment = {"PATTERN_PORTS": published, "WEB_SINGLE_PORT": str(ports["web_single"])}
+        with (
+            started("web_single", copied("web_single", tmp_path), **environment),
+            opened(browser, f"http://127.0.0.1:{ports['web_single']}", UNREACHABLE) as page,
+        ):
             tabs = page.get_by_role("navigation", name="Patterns")
             expect(tabs.locator("[aria-current=page]")).to_have_text("web_single")
-            expect(tabs.get_by_role("link")).to_have_text(list(ports))
-            for name, port in ports.items():
-                link = tabs.get_by_title(f"does not know whether it runs: docker compose up {name}")
-                expect(link).to_have_attribute("href", f"http://127.0.0.1:{port}/")
+            expect(tabs.get_by_role("link")).to_have_text(["synchronous"])
+            expect(tabs.get_by_role("link")).to_have_attribute("href", f"{other.url}/")
+            for name in OTHERS:
+                expect(tabs.get_by_title(f"It does not run: docker compose up {name}")).to_have_text(name)
+            other.process.terminate()
+            other.process.wait(20)
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            expect(tabs.get_by_role("link")).to_have_count(0)
+
+
+def test_the_policy_of_a_page_names_its_own_host_and_the_published_ports_alone() -> None:
+    found = neighbour_origins(URL("http://localhost:8001/"), [8002, 8003])
+    assert found == ["http://localhost:8002", "http://localhost:8003"]
+    for host in ("localhost; script-src *", "localhost http://elsewhere", "*", "[::1]", ""):
+        assert neighbour_origins(URL(f"http://{host}/"), [8002]) == []
 
 
 @pytest.mark.full

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.models.onnx_models import slow_pixels, slow_reader
-from tests.support.patterns import free_ports
+from tests.support.patterns.start import free_ports
 from tests.support.processes import ROOT, answers, free_port, listens, wait_until
 from tests.support.runner.demo import NAMES, SERVER, is_alive, replace, run, settings_of
 from tests.support.service_process import client_of

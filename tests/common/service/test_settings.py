@@ -7,7 +7,7 @@ import pytest
 from common.service.settings import ServiceSettings
 from microservice_horizontal.settings import ProxySettings as HorizontalSettings
 from synchronous.settings import ProxySettings as SynchronousSettings
-from tests.support.patterns import settings_classes, variables_of_all
+from tests.support.patterns.procfiles import settings_classes, variables_of_all
 from tests.support.processes import PATTERNS, ROOT
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import serving, starting

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.patterns import FRONT_SERVICES
+from tests.support.patterns.front_services import FRONT_SERVICES
 from tests.support.processes import PATTERNS, ROOT, answers, free_port, output_of, wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.full, pytest.mark.timeout(600)]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support.docker import Composed, inside, inspect
-from tests.support.patterns import finished
+from tests.support.patterns.front_services import finished
 from tests.support.processes import ROOT, output_of, wait_until
 
 pytestmark = [

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.support.docker import Composed, inspect
-from tests.support.patterns import FRONT_SERVICES
+from tests.support.patterns.front_services import FRONT_SERVICES
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PIXELS
 

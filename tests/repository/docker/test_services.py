@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from tests.support.docker import NOT_INSIDE, Composed, inside, inspect
-from tests.support.patterns import FRONT_SERVICES, commands, passed_on
+from tests.support.patterns.env_files import passed_on
+from tests.support.patterns.front_services import FRONT_SERVICES
+from tests.support.patterns.procfiles import commands
 from tests.support.processes import PATTERNS, ROOT, output_of, wait_until
 from tests.support.samples import SEVEN_PIXELS
 

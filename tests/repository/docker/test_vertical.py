@@ -12,7 +12,7 @@ import pytest
 from common.backends.http_client import IDLE_SECONDS
 from tests.support.docker import Composed, inside, inspect
 from tests.support.load.grpc_and_rest import load, rest_calls
-from tests.support.patterns import FRONT_SERVICES
+from tests.support.patterns.front_services import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, wait_until
 from tests.support.samples import SEVEN_PIXELS
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.docker import NOT_INSIDE, composed, inside, inspect
-from tests.support.patterns import FRONT_SERVICES
+from tests.support.patterns.front_services import FRONT_SERVICES
 from tests.support.processes import ROOT, answers, free_port, output_of, wait_until
 from tests.support.samples import SEVEN_PIXELS
 
@@ -23,6 +23,7 @@ BASE = "python:3.13-slim"
 ROOMS = (
     "service",
     "body",
+    "process",
     "server",
     "telemetry",
     "inference",

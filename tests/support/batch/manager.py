@@ -18,7 +18,7 @@ from tests.support.batch.digit_datasets import write_data
 from tests.support.batch.parquet_data import members
 from tests.support.forked.services import running_service
 from tests.support.models.onnx_models import slow_reader
-from tests.support.patterns import commands
+from tests.support.patterns.procfiles import commands
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP
 from tests.support.service_process import Server, client_of, is_ready

@@ -1,6 +1,6 @@
 """The container's health check: is the service on this port ready? Exit code 0 is yes, 1 is no.
 
-    python -m common.service.healthcheck 8000
+    python -m common.service.process.healthcheck 8000
 
 It runs every few seconds beside the service, so it starts quickly: `http.client` would take three times as long.
 """

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from common.service.healthcheck import is_ready
+from common.service.process.healthcheck import is_ready
 from tests.support.processes import ROOT
 
 
@@ -28,12 +28,12 @@ def service_that_is_not_ready() -> Iterator[int]:
 
 
 def test_the_health_check_exits_1_where_a_service_is_not_ready(service_that_is_not_ready: int) -> None:
-    check = [sys.executable, "-m", "common.service.healthcheck", str(service_that_is_not_ready)]
+    check = [sys.executable, "-m", "common.service.process.healthcheck", str(service_that_is_not_ready)]
     assert subprocess.run(check, cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 1
 
 
 def test_the_health_check_loads_nothing_heavy() -> None:
-    code = "import sys, common.service.healthcheck; print(*sys.modules)"
+    code = "import sys, common.service.process.healthcheck; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"numpy", "pydantic", "onnxruntime", "fastapi", "asyncio", "http.client"} & set(modules.split())
 
