@@ -52,7 +52,7 @@ class ManagerSettings(ServiceSettings):
     manager_database: Path = Field(Path(".state/batch/manager.sqlite"), description="schedules and runs, SQLite")
     max_concurrent_runs: int = Field(1, gt=0, description="jobs at a time; further runs stay queued")
     max_crashes: int = Field(5, gt=0, description="a run fails after this many jobs without a result")
-    history_days: float = Field(90.0, gt=0, description="runs that ended before that are forgotten, with their logs")
+    history_days: float = Field(90.0, gt=0, description="runs that ended earlier are deleted, with their logs")
     stop_timeout_seconds: float = Field(8.0, gt=0, description="from SIGTERM to SIGKILL for a job")
     poll_interval_seconds: float = Field(0.5, gt=0, description="between two ticks of the control loop")
     launcher: Literal["process", "docker"] = Field("process", description="what a job runs in")

@@ -29,7 +29,7 @@ class Launcher(Protocol):
         """Send SIGTERM at the first call, SIGKILL at a call more than `timeout` seconds later. Does not wait."""
 
     def remove_log(self, run_id: str) -> None:
-        """Remove what is left of the output of a run that is forgotten."""
+        """Remove what is left of the output of a run that is deleted."""
 
     def clean_up(self, run_id: str) -> str:
         """Remove what is left of a job that has exited; returns the end of its output."""

@@ -8,5 +8,7 @@ from common.service.settings import ServiceSettings
 class CallerSettings(ServiceSettings):
     """A service that calls others."""
 
-    breaker_failures: int = Field(5, gt=0, description="so many calls fail in a row: the backend is left alone")
-    breaker_open_seconds: float = Field(1.0, gt=0, description="for so long; then one call tries it again")
+    breaker_failures: int = Field(5, gt=0, description="calls that fail in a row; then the circuit breaker opens")
+    breaker_open_seconds: float = Field(
+        1.0, gt=0, description="how long the breaker stays open; then one call is let through"
+    )

@@ -134,7 +134,7 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
             raise NotProved(f"{wrong[0]} is a scalar")
         return outputs
 
-    exact, told_apart = True, False
+    exact, any_differ = True, False
     for kind, rows in rows_by_kind:
         prove_neighbours(run_rows, rows, deadline)
         if kind == WIDE:  # numbers so large that their rounding is, too
@@ -143,12 +143,12 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
         alone = list(range(count)) if size is None else sorted({0, count // 2, count - 1})
         together = sorted({min(2, count), min(3, count), count}) if size is None else [count]
         same, differ = prove(run_rows, rows, alone, together, deadline)
-        exact, told_apart = exact and same, told_apart or differ
+        exact, any_differ = exact and same, any_differ or differ
         most = _rows_of_longest_run(rows, most_rows)
         if size is None and most > count:
             exact &= prove(run_rows, rows, alone, [most], deadline)[0]
         most_rows = 0  # a number of rows acts alike on all samples: the first, and shortest, is enough
-    if not told_apart:
+    if not any_differ:
         raise NotProved("no inputs could be guessed for which rows differ")
     return exact
 

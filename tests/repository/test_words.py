@@ -52,6 +52,31 @@ def test_no_private_name_is_left() -> None:
     assert places(rf"\b({'|'.join(IDENTIFIERS)})\b") == []
 
 
+def test_no_name_holds_such_a_word() -> None:
+    """As `is_told_apart` does. The user `nobody` of a container is a name of the field."""
+    words = {word for word in PROSE if " " not in word} - {"nobody"}
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files()
+        if path.suffix == ".py" and path.exists()
+        for name in names(ast.parse(path.read_text()))
+        if words & {part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    ]
+    assert found == []
+
+
+def names(module: ast.Module) -> set[str]:
+    """What a module calls its functions, classes, parameters, variables and attributes."""
+    found = set()
+    for node in ast.walk(module):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Name(id=name) | ast.arg(arg=name) | ast.Attribute(attr=name):
+                found.add(name)
+    return found
+
+
 def test_no_function_is_named_after_a_state() -> None:
     """A function is a verb; a participle is a value. So it may be a property, or what has happened (an event)."""
     events = {"succeeded", "failed", "ignored"}

@@ -33,7 +33,7 @@ def with_pixel(value: object, place: int = 12) -> dict[str, list[object]]:
     return {"pixels": [*PIXELS[:place], value, *PIXELS[place + 1 :]]}
 
 
-def test_one_picture_and_a_list_of_pictures_are_told_apart() -> None:
+def test_one_picture_gives_a_row_and_a_list_a_row_for_each() -> None:
     one, many = from_json(body({"pixels": PIXELS}), 10)
     assert (one["features"].tolist(), one["features"].dtype.name, many) == ([PIXELS], "float32", False)
     three, many = from_json(b" \n" + body([{"pixels": PIXELS}] * 3), 3)

@@ -29,7 +29,7 @@ def test_empty_paper_is_a_readable_problem_in_the_box_that_found_it(server: Serv
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_stopped_server_is_told(browser: Browser) -> None:
+def test_page_says_that_the_server_has_stopped(browser: Browser) -> None:
     with serving() as server, opened(browser, server.url, expected="Failed to load resource: net::ERR_") as page:
         draw(page, 7)
         expect_digit(page, 7)
@@ -42,7 +42,7 @@ def test_stopped_server_is_told(browser: Browser) -> None:
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_answer_that_does_not_come_is_told(server: Server, browser: Browser) -> None:
+def test_page_says_that_no_answer_came(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
         page.route("**/predict", lambda route: None)  # neither answered nor refused
         draw(page, 7)

@@ -39,7 +39,7 @@ def test_probes_answer_quickly_while_a_slow_model_is_busy(slow: Server) -> None:
     assert max(seconds) < 0.5
 
 
-def test_a_prediction_tells_what_took_its_time(slow: Server) -> None:
+def test_server_timing_says_what_took_its_time(slow: Server) -> None:
     timing = slow.read(slow_pixels(0.2), **{"X-Request-Timeout-Ms": "4000"}).headers["server-timing"]
     found = {name: float(ms) for name, ms in re.findall(r"(\w+);dur=([\d.]+)", timing)}
     assert found.keys() == {"decode", "queue", "predict", "total"}

@@ -84,7 +84,7 @@ def test_a_refusal_is_a_problem_document(
 
 
 @pytest.mark.parametrize(("path", "wrong", "allowed"), [("/predict", "GET", "POST"), ("/health/live", "POST", "GET")])
-def test_a_wrong_method_is_told_the_right_one(server: Server, path: str, wrong: str, allowed: str) -> None:
+def test_a_wrong_method_is_answered_with_the_right_one(server: Server, path: str, wrong: str, allowed: str) -> None:
     assert server.client.request(wrong, path).headers["allow"] == allowed
 
 
@@ -100,7 +100,7 @@ def test_a_problem_keeps_its_headers_and_further_members(own: Server) -> None:
     assert response.json()["spout"] == 1
 
 
-def test_a_failure_tells_the_log_everything_and_the_caller_nothing_but_its_trace(own: Server) -> None:
+def test_a_failure_is_logged_in_full_and_shows_its_caller_only_the_trace(own: Server) -> None:
     response = own.get("/broken")
     is_problem(response, 500)
     assert "secret" not in response.text

@@ -84,7 +84,7 @@ def test_the_depth_of_the_queue_and_the_wait_in_it_are_seen(tmp_path: Path) -> N
         assert server.metric("batch_run_seconds_sum") > 0.4
 
 
-def test_the_model_and_its_version_are_told(used: Server) -> None:
+def test_metrics_name_the_model_and_its_version(used: Server) -> None:
     version = hashlib.sha256(MLP.read_bytes()).hexdigest()[:12]
     assert used.metric("model_info", name="mlp", version=version) == 1
 

@@ -90,12 +90,15 @@ def test_an_update_of_what_cannot_be_doubled_is_refused(project: Composed, servi
 def test_one_service_is_scaled_and_each_of_its_containers_gets_a_share(project: Composed) -> None:
     project.compose("up", "--detach", "--no-deps", "--no-recreate", "--scale", f"{READER}=2", "--wait", READER)
     wait_until(
-        lambda: called_anew(project) and all(rows(container) > 0 for container in project.containers(READER)), 90
+        lambda: (
+            answers_on_new_connections(project) and all(rows(container) > 0 for container in project.containers(READER))
+        ),
+        90,
     )
     project.compose("up", "--detach", "--no-deps", "--no-recreate", "--scale", f"{READER}=1", READER)
 
 
-def called_anew(project: Composed) -> bool:
+def answers_on_new_connections(project: Composed) -> bool:
     """Calls from many threads, on connections that the proxy opens for them: it has dropped its idle ones."""
     time.sleep(IDLE_SECONDS + 0.5)
     with rest_calls(project.port) as call, load(call, at_once=32, pause_seconds=0) as requests:
