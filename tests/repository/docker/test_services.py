@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.support.docker import NOT_INSIDE, Composed, inside, inspect
+from tests.support.docker import NOT_INSIDE, Composed, inside, inspect, process_file
 from tests.support.patterns import FRONT_SERVICES, commands, passed_on
 from tests.support.processes import PATTERNS, ROOT, output_of, wait_until
 from tests.support.samples import SEVEN_PIXELS
@@ -76,13 +76,13 @@ def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: 
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert host["NanoCpus"]
         assert host["Memory"]
+        assert host["Init"]
 
 
 @each_pattern
 def test_each_service_of_ours_is_nobody_without_capabilities(ours: dict[str, str]) -> None:
     for container in ours.values():
-        lines = inside(container, "print(open('/proc/1/status').read())").splitlines()
-        status = dict(line.split(":", 1) for line in lines)
+        status = dict(line.split(":", 1) for line in process_file(container, "status").splitlines())
         assert status["Uid"].split() == ["10001"] * 4
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
 
@@ -132,7 +132,7 @@ print(json.dumps([
 
 @each_pattern
 def test_onnxruntime_is_loaded_where_a_model_is_and_nowhere_else(pattern: str, ours: dict[str, str]) -> None:
-    loaded = {name: inside(container, "print(open('/proc/1/maps').read())") for name, container in ours.items()}
+    loaded = {name: process_file(container, "maps") for name, container in ours.items()}
     assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - WITHOUT_A_MODEL
 
 
@@ -220,3 +220,16 @@ def test_one_setting_makes_the_flow_ask_over_grpc(project: Composed) -> None:
     assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7
     assert "ModelInfer" in project.compose("logs", "synchronous-predictor")
     project.compose("up", "--detach", "--no-deps", "--wait", "synchronous")
+
+
+@of_synchronous
+def test_a_container_that_is_stopped_while_it_starts_or_serves_needs_no_kill(project: Composed) -> None:
+    """Without an init, SIGTERM would be ignored until the service handles it: 40 s, and 137."""
+    container = project.container("synchronous-predictor")
+    project.compose("stop", "synchronous-predictor")
+    assert inspect(container)["State"]["ExitCode"] == 0
+    output_of("docker", "start", container)
+    output_of("docker", "stop", container)
+    assert inspect(container)["State"]["ExitCode"] == 128 + signal.SIGTERM
+    project.compose("up", "--detach", "--no-deps", "--wait", "synchronous-predictor")
+    wait_until(lambda: FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7)
