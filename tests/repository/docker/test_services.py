@@ -59,6 +59,14 @@ def test_compose_hands_every_setting_on_to_every_service(name: str) -> None:
     assert all({*passed_on(name)} <= service["environment"].keys() for service in services.values())
 
 
+def test_a_cluster_of_the_shell_takes_the_place_of_the_one_that_compose_starts() -> None:
+    clusters = {"DASK_SCHEDULER": "tcp://dask.example:8786", "SPARK_MASTER": "spark://spark.example:7077"}
+    config = output_of("docker", "compose", "--profile=*", "config", "--format=json", folder=ROOT, **clusters)
+    services = json.loads(config)["services"]
+    for name, service in {"DASK_SCHEDULER": "batch-dask", "SPARK_MASTER": "batch-spark"}.items():
+        assert services[service]["environment"][name] == clusters[name]
+
+
 @each_pattern
 def test_the_front_reads_a_digit(pattern: str, project: Composed) -> None:
     assert FRONT_SERVICES[pattern].read(project.port)["digit"] == 7
