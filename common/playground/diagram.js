@@ -17,8 +17,8 @@
    data-service="svm"   the service's name for `make break`
 
    Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
-   is missing or of a stage that failed, and the way of a fallback; of a problem, the members that were not heard. What such
-   a member took is not shown: it is no part of the answer.
+   is missing or of a stage that failed, and the way of a fallback. Beside a red vote, it is each member that gave none.
+   What such a member took is not shown: it is no part of the answer.
 
    The drawing uses presentation attributes and no style of its own, which the page's Content-Security-Policy forbids;
    page.css colours .box, .arrow, .frame and .note. */
