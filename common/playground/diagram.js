@@ -87,8 +87,8 @@ export class Diagram {
     this.#way = way;
     const culprit = problem && this.#culprit(status, timings);
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
-    const unheard = problem ? this.#unheard(last, timings) : [];
-    const amber = [...without(answer).map(({ name }) => name), ...unheard, "fallback"];
+    const unanswered = problem ? this.#unanswered(last, timings) : [];
+    const amber = [...without(answer).map(({ name }) => name), ...unanswered, "fallback"];
     const lit = this.#steps().filter((part) => order(part) <= last && (this.#isPart(part, timings, answer) || isMissing(part, amber)));
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
@@ -136,7 +136,7 @@ export class Diagram {
   }
 
   /* The members up to this step that were called and gave nothing, where a step after them is at fault. */
-  #unheard(last, timings) {
+  #unanswered(last, timings) {
     const boxes = this.#steps().filter((part) => part.classList.contains("box") && order(part) <= last);
     const asked = boxes.map(({ dataset }) => dataset.timing ?? "").filter((timing) => timing.includes(".") && !(timing in timings));
     return asked.map((timing) => timing.split(".")[0]).filter((name) => name in timings);

@@ -72,7 +72,7 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_too_few_votes_are_a_red_vote_and_each_member_that_was_not_heard_is_amber(
+def test_too_few_votes_are_a_red_vote_and_each_member_without_an_answer_is_amber(
     browser: Browser, horizontal: Stack
 ) -> None:
     hung = [horizontal.servers[name].process.pid for name in ("linear", "svm")]
