@@ -103,7 +103,10 @@ def _describe(request: Request, found: dict[str, Any]) -> str:
         return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
     name = ".".join(str(part) for part in path)
     where = name.title() if source == "header" else f"{source} {name}".rstrip()
-    text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {found['input']!r:.{MAX_SHOWN}}"
+    text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
+    if found["type"] == "value_error" and not path:
+        return text  # a check of the whole body, which says itself what it got
+    text += f", got {found['input']!r:.{MAX_SHOWN}}"
     if found["type"] == "extra_forbidden" and (known := _parameters(request, str(source))):
         text += f"; expected one of {', '.join(known)}"
     return text
