@@ -93,7 +93,7 @@ class ScheduleRequest(RunSpec):
             if self.deadline_seconds > shortest:
                 raise ValueError(
                     f"deadline_seconds: expected at most {shortest:.0f}, the shortest time to the next due time "
-                    "of the coming years (overlap=forbid)"
+                    f"of the coming years (overlap=forbid), got {self.deadline_seconds}"
                 )
         return self
 

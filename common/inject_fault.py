@@ -25,6 +25,8 @@ HOWS = {
 }
 SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP, "heal": signal.SIGCONT}
 STILL_SECONDS, AWAKE_SECONDS = 0.27, 0.03
+FREEZE_ATTEMPTS = 5
+"""On a busy machine `docker pause` gives up where a process, such as a health check, begins at that moment."""
 
 Inject = Callable[[str], object]
 """Does `kill`, `hang` or `heal` to one service."""
@@ -99,7 +101,10 @@ def _command(containers: list[str], state: str, how: str) -> None:
     heal = "start" if state == "exited" else "unpause"
     command = {"kill": "kill", "hang": "pause", "heal": heal}[how]
     # Not `docker compose`, which takes a quarter of a second to read its files: what is slow would mostly be awake.
-    done = subprocess.run(["docker", command, *containers], capture_output=True, text=True)
+    for _ in range(FREEZE_ATTEMPTS):
+        done = subprocess.run(["docker", command, *containers], capture_output=True, text=True)
+        if "unable to freeze" not in done.stderr:
+            break
     if done.returncode and how != "heal":  # what is not broken cannot be healed, and need not be
         sys.exit(done.stderr.strip())
 

@@ -35,8 +35,8 @@ async function finished(accepted, controller) {
   while (performance.now() < end) {
     outcome = await get(address, {}, controller, TIMEOUT_MS);
     if (!["queued", "running"].includes(outcome.answer?.status)) {
-      const { total, ...later } = outcome.timings; // its total is of a look at the job; that of the item's request stays
-      return { ...outcome, timings: { ...accepted.timings, ...later } };
+      const taken = accepted.timings; // what both say, such as the total, the look at the job says of itself only
+      return { ...outcome, timings: { ...taken, ...outcome.timings, ...taken } };
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -107,7 +107,10 @@ def _describe(request: Request, found: dict[str, Any]) -> str:
         return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
     name = ".".join(str(part) for part in path)
     where = name.title() if source == "header" else f"{source} {name}".rstrip()
-    text = f"{where}: {found['msg'].removeprefix('Value error, ')}, got {_shorten(found['input'])}"
+    text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
+    if found["type"] == "value_error" and not path:
+        return text  # a check of the whole body, which says itself what it got
+    text += f", got {_shorten(found['input'])}"
     operation = _operation(request)
     parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
     if found["type"] == "extra_forbidden" and parameters:

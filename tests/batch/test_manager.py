@@ -201,6 +201,7 @@ def test_page_adds_a_schedule_says_what_is_wrong_with_one_shows_due_times_in_its
             form.get_by_label(label).fill(value)
         form.get_by_role("button", name="Add").click()
         expect(page.locator("#schedule-problem")).to_contain_text("rule: expected hourly, daily")
+        expect(page.locator("#schedule-problem")).not_to_contain_text("from the page")  # the whole body, cut off
         form.get_by_label("Rule").fill("30 5 * * *")
         form.get_by_role("button", name="Add").click()
         row = page.locator("#schedules li").filter(has_text="from the page")

@@ -93,6 +93,22 @@ def test_ctrl_c_ends_make_break_slow_as_it_should_and_a_closed_terminal_ends_it_
         wait_until(lambda: state(worker) == "S")
 
 
+def test_a_pause_at_which_docker_gave_up_is_tried_again(tmp_path: Path) -> None:
+    """Of a busy machine's Docker: a command of its name that gives up at the first pause."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        "#!/bin/sh\n"
+        """[ $1 = compose ] && echo '{"Service": "demo", "Name": "demo-1", "State": "running"}' && exit\n"""
+        "[ -e tried ] && exit\n"
+        ">tried; echo 'OCI runtime pause failed: unable to freeze: unknown' >&2; exit 1\n"
+    )
+    docker.chmod(0o755)
+    command = [sys.executable, "-m", "common.inject_fault", "demo", "hang"]
+    environment = {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=30)
+    assert (tmp_path / "tried").exists()
+
+
 def test_slowing_a_service_down_ends_with_the_service(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
     slow = start(tmp_path, "worker", "slow")
     wait_until(lambda: state(worker) == "T")
