@@ -10,6 +10,9 @@ Refused = SkipJsonSchema[Any]
 
 Length = Annotated[int, Field(ge=0, lt=2**63)]
 
+MAX_TENSORS = 1_024
+"""Inputs, and outputs, of one request: more than any model has, so that a list of a million is not read to its end."""
+
 
 class Part(BaseModel):
     """Part of a request. Unknown members are ignored, as the protocol requires."""
@@ -78,8 +81,8 @@ class InferRequest(Part):
 
     id: str | None = None
     parameters: RequestParameters | None = None
-    inputs: Annotated[list[InputTensor], FailFast()]
-    outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list)
+    inputs: Annotated[list[InputTensor], FailFast()] = Field(max_length=MAX_TENSORS)
+    outputs: Annotated[list[RequestedOutput], FailFast()] = Field(default_factory=list, max_length=MAX_TENSORS)
 
     @property
     def uses_shared_memory(self) -> bool:

@@ -4,7 +4,9 @@ import re
 
 _USER = re.compile(r"(:/+)(?:[^\s,]*|[^\s/]*)@")
 _USER_WITHOUT_SCHEME = re.compile(r"[^\s,=/@]*:(?!/)[^\s,]*@")
-_QUERY = re.compile(r"(:/+[^\s?#'\",)]*[?#])[^\s'\",)]*")
+_END = r"(?=['\"),.;:\]]*(?:\s|$))"  # what follows a URL in a sentence; in a query each of these may stand
+_QUERY = re.compile(rf"(:/+[^\s?#'\",)]*[?#])\S*?{_END}")
+_QUERY_WITHOUT_SCHEME = re.compile(rf"(\?)[\w.~%-]+=\S*?{_END}")
 
 
 def mask_urls(text: str) -> str:
@@ -12,4 +14,11 @@ def mask_urls(text: str) -> str:
 
     Also where it is hardly a URL: a path that was made of one (`s3:/KEY:SECRET@bucket`), or one without its scheme.
     """
-    return _QUERY.sub(r"\1***", _USER_WITHOUT_SCHEME.sub("***@", _USER.sub(r"\1***@", text)))
+    for secret, masked in (
+        (_USER, r"\1***@"),
+        (_USER_WITHOUT_SCHEME, "***@"),
+        (_QUERY, r"\1***"),
+        (_QUERY_WITHOUT_SCHEME, r"\1***"),
+    ):
+        text = secret.sub(masked, text)
+    return text

@@ -147,6 +147,20 @@ def test_no_secret_of_what_is_taken_for_a_path_is_printed(uri: str) -> None:
     assert "sesame" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:9/mlp.onnx?headers=host,date&signature=sesame",
+        "http://127.0.0.1:9/mlp.onnx?name='sesame'",
+        "bucket/mlp.onnx?signature=sesame",
+    ],
+)
+def test_no_part_of_a_signed_query_is_printed(uri: str) -> None:
+    with pytest.raises(ModelError, match=r"no model at [\w:/.]+/mlp.onnx\?\*\*\*") as caught:
+        read_model_file(uri)
+    assert "sesame" not in str(caught.value)
+
+
 @pytest.mark.parametrize("where", ["body", "headers"])
 def test_a_model_server_that_sends_a_byte_now_and_then_ends_the_process_after_the_timeout(where: str) -> None:
     class Drip(BaseHTTPRequestHandler):

@@ -27,6 +27,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "no object": (b"[]", "object"),
     "no inputs": (b"{}", "inputs"),
     "empty inputs": ({"inputs": []}, "inputs"),
+    "too many inputs": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}] * 1_025}, "inputs", "1024"),
+    "too many outputs": ({"outputs": [{"name": "x"}] * 1_025}, "outputs", "1024"),
     "id": ({"id": 7}, "id"),
     "outputs": ({"outputs": [{"name": "nope"}]}, "label", "nope"),
     "output twice": ({"outputs": [{"name": "label"}] * 2}, "twice"),
