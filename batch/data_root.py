@@ -36,6 +36,10 @@ class DataRoot:
         """The absolute path of a checked one."""
         return self.folder / name
 
+    def shorten(self, text: str) -> str:
+        """A message of a job, with paths as clients write them: where the folder lies is nothing to them."""
+        return text.replace(f"{self.folder}/", "")
+
     def _inside(self, field: str, text: str) -> Path:
         expected = f"{field}: expected a path inside DATA_ROOT such as scans/2026"
         if "://" in text:
@@ -69,5 +73,5 @@ def check_finished_output(root: DataRoot, run: RunRequest | Run) -> None:
     asked = ([str(root.path(name)) for name in run.input], run.first, run.last)
     if manifest and (manifest.inputs, manifest.first, manifest.last) != asked:
         days = f" from {manifest.first or '…'} to {manifest.last or '…'}" if manifest.first or manifest.last else ""
-        held = f"{', '.join(manifest.inputs)}{days}"
+        held = root.shorten(f"{', '.join(manifest.inputs)}{days}")
         raise Problem(409, f"output: {run.output} holds the results of {held}: choose another output")

@@ -15,6 +15,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from common.runner.terminal import own_foreground
+
 HOWS = {
     "kill": "ends at once, without finishing anything; the runner starts it again, Docker does not",
     "hang": "stands still, and keeps its connections open",
@@ -66,12 +68,12 @@ def slow_down(inject: Inject) -> None:
         if signal.getsignal(ending) is not signal.SIG_IGN:  # as under nohup
             signal.signal(ending, signal.default_int_handler)
     try:
-        while True:
-            inject("hang")
-            time.sleep(STILL_SECONDS)
-            inject("heal")
-            time.sleep(AWAKE_SECONDS)
-    except KeyboardInterrupt:
+        with own_foreground() as is_closed, suppress(KeyboardInterrupt):
+            while not is_closed():
+                inject("hang")
+                time.sleep(STILL_SECONDS)
+                inject("heal")
+                time.sleep(AWAKE_SECONDS)
         inject("heal")
     except ProcessLookupError:
         sys.exit("it has ended")

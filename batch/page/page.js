@@ -1,6 +1,7 @@
 /* Asks for runs and schedules every second and shows them, as rows and in the diagram. A row is made once and then changed,
    so that the focus stays where it is. Whatever comes from the manager enters the page as text, never as HTML. */
 
+import { showBreak } from "./break.js";
 import { Diagram } from "./diagram.js";
 
 const PAUSE_MS = 1000;
@@ -172,5 +173,6 @@ for (const name of ["engine", "retry"]) {
 element("add-schedule").elements.time_zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 send(element("start"), "runs", element("start-problem"));
 send(element("add-schedule"), "schedules", element("schedule-problem"), ["interval", "deadline_seconds"]);
+showBreak(element("break-card"), ["batch"]);
 
 keepFresh();

@@ -12,6 +12,7 @@ FILES = (
     PAGE / "icon.svg",
     PAGE / "drawing.js",
     PAGE / "tabs.js",
+    PAGE / "break.js",
     FOLDER / "page.css",
     FOLDER / "page.js",
     FOLDER / "diagram.js",

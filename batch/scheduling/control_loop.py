@@ -103,11 +103,11 @@ class ControlLoop:
 
     def _finish(self, run: Run, now: datetime, stopping: bool) -> None:
         """The job has exited: resolve the outcome, and record it."""
-        printed = self._launcher.clean_up(run.id)
+        printed = self._root.shorten(self._launcher.clean_up(run.id))
         folder = self._folder(run)
         outcome = resolve_outcome(
             run,
-            read_progress(run, folder),
+            self._report(run, folder),
             folder.is_finished,
             self._registry.last_retry_policy(run.id),
             printed,
@@ -122,9 +122,16 @@ class ControlLoop:
 
     def _read_progress(self, run: Run, folder: OutputFolder) -> Progress | None:
         """The latest progress of a run; counts the rows that have been processed since the last tick."""
-        progress = read_progress(run, folder) or run.progress
+        progress = self._report(run, folder) or run.progress
         before = run.progress.rows if run.progress else 0
         self._rows.inc(max(0, progress.rows - before) if progress else 0)
+        return progress
+
+    def _report(self, run: Run, folder: OutputFolder) -> Progress | None:
+        """What its job has written last."""
+        progress = read_progress(run, folder)
+        if progress:
+            progress.errors = [self._root.shorten(error) for error in progress.errors]
         return progress
 
     def _folder(self, run: Run) -> OutputFolder:

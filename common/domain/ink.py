@@ -120,7 +120,7 @@ def require_digit(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
     if len(edge) > 4 * ENOUGH_CELLS and (edge > marks.INKED).mean() > AT_EDGE:
         raise InvalidImage(422, "body: expected a picture of one digit, got one with much ink along its edge")
-    if reason := marks.what_is_no_digit(ink[rows, columns]):
+    if reason := marks.what_is_no_digit(ink[rows, columns], may_be_in_pieces=True):
         raise InvalidImage(422, f"body: expected a picture of one digit, got {reason}")
     return ink
 

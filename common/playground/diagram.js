@@ -17,8 +17,8 @@
    data-service="svm"   the service's name for `make break`
 
    Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
-   is missing or of a stage that failed, and the way of a fallback. What such a member took is not shown: it is no part
-   of the answer.
+   is missing or of a stage that failed, and the way of a fallback. Beside a red vote, it is each member that gave none.
+   What such a member took is not shown: it is no part of the answer.
 
    The drawing uses presentation attributes and no style of its own, which the page's Content-Security-Policy forbids;
    page.css colours .box, .arrow, .frame and .note. */
@@ -85,9 +85,10 @@ export class Diagram {
     const [reached, way] = [problem ? 0 : this.#reached, this.#way];
     this.reset();
     this.#way = way;
-    const amber = [...without(answer).map(({ name }) => name), "fallback"];
     const culprit = problem && this.#culprit(status, timings);
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
+    const unanswered = problem ? this.#unanswered(last, timings) : [];
+    const amber = [...without(answer).map(({ name }) => name), ...unanswered, "fallback"];
     const lit = this.#steps().filter((part) => order(part) <= last && (this.#isPart(part, timings, answer) || isMissing(part, amber)));
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
@@ -132,6 +133,13 @@ export class Diagram {
     const timed = this.#steps().filter((part) => part.dataset.timing in timings).map(order);
     const claims = (part) => part.dataset.refuses?.split(" ").includes(String(status));
     return this.#steps().find((part) => claims(part) && order(part) > Math.max(0, ...timed));
+  }
+
+  /* The members up to this step that were called and gave nothing, where a step after them is at fault. */
+  #unanswered(last, timings) {
+    const boxes = this.#steps().filter((part) => part.classList.contains("box") && order(part) <= last);
+    const asked = boxes.map(({ dataset }) => dataset.timing ?? "").filter((timing) => timing.includes(".") && !(timing in timings));
+    return asked.map((timing) => timing.split(".")[0]).filter((name) => name in timings);
   }
 
   #fail(culprit, status) {

@@ -14,6 +14,7 @@ from tests.support.processes import wait_until
 
 REFUSED = "Failed to load resource: the server responded with a status of 422"
 """What a browser logs where the page shows why something was refused."""
+COLOUR = "state => getComputedStyle(state).backgroundColor"
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +162,17 @@ def test_page_starts_shows_cancels_and_retries_a_run_and_shows_names_as_text(sha
         row = page.locator("li.run").filter(has_text="page/<img src=x onerror=alert(1)>")
         expect(row.locator(".state")).to_have_text("running")
         expect(row.locator(".figures")).to_contain_text("s to go")
+        colours = [row.locator(".state").evaluate(COLOUR)]
         expect(page.locator("#pattern #predictor.lit, #pattern #client.lit")).to_have_count(2)
         expect(page.locator("#pattern .lit:is(#dask, #spark, #clock)")).to_have_count(0)
         expect(page.locator("#pattern [data-progress]")).to_contain_text(f"of {ROWS} rows")
         row.get_by_role("button", name="Cancel").click()
         expect(row.locator(".state")).to_have_text("cancelled", timeout=15_000)
+        colours.append(row.locator(".state").evaluate(COLOUR))
         row.get_by_role("button", name="Retry").click()
         expect(row.locator(".state")).to_have_text("done", timeout=60_000)
+        colours.append(row.locator(".state").evaluate(COLOUR))
+        assert len({*colours}) == 3
         expect(row.locator(".figures")).to_contain_text(f"{ROWS} of {ROWS} rows, {CHUNKS} of {CHUNKS} chunks")
         expect(page.locator("#pattern .lit")).to_have_count(0)
         row.get_by_text("Details").click()
@@ -203,3 +208,13 @@ def test_page_adds_a_schedule_says_what_is_wrong_with_one_shows_due_times_in_its
         expect(row).to_contain_text("5:30:00 GMT+9")
         row.get_by_role("button", name="Remove").click()
         expect(row).to_have_count(0)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_page_gives_the_command_that_breaks_the_manager(shared: Manager) -> None:
+    with chromium() as browser, opened(browser, shared.server.url) as page:
+        card = page.locator("#break-card")
+        card.get_by_text("Break it").click()
+        card.get_by_label("how").select_option("hang")
+        expect(card.locator("pre")).to_have_text("make break SERVICE=batch HOW=hang")

@@ -1,5 +1,6 @@
 """Runs that the manager is asked for: cancelled, failed or late, and resumed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from socket import create_server
@@ -59,6 +60,7 @@ def test_failed_run_is_resumed_in_part_or_as_a_whole_by_retry_policy(shared: Man
     run = shared.ended(run_id)
     assert run["state"] == "failed"
     assert "b.parquet" in run["errors"][0]
+    assert str(shared.data) not in json.dumps(run)
     before = stamps(shared.data / "mended-out")
     write_data(shared.data / "more", 10, first_id=ROWS)
     (shared.data / "more" / "0000.parquet").rename(damaged)
@@ -132,6 +134,7 @@ def test_finished_output_is_refused_for_other_days(shared: Manager) -> None:
     (run,) = shared.runs_of(other)
     assert run["state"] == "failed"
     assert "holds the results of" in run["errors"][0]
+    assert str(shared.data) not in json.dumps(run)
 
 
 def test_retry_policy_is_kept_while_no_job_can_be_started(shared: Manager) -> None:

@@ -3,6 +3,7 @@
 That it finds containers too, the blocks "Break it" of the READMEs show.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT, wait_until
+from tests.support.terminal import CTRL_C, terminal
 
 
 @pytest.fixture
@@ -71,6 +73,24 @@ def test_slow_service_stands_still_most_of_the_time_until_it_is_ended_and_is_nev
     wait_until(lambda: state(worker) == "S")
     assert slow.stderr
     slow.stderr.close()
+
+
+def test_ctrl_c_ends_make_break_slow_as_it_should_and_a_closed_terminal_ends_it_too(
+    worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """`make` would report the interrupt that it got itself as an error."""
+    command = ("make", f"--file={ROOT / 'Makefile'}", "break", "SERVICE=worker", "HOW=slow", f"PYTHON={sys.executable}")
+    for end in ("ctrl-c", "closed"):
+        with terminal(*command, folder=tmp_path, PYTHONPATH=str(ROOT)) as shown:
+            wait_until(lambda: state(worker) == "T")
+            if end == "ctrl-c":
+                shown.press(CTRL_C)
+                assert shown.exit_status() == 0
+                assert "***" not in shown.shown
+            else:
+                shown.close()
+                os.waitpid(shown.pid, 0)
+        wait_until(lambda: state(worker) == "S")
 
 
 def test_slowing_a_service_down_ends_with_the_service(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:

@@ -72,3 +72,11 @@ def inspect(thing: str) -> Any:
 def inside(container: str, code: str) -> str:
     """What Python code prints in a container."""
     return output_of("docker", "exec", container, "python", "-c", code)
+
+
+def process_file(container: str, name: str) -> str:
+    """What /proc says of a service that Compose started: the child of the container's init, which is PID 1."""
+    code = f"""
+child = open("/proc/1/task/1/children").read().split()[0]
+print(open(f"/proc/{{child}}/{name}").read())"""
+    return inside(container, code)

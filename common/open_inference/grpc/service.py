@@ -139,7 +139,7 @@ class OpenInferenceGrpc:
                 count = output.parameters["classification"].int64_param
                 outputs[output.name] = classify_output(output.name, outputs[output.name], count)
         response = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
-        raw = bool(request.raw_input_contents)
+        raw = bool(request.raw_input_contents) or not request.inputs  # raw is what most clients read
         if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:
             await in_thread(write_outputs, response, outputs, raw)
         else:

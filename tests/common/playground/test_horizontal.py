@@ -72,6 +72,28 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_too_few_votes_are_a_red_vote_and_each_member_without_an_answer_is_amber(
+    browser: Browser, horizontal: Stack
+) -> None:
+    hung = [horizontal.servers[name].process.pid for name in ("linear", "svm")]
+    problem = "Failed to load resource: the server responded with a status of 503"
+    with opened(browser, horizontal.front.url, expected=problem) as page:
+        for pid in hung:
+            os.kill(pid, signal.SIGSTOP)
+        page.click("[title='seven.png']")
+        expect(page.locator("#answer-status")).to_contain_text("1 of 3 models answered")
+        for pid in hung:
+            os.kill(pid, signal.SIGCONT)
+        expect(page.locator("#journey-diagram #vote.failed")).to_have_count(1)
+        partial = page.locator("#journey-diagram .partial").evaluate_all("parts => parts.map(part => part.id)")
+        assert set(partial) == {"to-linear", "linear", "to-svm", "svm"}
+        expect(page.locator("#journey-diagram :is(#mlp, #from-mlp).lit")).to_have_count(2)
+        for name in ("linear", "svm"):
+            expect(page.locator(f"[data-ms={name}]")).to_have_text("")
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_horizontal_takes_the_same_as_a_job_whose_answers_next_action_and_way_are_seen(
     browser: Browser, horizontal: Stack
 ) -> None:

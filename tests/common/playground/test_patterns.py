@@ -164,18 +164,23 @@ def test_answers_of_other_patterns_are_shown(server: Server, browser: Browser) -
 def test_accepted_job_is_followed_to_its_end(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
         states = iter(["queued", "running", "done"])
-        answer_with(page, {"job_id": "1", "status": "queued"}, 202, Location="/jobs/1")
+        taken = {"Location": "/jobs/1", "Server-Timing": "decode;dur=8, total;dur=9"}
+        answer_with(page, {"job_id": "1", "status": "queued"}, 202, **taken)
 
         def job(route: Route) -> None:
             status = next(states)
             reading = {"digit": 7, "confidence": 0.9, "probabilities": [0.1] * 10} if status == "done" else None
-            route.fulfill(json={"job_id": "1", "status": status, "prediction": reading})
+            answer = {"job_id": "1", "status": status, "prediction": reading}
+            route.fulfill(json=answer, headers={"Server-Timing": "predictor;dur=3, total;dur=1"})
 
         page.route("**/jobs/1?wait=*", job)
         events = "event: queued\ndata: {}\n\nevent: done\ndata: {}\n\n"
         page.route("**/jobs/1/events", lambda route: route.fulfill(content_type="text/event-stream", body=events))
         page.click("#read-now")
         expect_digit(page, 7)
+        times = page.locator("#journey-timings").inner_text().split("\n")
+        assert times[times.index("total") + 1] == "9.0 ms"  # of the request with the item, not of a look at its job
+        assert times[times.index("predictor") + 1] == "3.0 ms"
 
 
 @pytest.mark.full

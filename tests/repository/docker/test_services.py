@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.support.docker import NOT_INSIDE, Composed, inside, inspect
+from tests.support.docker import NOT_INSIDE, Composed, inside, inspect, process_file
 from tests.support.patterns.env_files import passed_on
 from tests.support.patterns.front_services import FRONT_SERVICES
 from tests.support.patterns.procfiles import commands
@@ -61,6 +61,14 @@ def test_compose_hands_every_setting_on_to_every_service(name: str) -> None:
     assert all({*passed_on(name)} <= service["environment"].keys() for service in services.values())
 
 
+def test_a_cluster_of_the_shell_takes_the_place_of_the_one_that_compose_starts() -> None:
+    clusters = {"DASK_SCHEDULER": "tcp://dask.example:8786", "SPARK_MASTER": "spark://spark.example:7077"}
+    config = output_of("docker", "compose", "--profile=*", "config", "--format=json", folder=ROOT, **clusters)
+    services = json.loads(config)["services"]
+    for name, service in {"DASK_SCHEDULER": "batch-dask", "SPARK_MASTER": "batch-spark"}.items():
+        assert services[service]["environment"][name] == clusters[name]
+
+
 @each_pattern
 def test_the_front_reads_a_digit(pattern: str, project: Composed) -> None:
     assert FRONT_SERVICES[pattern].read(project.port)["digit"] == 7
@@ -78,13 +86,13 @@ def test_every_container_is_hardened_limited_and_healthy(pattern: str, project: 
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert host["NanoCpus"]
         assert host["Memory"]
+        assert host["Init"]
 
 
 @each_pattern
 def test_each_service_of_ours_is_nobody_without_capabilities(ours: dict[str, str]) -> None:
     for container in ours.values():
-        lines = inside(container, "print(open('/proc/1/status').read())").splitlines()
-        status = dict(line.split(":", 1) for line in lines)
+        status = dict(line.split(":", 1) for line in process_file(container, "status").splitlines())
         assert status["Uid"].split() == ["10001"] * 4
         assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
 
@@ -134,7 +142,7 @@ print(json.dumps([
 
 @each_pattern
 def test_onnxruntime_is_loaded_where_a_model_is_and_nowhere_else(pattern: str, ours: dict[str, str]) -> None:
-    loaded = {name: inside(container, "print(open('/proc/1/maps').read())") for name, container in ours.items()}
+    loaded = {name: process_file(container, "maps") for name, container in ours.items()}
     assert {name for name, libraries in loaded.items() if "onnxruntime" in libraries} == set(ours) - WITHOUT_A_MODEL
 
 
@@ -222,3 +230,16 @@ def test_one_setting_makes_the_flow_ask_over_grpc(project: Composed) -> None:
     assert FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7
     assert "ModelInfer" in project.compose("logs", "synchronous-predictor")
     project.compose("up", "--detach", "--no-deps", "--wait", "synchronous")
+
+
+@of_synchronous
+def test_a_container_that_is_stopped_while_it_starts_or_serves_needs_no_kill(project: Composed) -> None:
+    """Without an init, SIGTERM would be ignored until the service handles it: 40 s, and 137."""
+    container = project.container("synchronous-predictor")
+    project.compose("stop", "synchronous-predictor")
+    assert inspect(container)["State"]["ExitCode"] == 0
+    output_of("docker", "start", container)
+    output_of("docker", "stop", container)
+    assert inspect(container)["State"]["ExitCode"] == 128 + signal.SIGTERM
+    project.compose("up", "--detach", "--no-deps", "--wait", "synchronous-predictor")
+    wait_until(lambda: FRONT_SERVICES["synchronous"].read(project.port)["digit"] == 7)

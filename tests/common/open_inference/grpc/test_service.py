@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from common.open_inference.generated import open_inference_pb2 as pb
 from tests.support.load.grpc_and_rest import inference_stub
+from tests.support.models.foreign_models import without_inputs
 from tests.support.open_inference.grpc_client import INFER, GrpcClient, grpc_client, message, outputs_of, refused
 from tests.support.open_inference.tensors import (
     SEVEN_TENSOR,
@@ -94,6 +96,13 @@ def test_typed_contents_are_answered_with_typed_contents(client: GrpcClient) -> 
     assert list(answer.outputs[0].contents.int64_contents) == [7]
     assert not answer.raw_output_contents
     same({"label": outputs_of(client.infer(SEVEN_TENSOR))["label"]}, {"label": np.array([7])})
+
+
+def test_a_model_without_inputs_is_answered_raw_which_every_client_reads(tmp_path: Path) -> None:
+    uri = without_inputs(tmp_path / "constant.onnx")
+    with grpc_client(model_uri=uri) as client:
+        answer = client.infer({}, model="constant")
+    assert list(answer.raw_output_contents) == in_binary(by_onnxruntime(uri, {}))
 
 
 def test_every_type_but_fp16_has_typed_contents(all_types: tuple[GrpcClient, str]) -> None:
