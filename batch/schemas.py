@@ -148,4 +148,5 @@ class RetryRequest(BaseModel):
     retry: Retry | None = Field(
         None,
         description="all; partial: missing chunks; none: finish it, the next run gets the missing chunks",
+        examples=["partial"],
     )

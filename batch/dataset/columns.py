@@ -80,13 +80,13 @@ def from_fields(columns: dict[str, Any]) -> tuple[Tensors, list[str | None]]:
 
 def _table(values: Any, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Lists of `size` numbers -> shape (n, size), and which lists have that length (None: all)."""
-    lengths = pc.list_value_length(values)
-    if pc.all(pc.equal(lengths, size), skip_nulls=False).as_py() is not False and not values.null_count:
+    has_length = pc.fill_null(pc.equal(pc.list_value_length(values), size), False)
+    if pc.all(has_length, min_count=0).as_py():
         return _numbers(values.flatten()).reshape(-1, size), None
-    whole = np.asarray(pc.fill_null(pc.equal(lengths, size), False))
+    mask = np.asarray(has_length)
     table = np.zeros((len(values), size), np.float32)
-    table[whole] = _numbers(values.filter(pa.array(whole)).flatten()).reshape(-1, size)
-    return table, whole
+    table[mask] = _numbers(values.filter(has_length).flatten()).reshape(-1, size)
+    return table, mask
 
 
 def _numbers(flat: Any) -> NDArray[np.float32]:

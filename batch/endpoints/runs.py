@@ -14,9 +14,9 @@ from batch.registry.registry import OutputTaken, Registry
 from batch.schemas import RetryRequest, Run, RunRequest, State
 from common.service.body.route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
+from common.service.responses import problems
 from common.service.root_path import location
 
-PROBLEM = {"description": "see detail"}
 DEFAULT_COUNT = 100
 
 
@@ -30,7 +30,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
         except KeyError:
             raise Problem(404, f"there is no run {run_id}") from None
 
-    @router.post("/runs", status_code=201, responses=dict.fromkeys((409, *BODY_STATUSES), PROBLEM))
+    @router.post("/runs", status_code=201, responses=problems(409, *BODY_STATUSES))
     def add_run(request: RunRequest, http: Request, response: Response) -> Run:
         """Start a run as soon as possible."""
         check_engine(launcher, request.engine)
@@ -44,7 +44,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
         response.headers["Location"] = location(http, f"/runs/{run.id}")
         return run
 
-    @router.get("/runs", responses={422: PROBLEM})
+    @router.get("/runs", responses=problems(422))
     def list_runs(
         state: State | None = None,
         schedule_id: UUID | None = None,
@@ -53,12 +53,12 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
         """The newest runs first."""
         return registry.runs(state, str(schedule_id) if schedule_id else None, count)
 
-    @router.get("/runs/{run_id}", responses={404: PROBLEM, 422: PROBLEM})
+    @router.get("/runs/{run_id}", responses=problems(404, 422))
     def get_run(run_id: UUID) -> Run:
         """One run."""
         return find(run_id)
 
-    @router.post("/runs/{run_id}/retry", status_code=202, responses=dict.fromkeys((404, 409, *BODY_STATUSES), PROBLEM))
+    @router.post("/runs/{run_id}/retry", status_code=202, responses=problems(404, 409, *BODY_STATUSES))
     def retry_run(run_id: UUID, request: RetryRequest | None = None) -> Run:
         """Resume a run that is failed, cancelled or late; its deadline starts again."""
         run, retry = find(run_id), request.retry if request else None
@@ -72,7 +72,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
             raise Problem(409, f"output: {run.output}: {error}") from None
         raise Problem(409, f"the run is {find(run_id).state}: only a failed, cancelled or late run can be retried")
 
-    @router.post("/runs/{run_id}/cancel", status_code=202, responses={404: PROBLEM, 409: PROBLEM, 422: PROBLEM})
+    @router.post("/runs/{run_id}/cancel", status_code=202, responses=problems(404, 409, 422))
     def cancel_run(run_id: UUID) -> Run:
         """Stop a run; finished chunks stay, and a retry goes on from there."""
         run = find(run_id)

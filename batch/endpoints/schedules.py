@@ -14,16 +14,15 @@ from batch.scheduling.cron import Rule, fill_template
 from batch.schemas import Schedule, ScheduleRequest
 from common.service.body.route import BODY_STATUSES, BodyRoute
 from common.service.problems import Problem
+from common.service.responses import problems
 from common.service.root_path import location
-
-PROBLEM = {"description": "see detail"}
 
 
 def schedule_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> APIRouter:
     """The router of `/schedules`."""
     router = APIRouter(route_class=BodyRoute)
 
-    @router.post("/schedules", status_code=201, responses=dict.fromkeys((409, *BODY_STATUSES), PROBLEM))
+    @router.post("/schedules", status_code=201, responses=problems(409, *BODY_STATUSES))
     def add_schedule(request: ScheduleRequest, http: Request, response: Response) -> Schedule:
         """Start a run at each due time of a rule."""
         check_engine(launcher, request.engine)
@@ -45,14 +44,14 @@ def schedule_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -
         """All schedules, with their next due time and their last run."""
         return registry.schedules()
 
-    @router.get("/schedules/{schedule_id}", responses={404: PROBLEM, 422: PROBLEM})
+    @router.get("/schedules/{schedule_id}", responses=problems(404, 422))
     def get_schedule(schedule_id: UUID) -> Schedule:
         """One schedule."""
         for schedule in registry.schedules(str(schedule_id)):
             return schedule
         raise Problem(404, f"there is no schedule {schedule_id}")
 
-    @router.delete("/schedules/{schedule_id}", status_code=204, responses={404: PROBLEM, 422: PROBLEM})
+    @router.delete("/schedules/{schedule_id}", status_code=204, responses=problems(404, 422))
     def remove_schedule(schedule_id: UUID) -> None:
         """Remove a schedule. Its runs stay, and open runs go on."""
         if not registry.remove_schedule(str(schedule_id)):

@@ -110,28 +110,32 @@ MEDIA_TYPES: dict[str, Callable[[bytes, Settings], Rows]] = dict.fromkeys(
 """The bytes say which of them it is, whatever the client says."""
 
 
+NO_INK = "pixels: a picture without ink"
+OUT_OF_RANGE = f"pixels: expected numbers from 0 to {ink.FULL_CELL}"
+
+
 def from_columns(columns: dict[str, NDArray[np.float32]]) -> tuple[Rows, list[str | None]]:
     """The column `pixels`, shape (n, 64) -> features, and for each row why it is no picture; NaN is out of range."""
     features = columns["pixels"]
     most = features.max(axis=1, initial=0.0)
     if features.min(initial=0.0) >= 0 and most.max(initial=0.0) <= ink.FULL_CELL and most.all():
         return {INPUT: features}, []  # as nearly always: nothing is wrong, and NaN compares as wrong
-    in_range = np.asarray(((features >= 0) & (features <= ink.FULL_CELL)).all(axis=1))
-    has_ink = np.asarray(features.any(axis=1))
-    out_of_range = f"pixels: expected numbers from 0 to {ink.FULL_CELL}"
-    return {INPUT: features}, [
-        None if good and inked else "pixels: a picture without ink" if good else out_of_range
-        for good, inked in zip(in_range, has_ink, strict=True)
-    ]
+    reasons: list[str | None] = [None] * len(features)
+    out_of_range = ~((features >= 0) & (features <= ink.FULL_CELL)).all(axis=1)
+    for rejected, reason in ((most == 0, NO_INK), (out_of_range, OUT_OF_RANGE)):
+        for place in np.flatnonzero(rejected):
+            reasons[place] = reason
+    return {INPUT: features}, reasons
 
 
 def to_outputs(outputs: Rows, model: ModelRef) -> list[dict[str, object]]:
     """Probabilities of shape (n, 10) -> n digits: the likeliest each, and how sure the model is."""
     table: list[list[float]] = outputs[OUTPUT].astype(np.float64).round(DECIMALS).tolist()
-    return [
-        {"digit": row.index(highest := max(row)), "confidence": highest, "probabilities": row, "model": model}
-        for row in table
-    ]
+    digits: list[dict[str, object]] = []
+    for row in table:
+        highest = max(row)
+        digits.append({"digit": row.index(highest), "confidence": highest, "probabilities": row, "model": model})
+    return digits
 
 
 def to_columns(outputs: Rows) -> Rows:

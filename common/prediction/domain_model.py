@@ -71,6 +71,11 @@ class DomainModel:
             if not _is_finite(values):
                 return f"{model} gives no finite {name} for the domain's example"
         probabilities = outputs[domain.OUTPUTS[0]]
+        if domain.LABELS and probabilities.shape[1:] != (len(domain.LABELS),):
+            sizes = ", ".join(map(str, ["n", *probabilities.shape[1:]]))
+            return (
+                f"{model} gives {domain.OUTPUTS[0]} of shape ({sizes}), but the domain has {len(domain.LABELS)} labels"
+            )
         if domain.LABELS and (probabilities.min() < 0 or abs(probabilities.sum() - 1) > SUM_TOLERANCE):
             got = f"the numbers in {domain.OUTPUTS[0]} have the sum {probabilities.sum():.3g}"
             return f"{model} gives no probabilities for the domain's example: {got}"

@@ -42,7 +42,7 @@ class Problem(FastAPIHTTPException):
         """The problem as UTF-8 JSON. Its type is `about:blank`: the status says what kind of problem it is."""
         title = responses.get(self.status_code, "Error")  # the status may be one that no standard has
         common = {"type": "about:blank", "title": title, "status": self.status_code, "detail": self.detail}
-        return to_json(common | self.extensions)
+        return to_json(common | self.extensions, fallback=str)
 
 
 INTERNAL_ERROR = Problem(500, "the service failed: its log says more, under this trace id")
@@ -124,14 +124,22 @@ def _describe(request: Request, found: dict[str, Any]) -> str:
 
 def _shorten(value: object) -> str:
     """What was sent, in JSON, as the client wrote it; its first characters if it is long."""
-    return to_json(value, inf_nan_mode="constants", fallback=str).decode()[:MAX_SHOWN]
+    try:
+        text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
+    except ValueError:  # bytes that are no UTF-8, half of a surrogate pair: JSON has no such thing
+        text = repr(value)
+    return text[:MAX_SHOWN]
 
 
 def _operation(request: Request) -> dict[str, Any]:
-    """This request's endpoint, as the OpenAPI document describes it."""
-    path = request.scope["route"].path_format
-    operation: dict[str, Any] = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
-    return operation
+    """This request's endpoint, as the OpenAPI document describes it; empty if it does not."""
+    here = local_path(request.scope)
+    for route in iter_route_contexts(request.app.routes):
+        pattern, path, _ = compile_path(str(route.path))
+        if request.method in (route.methods or ()) and pattern.match(here):
+            operation: dict[str, Any] = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+            return operation
+    return {}
 
 
 def _body_schemas(request: Request, operation: dict[str, Any]) -> dict[str, Any]:

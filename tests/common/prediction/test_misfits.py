@@ -109,6 +109,14 @@ def test_a_model_without_a_softmax_does_not_fit(tmp_path: Path) -> None:
     assert found.startswith("the model scores gives no probabilities for the domain's example: the numbers in prob")
 
 
+def test_a_model_with_another_number_of_classes_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fourth class would have no label: an IndexError for some inputs. A domain's own `check` need not count."""
+    monkeypatch.setattr(domain, "check", lambda model: None)
+    monkeypatch.setattr(domain, "LABELS", domain.LABELS[:9])
+    found = domain_model(reader_of(tmp_path / "ten.onnx", TensorProto.FLOAT)).misfit
+    assert found == "the model ten gives probabilities of shape (n, 10), but the domain has 9 labels"
+
+
 def test_an_answer_never_holds_a_number_that_json_does_not_have(tmp_path: Path) -> None:
     """The model divides by what the blank first cell is not: 0/0 is NaN where it holds ink of 16."""
     nodes = [

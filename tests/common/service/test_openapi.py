@@ -1,6 +1,8 @@
 """A service's OpenAPI document: it is whole, its examples work, and answers are as it says."""
 
 from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from pydantic import TypeAdapter
 
 from common.domain.digits import MEDIA_TYPES, Digit
 from tests.support.http.problems import PROBLEM_JSON
+from tests.support.processes import PATTERNS
 from tests.support.samples import SEVEN_PIXELS
 from tests.support.service_process import Server
 
@@ -60,3 +63,23 @@ def test_the_documentation_page_is_served(server: Server) -> None:
     response = server.get("/docs")
     assert response.status_code == 200
     assert "/openapi.json" in response.text
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_error_of_every_pattern_is_described_as_a_problem(
+    pattern: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Below `/v2` errors have the protocol's form, and a probe that says no answers as one that says yes."""
+    monkeypatch.setenv("GRPC_PORT", "0")
+    monkeypatch.setenv("MANAGER_DATABASE", str(tmp_path / "manager.sqlite"))
+    module = {"web_single": "web_single.predictor", "batch": "batch.manager"}.get(pattern, f"{pattern}.proxy")
+    document = import_module(module).create_app().openapi()
+    errors = {
+        (path, method, status): answer.get("content", {}).keys()
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status, answer in operation["responses"].items()
+        if status >= "400" and not path.startswith("/v2")
+    }
+    assert errors
+    assert {key for key, content in errors.items() if content != {PROBLEM_JSON}} == set()

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 import pytest
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
@@ -98,14 +98,30 @@ class Order(BaseModel):
     ],
 )
 def test_a_wrong_field_is_shown_as_json_with_an_example(app: Service, query: str, body: object, detail: str) -> None:
-    @app.post("/orders")
+    inner, outer = APIRouter(prefix="/orders"), APIRouter()
+
+    @inner.post("")
     async def order(order: Order, count: Annotated[int, Query(examples=[3])] = 1) -> Order:
         return order
 
+    outer.include_router(inner)
+    app.include_router(outer, prefix="/api")
     with TestClient(app) as client:
-        answer = client.post(f"/orders{query}", json=body)
+        answer = client.post(f"/api/orders{query}", json=body)
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
         assert answer.json()["detail"] == detail
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"customer": ["\\ud800"]}', b'{"customer": NaN}', b""])
+def test_a_wrong_field_that_json_does_not_have_is_a_422_too(app: Service, body: bytes) -> None:
+    @app.post("/orders")
+    async def order(order: Order) -> Order:
+        return order
+
+    with TestClient(app) as client:
+        for media_type in ("application/json", "text/plain"):
+            answer = client.post("/orders", content=body, headers={"Content-Type": media_type})
+            assert answer.status_code in (400, 422), answer.text
 
 
 def test_head_of_a_mounted_app_is_answered_as_the_app_declares_it(app: Service) -> None:
