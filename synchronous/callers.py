@@ -93,7 +93,9 @@ def main() -> None:
         try:
             measured = send()
         except httpx.HTTPError as error:
-            sys.exit(f"no letters could be sent to {arguments.url}: {error}")
+            sys.exit(
+                f"no letters could be sent to {arguments.url}: {str(error) or type(error).__name__}"
+            )  # a time-out says nothing
         rate = f"{arguments.letters / measured.seconds:,.0f}"
         waits = f"{median(measured.waits) * 1e3:.1f} ms, {max(measured.waits) * 1e3:.1f} ms"
         print(f"{name:<10}{measured.threads:>8}{rate:>11}{measured.degraded:>10}   {waits}")

@@ -18,12 +18,11 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from common.service.root_path import local_path
+from common.service.validation_errors import describe_error
 
 MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a request whose client disconnected. Only the log and the metrics see it."""
-MAX_SHOWN = 80
-"""Characters of a wrong value that an error repeats."""
 
 
 class Problem(FastAPIHTTPException):
@@ -83,7 +82,7 @@ def to_problem(request: Request, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return Problem(422, "; ".join(_describe(request, found) for found in error.errors()))
+        return Problem(422, "; ".join(describe_error(request, found) for found in error.errors()))
     if not isinstance(error, HTTPException):
         return INTERNAL_ERROR
     headers = dict(error.headers or {})
@@ -98,56 +97,6 @@ def _methods(request: Request) -> list[str]:
     path = local_path(request.scope)
     here = [route for route in iter_route_contexts(request.app.routes) if compile_path(str(route.path))[0].match(path)]
     return sorted({method for route in here for method in route.methods or ()})
-
-
-def _describe(request: Request, found: dict[str, Any]) -> str:
-    """One error of pydantic's: where, what is wrong, what was sent; which parameters there are, or an example."""
-    source, *path = found["loc"]
-    if found["type"] == "json_invalid":
-        return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
-    name = ".".join(str(part) for part in path)
-    where = name.title() if source == "header" else f"{source} {name}".rstrip()
-    text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
-    if found["type"] == "value_error" and not path:
-        return text  # a check of the whole body, which says itself what it got
-    text += f", got {_shorten(found['input'])}"
-    operation = _operation(request)
-    parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
-    if found["type"] == "extra_forbidden" and parameters:
-        return f"{text}; expected one of {', '.join(parameter['name'] for parameter in parameters)}"
-    schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
-    if source == "body":
-        schemas = _body_schemas(request, operation)
-    examples = schemas.get(name, {}).get("examples")
-    return f"{text}; for example {to_json(examples[0]).decode()}" if examples else text
-
-
-def _shorten(value: object) -> str:
-    """What was sent, in JSON, as the client wrote it; its first characters if it is long."""
-    try:
-        text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
-    except ValueError:  # bytes that are no UTF-8, half of a surrogate pair: JSON has no such thing
-        text = repr(value)
-    return text[:MAX_SHOWN]
-
-
-def _operation(request: Request) -> dict[str, Any]:
-    """This request's endpoint, as the OpenAPI document describes it; empty if it does not."""
-    here = local_path(request.scope)
-    for route in iter_route_contexts(request.app.routes):
-        pattern, path, _ = compile_path(str(route.path))
-        if request.method in (route.methods or ()) and pattern.match(here):
-            operation: dict[str, Any] = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
-            return operation
-    return {}
-
-
-def _body_schemas(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
-    """The schemas of the fields of a JSON body, by name."""
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    schemas: dict[str, Any] = request.app.openapi()["components"]["schemas"].get(model, {}).get("properties", {})
-    return schemas
 
 
 PROBLEM_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = dict.fromkeys(

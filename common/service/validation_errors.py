@@ -1,0 +1,66 @@
+"""What is wrong with a parameter or a body, in one sentence: field, what was expected, what was sent, an example.
+
+pydantic finds it; which parameters exist, and the examples, stand in the OpenAPI document.
+"""
+
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import iter_route_contexts
+from pydantic_core import to_json
+from starlette.routing import compile_path
+
+from common.service.root_path import local_path
+
+MAX_SHOWN = 80
+"""Characters of a wrong value that an error repeats."""
+
+
+def describe_error(request: Request, found: dict[str, Any]) -> str:
+    """One of `RequestValidationError.errors()`: where, what is wrong, what was sent, and what would be right."""
+    source, *path = found["loc"]
+    if found["type"] == "json_invalid":
+        return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
+    name = ".".join(str(part) for part in path)
+    where = name.title() if source == "header" else f"{source} {name}".rstrip()
+    text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
+    if found["type"] == "value_error" and not path:
+        return text  # a check of the whole body, which says itself what it got
+    text += f", got {_shorten(found['input'])}"
+    operation = _operation(request)
+    parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
+    if found["type"] == "extra_forbidden" and parameters:
+        return f"{text}; expected one of {', '.join(parameter['name'] for parameter in parameters)}"
+    schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
+    if source == "body":
+        schemas = _body_schemas(request, operation)
+    examples = schemas.get(name, {}).get("examples")
+    return f"{text}; for example {to_json(examples[0]).decode()}" if examples else text
+
+
+def _shorten(value: object) -> str:
+    """What was sent, in JSON, as the client wrote it; its first characters if it is long."""
+    try:
+        text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
+    except ValueError:  # bytes that are no UTF-8, half of a surrogate pair: JSON has no such thing
+        text = repr(value)
+    return text[:MAX_SHOWN]
+
+
+def _operation(request: Request) -> dict[str, Any]:
+    """This request's endpoint, as the OpenAPI document describes it; empty if it does not."""
+    here = local_path(request.scope)
+    for route in iter_route_contexts(request.app.routes):
+        pattern, path, _ = compile_path(str(route.path))
+        if request.method in (route.methods or ()) and pattern.match(here):
+            operation: dict[str, Any] = request.app.openapi()["paths"].get(path, {}).get(request.method.lower(), {})
+            return operation
+    return {}
+
+
+def _body_schemas(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of the fields of a JSON body, by name."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    schemas: dict[str, Any] = request.app.openapi()["components"]["schemas"].get(model, {}).get("properties", {})
+    return schemas
