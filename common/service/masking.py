@@ -8,6 +8,8 @@ _END = r"(?=['\"),.;:\]]*(?:\s|$))"  # what follows a URL in a sentence; in a qu
 _QUERY = re.compile(rf"(:/+[^\s?#'\",)]*[?#])\S*?{_END}")
 _QUERY_WITHOUT_SCHEME = re.compile(rf"(\?)[\w.~%-]+=\S*?{_END}")
 
+_PORT = re.compile(r"(Invalid port: )\S+?(?=\W*(?:\s|$))")  # httpx: of a password with a slash, what is before it
+
 
 def mask_urls(text: str) -> str:
     """The text with `***` for the user, the password, the query and the fragment of each URL in it.
@@ -19,6 +21,7 @@ def mask_urls(text: str) -> str:
         (_USER_WITHOUT_SCHEME, "***@"),
         (_QUERY, r"\1***"),
         (_QUERY_WITHOUT_SCHEME, r"\1***"),
+        (_PORT, r"\1***"),
     ):
         text = secret.sub(masked, text)
     return text

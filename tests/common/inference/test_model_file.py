@@ -147,6 +147,12 @@ def test_no_secret_of_what_is_taken_for_a_path_is_printed(uri: str) -> None:
     assert "sesame" not in str(caught.value)
 
 
+def test_a_password_with_a_slash_is_not_printed_as_a_wrong_port() -> None:
+    with pytest.raises(ModelError, match=r"no model at http://\*\*\*@127.0.0.1:9/mlp.onnx") as caught:
+        read_model_file("http://me:sesame/1@127.0.0.1:9/mlp.onnx")
+    assert "sesame" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "uri",
     [
