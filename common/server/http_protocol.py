@@ -1,8 +1,8 @@
 """uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.server.http_protocol:HttpProtocol`.
 
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
-  httptools would lose the body of that request. WebSocket offers pass. Where requests are pipelined, a further offer
-  closes the connection after its response.
+  httptools would lose the body of that request. A WebSocket passes, which only a GET can open. Where requests are
+  pipelined, a further offer closes the connection after its response.
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
 - Headers that do not end in time close the connection, and so does a connection without any request. A body that still
   comes after its request was answered has a few seconds to end.
@@ -22,6 +22,7 @@ from common.service.problems import MEDIA_TYPE, Problem
 
 END_OF_HEADERS = b"\r\n\r\n"
 OFFER = b"\r\nupgrade:"
+ANY_OFFER = re.compile(OFFER + rb"[^\r\n]*", re.IGNORECASE)
 OFFER_NOT_OF_WEBSOCKET = re.compile(OFFER + rb"(?![ \t]*websocket)[^\r\n]*", re.IGNORECASE)
 DISCARD_SECONDS = 1.0
 """How long a refused client may go on sending: a connection that is closed at once may lose the 431."""
@@ -88,7 +89,8 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse_headers()
                 return
             if OFFER in data[:end].lower():
-                data = OFFER_NOT_OF_WEBSOCKET.sub(b"", data[:end]) + data[end:]
+                ignored = OFFER_NOT_OF_WEBSOCKET if data.startswith(b"GET ") else ANY_OFFER
+                data = ignored.sub(b"", data[:end]) + data[end:]
             self._between_requests = False
         else:
             self._bytes_without_progress += len(data)
@@ -116,6 +118,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body:
             self._answered_timer = self.loop.call_later(self.answered_seconds, self._on_timeout)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        """uvicorn would take any method for a WebSocket, and never answer one with a body."""
+        return self.scope["method"] == "GET" and super()._should_upgrade_to_ws()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Close after this response: the parser gives up at an offer that came in the packet of an earlier request."""

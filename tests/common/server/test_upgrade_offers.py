@@ -18,7 +18,7 @@ from tests.support.service_process import Server, serving
 
 
 @pytest.mark.parametrize("name", [b"Upgrade", b"upgrade", b"UPGRADE"])
-@pytest.mark.parametrize("protocol", [b"h2c", b"H2C", b"TLS/1.0", b"h2c, foo"])
+@pytest.mark.parametrize("protocol", [b"h2c", b"H2C", b"TLS/1.0", b"h2c, foo", b"websocket", b"WebSocket"])
 def test_the_body_of_a_request_with_an_upgrade_offer_is_read(server: Server, name: bytes, protocol: bytes) -> None:
     offer = OFFER.replace(b"Upgrade: h2c", name + b": " + protocol)
     with connect(server) as client:
@@ -29,12 +29,14 @@ def test_the_body_of_a_request_with_an_upgrade_offer_is_read(server: Server, nam
             assert "upgrade" not in headers
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
 @pytest.mark.parametrize("split", [False, True], ids=["in one packet", "in several"])
 def test_a_pipelined_offer_closes_the_connection_and_its_body_is_not_taken_for_a_request(
-    server: Server, split: bool
+    server: Server, split: bool, protocol: bytes
 ) -> None:
-    request = HEAD + OFFER + b"\r\n" + SEVEN
-    smuggled = b"POST /predict HTTP/1.1\r\nHost: test\r\n" + OFFER + b"Content-Length: %d\r\n\r\n" % len(GET) + GET
+    offer = OFFER.replace(b"h2c", protocol)
+    request = HEAD + offer + b"\r\n" + SEVEN
+    smuggled = b"POST /predict HTTP/1.1\r\nHost: test\r\n" + offer + b"Content-Length: %d\r\n\r\n" % len(GET) + GET
     with connect(server) as client:
         client.sendall(request + smuggled[: -len(GET)] * split + smuggled * (not split))
         assert response(client)[0] == 200
