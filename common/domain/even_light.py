@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.domain import marks
+from common.domain import marks, one_digit
 from common.domain.paper import FAINT, Bands, Ink, edge
 
 BESIDE = 0.004  # of all ink: so much faint ink may lie beside a digit in even light
@@ -28,7 +28,7 @@ def is_in_even_light(bands: Bands, ink: Ink) -> bool:
     is_clean = _ink_beside(ink) <= BESIDE and float(inked.mean()) >= STRONG  # else a line, a fold, a stain or a shadow
     if not is_clean and marks.detail(digit) > marks.SHARP:
         return False
-    return inked.size < FULL * around and marks.what_is_no_digit(digit) is None
+    return inked.size < FULL * around and one_digit.what_is_no_digit(digit) is None
 
 
 def _ink_beside(ink: Ink) -> float:

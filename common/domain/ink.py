@@ -17,7 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from common.domain import marks
+from common.domain import marks, one_digit
 from common.domain.light import find_ink_in_uneven_light
 
 # These classes are opened directly: `Image.open` would first warn of, or refuse, a size by Pillow's limit, not ours.
@@ -120,7 +120,7 @@ def require_digit(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
     if len(edge) > 4 * ENOUGH_CELLS and (edge > marks.INKED).mean() > AT_EDGE:
         raise InvalidImage(422, "body: expected a picture of one digit, got one with much ink along its edge")
-    if reason := marks.what_is_no_digit(ink[rows, columns], may_be_in_pieces=True):
+    if reason := one_digit.what_is_no_digit(ink[rows, columns], may_be_in_pieces=True):
         raise InvalidImage(422, f"body: expected a picture of one digit, got {reason}")
     return ink
 

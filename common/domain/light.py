@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from common.domain import marks
+from common.domain import marks, one_digit
 from common.domain.even_light import is_in_even_light
 from common.domain.paper import (
     FAINT,
@@ -96,7 +96,7 @@ def _is_small_scan(ink: Ink, brightness: Grey, grey: Grey) -> bool:
         return False
     local = darker(grey, WIDEST_STROKE)
     local_share = (local > FAINT * float(np.percentile(local, 99.5))).mean()
-    return bool((ink > FAINT).mean() < MORE_INK * local_share) and marks.what_is_no_digit(marks.crop(ink)) is None
+    return bool((ink > FAINT).mean() < MORE_INK * local_share) and one_digit.what_is_no_digit(marks.crop(ink)) is None
 
 
 def _find_cleanest(candidates: Iterable[Ink], darkest: Mask | None, has_desk: bool = False) -> tuple[Ink | None, float]:
@@ -139,7 +139,7 @@ def _find_digit(ink: Ink, has_desk: bool) -> tuple[Ink, float]:
     inside &= (sizes.area > DIRT * sizes.area[main]) & (strength > 0.7 * strength[main])
     digit = ink * marks.paint(runs, inside, ink.shape)
     cropped = marks.crop(digit)
-    if max(cropped.shape) < LEAST_DIGIT * max(ink.shape) or marks.what_is_no_digit(cropped) is not None:
+    if max(cropped.shape) < LEAST_DIGIT * max(ink.shape) or one_digit.what_is_no_digit(cropped) is not None:
         return ink, 0
     kept = sizes.area[inside].sum()
     return digit, float(kept / all_ink * min(1, digit.sum() / kept / SOLID) * SOLID)

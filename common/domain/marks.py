@@ -1,7 +1,6 @@
-"""Marks: the connected pieces of ink in a picture, and whether they are one digit.
+"""Marks: the connected pieces of ink in a picture, how large they are, and how sharp.
 
-Text, two digits, noise and textures are not. The numbers below lie between those of such pictures and those of digits
-that people wrote or drew. Masks are of shape (height, width), bool; lengths are in pixels.
+Masks are of shape (height, width), bool; lengths are in pixels.
 """
 
 from typing import NamedTuple
@@ -15,18 +14,7 @@ Counts = NDArray[np.int64]  # shape (n,), one for each mark
 
 SIDE = 64  # pixels to which ink is scaled before it is judged
 INKED = 0.35  # of a full pixel: above this it belongs to a mark
-WIDEST = 1.45  # width of a digit, as a part of its height
-STROKES_ACROSS = 2.25  # the mean number of strokes that a row of a digit crosses
-STROKES_DOWN = 3.4  # the same of a column
-FULLEST = 0.8  # of the square around a digit
-SIZABLE = 0.4  # of the side: a lesser piece is a part of a digit, or dirt
-GAP = 0.04  # of the side: pieces that are nearer may be one broken stroke
-CELL = 0.2  # the same in a scan of 8x8 cells, enlarged, of which one is missing
 SHARP = 0.12  # `detail` of strokes that a pen drew; scans of 8x8 cells have less
-EDGE = 0.05  # of the side: the edge of a stroke that a pen drew is narrower, that of an enlarged cell wider
-STEEP = 0.75  # of a full pixel: so much changes across the edges that a pen drew
-DIRT = 0.65  # of all ink: so much may be beside the largest mark
-DIRT_OF_CELLS = 0.75  # the same in a scan of 8x8 cells: one that breaks a stroke leaves much
 
 
 class Marks(NamedTuple):
@@ -105,31 +93,6 @@ def crop(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def what_is_no_digit(ink: NDArray[np.float32], may_be_in_pieces: bool = False) -> str | None:
-    """Why ink (without margins, 0 to 1 the strongest) cannot be one digit, in a few words; None if it may be.
-
-    A scan of 8x8 cells, damaged and enlarged, may be in pieces.
-    """
-    height, width = ink.shape
-    scale = SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX))
-    mask = small > INKED
-    if width > WIDEST * height:
-        return "wider than any digit"
-    if mask.sum() > FULLEST * SIDE**2:
-        return "more ink than any digit has"
-    runs = find_runs(mask)
-    if not len(runs.starts):
-        return "nothing but specks"
-    down = np.count_nonzero(np.diff(mask.astype(np.int8), axis=0, prepend=0) > 0)
-    if len(runs.starts) > STROKES_ACROSS * mask.any(axis=1).sum() or down > STROKES_DOWN * mask.any(axis=0).sum():
-        return "more strokes than any digit has"
-    if may_be_in_pieces and steepness(small) < STEEP:
-        return _what_is_beside(measure(runs), CELL, DIRT_OF_CELLS)
-    return _what_is_beside(measure(runs), CELL if detail(ink) < SHARP else GAP, DIRT)
-
-
 def detail(picture: NDArray[np.float32]) -> float:
     """How much of the contrast 16x16 cells do not show: little in a scan of 8x8 cells, enlarged."""
     image = Image.fromarray(picture)
@@ -139,25 +102,3 @@ def detail(picture: NDArray[np.float32]) -> float:
         for resample in (Image.Resampling.BICUBIC, Image.Resampling.NEAREST)
     )
     return lost / max(1e-6, float(np.abs(picture - picture.mean()).mean()))
-
-
-def steepness(small: NDArray[np.float32]) -> float:
-    """How much ink changes across its edges: little in a scan of 8x8 cells, enlarged, however much of it is dirt.
-
-    Of ink with `SIDE` pixels along its longer side.
-    """
-    step = round(EDGE * SIDE)
-    down, across = np.abs(small[step:] - small[:-step]), np.abs(small[:, step:] - small[:, :-step])
-    change = np.concatenate([down.ravel(), across.ravel()])
-    return float(np.percentile(change[change > 0.1], 90)) if (change > 0.1).any() else 0.0
-
-
-def _what_is_beside(marks: Marks, gap: float, dirt: float) -> str | None:
-    """Another mark beside or below the largest, as tall as a digit; or many specks."""
-    largest = marks.area.argmax()
-    if marks.area[largest] < (1 - dirt) * marks.area.sum():
-        return "many small marks"
-    tall = (marks.bottom - marks.top >= SIZABLE * SIDE) & (marks.area >= 0.3 * marks.area[largest])
-    beside = np.maximum(marks.left - marks.right[largest], marks.left[largest] - marks.right)
-    below = np.maximum(marks.top - marks.bottom[largest], marks.top[largest] - marks.bottom)
-    return "several marks beside each other" if (tall & (np.maximum(beside, below) >= gap * SIDE)).any() else None
