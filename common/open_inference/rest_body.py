@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import Response
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
@@ -22,6 +22,7 @@ from common.open_inference.schema import InferRequest
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
 from common.open_inference.tensors_json import from_json_data, to_json_data
+from common.service.body.long_work import LONG_BYTES
 from common.service.problems import Problem
 from common.service.responses import JSONBytes
 
@@ -30,11 +31,15 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_CACHED_BYTES = 2048
 """The JSON before the bytes of tensors is the same with every request of a client; longer JSON is parsed each time."""
 
+IN_JSON = {"model_type": "Input should be an object", "list_type": "Input should be a valid array"}
+"""What pydantic says where it parses the JSON itself; else it would speak of dictionaries and lists."""
+
 _request = TypeAdapter(InferRequest)
 
 
 def _parse(text: bytes) -> InferRequest:
-    request = _request.validate_json(text)
+    is_long = len(text) >= LONG_BYTES  # then two steps take two thirds of the time: `validate_json` copies what it read
+    request = _request.validate_python(from_json(text)) if is_long else _request.validate_json(text)
     if request.uses_shared_memory:
         raise not_supported("system_shared_memory")
     return request
@@ -58,10 +63,13 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
         return parse(body[:end]), memoryview(body)[end:]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+    except ValueError as error:
+        raise Problem(400, f"body: not JSON ({error})") from None
     if first["type"] == "json_invalid":
         raise Problem(400, f"body: not JSON ({first['ctx']['error']})")
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"]).lstrip(".")
-    raise Problem(400, f"{where or 'body'}: {first['msg']}, got {short_repr(first['input'])}")
+    what = IN_JSON.get(first["type"], first["msg"])
+    raise Problem(400, f"{where or 'body'}: {what}, got {short_repr(first['input'])}")
 
 
 def read_inputs(request: InferRequest, binary: memoryview, check: TensorCheck) -> Tensors:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.service.body.long_work import LONG_BYTES
 from tests.support.models.onnx_models import slow_pixels, slow_reader
 from tests.support.open_inference.rest_client import INFER, LENGTH, ask, ask_binary, refused, sized
 from tests.support.open_inference.tensors import SEVEN_TENSOR, in_binary, in_json
@@ -20,12 +21,16 @@ def server() -> Iterator[Server]:
         yield server
 
 
+short_and_long = pytest.mark.parametrize("length", [0, LONG_BYTES], ids=["short", "long"])
+"""With spaces up to this length: long JSON is parsed in another way, and in a thread."""
 WRONG: dict[str, tuple[Any, ...]] = {
     "no JSON": (b"{", "not JSON"),
     "no UTF-8": (b'{"id": "\xff"}', "not JSON"),
     "deep": (b"[" * 100_000, "not JSON"),
     "no object": (b"[]", "object"),
     "no inputs": (b"{}", "inputs"),
+    "input that is no object": ({"inputs": [7]}, "inputs[0]: Input should be an object"),
+    "inputs that are no array": ({"inputs": {}}, "inputs: Input should be a valid array"),
     "empty inputs": ({"inputs": []}, "inputs"),
     "too many inputs": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}] * 1_025}, "inputs", "1024"),
     "too many outputs": ({"outputs": [{"name": "x"}] * 1_025}, "outputs", "1024"),
@@ -68,19 +73,21 @@ WRONG_INPUT: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@short_and_long
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_requests(server: Server, case: str) -> None:
+def test_wrong_requests(server: Server, case: str, length: int) -> None:
     change, *words = WRONG[case]
     body = change if isinstance(change, bytes) else json.dumps(in_json(SEVEN_TENSOR) | change).encode()
-    refused(server.client.post(INFER, content=body), 400, *words)
+    refused(server.client.post(INFER, content=body.ljust(length)), 400, *words)
 
 
+@short_and_long
 @pytest.mark.parametrize("case", WRONG_INPUT)
-def test_wrong_inputs(server: Server, case: str) -> None:
+def test_wrong_inputs(server: Server, case: str, length: int) -> None:
     change, word = WRONG_INPUT[case]
     request = in_json(SEVEN_TENSOR)
     request["inputs"][0] |= change
-    answer = server.client.post(INFER, json=request)
+    answer = server.client.post(INFER, content=json.dumps(request).encode().ljust(length))
     refused(answer, 400, word)
     assert len(answer.text) < 500
 
