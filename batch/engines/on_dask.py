@@ -4,10 +4,12 @@ Each chunk is a partition of a bag, processed by `map_partitions`. Without a sch
 started, which ends with the job.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import dask.bag
 from distributed import Client, LocalCluster, as_completed
@@ -17,13 +19,16 @@ from batch.process_chunk import Result, Task, process_chunk
 POLL_SECONDS = 0.1
 WORKER_SECONDS = 45
 """A cluster without a worker is given up after so long."""
+SILENT: dict[str, Any] = {"silence_logs": logging.CRITICAL, "env": {"DASK_LOGGING__DISTRIBUTED": "critical"}}
+"""In this process, and in the workers: what fails is in the results, and a worker that misses its scheduler at the end
+would log a traceback."""
 
 
 def run(tasks: Sequence[Task], workers: int, scheduler: str | None) -> Iterator[Result | None]:
     """Yield each result as soon as it is there, and None in between; closing it cancels the rest."""
     with ExitStack() as stack:
         if scheduler is None:
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=40)
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, **SILENT)
             scheduler = stack.enter_context(cluster)
         client = stack.enter_context(Client(scheduler))
         latest = time.monotonic() + WORKER_SECONDS
