@@ -17,7 +17,8 @@ from common.training.photographs import DAMAGE, photograph
 DOUBT = 0.9  # a reading less sure than this is doubtful
 DAMAGED_COPIES = 4
 DRAWINGS = 1000
-PICTURES = 200  # photographs and foreign drawings of each kind
+PHOTOGRAPHS = 200  # of each kind
+FOREIGN_DRAWINGS = 1000  # of each kind: of fewer, chance decides 2 %
 
 Run = Callable[[Features], tuple[NDArray[np.int64], NDArray[np.float32]]]  # features -> labels, probabilities
 
@@ -65,12 +66,12 @@ def quality_figures(run: Run) -> dict[str, float]:
         "drawn_digits": drawn(DRAWINGS, rng).features,
     }
     refused = {name: ruin(scans, rng) for name, ruin in ILLEGIBLE.items()}
-    accepted["photographs"] = read(photograph, PICTURES, rng)
+    accepted["photographs"] = read(photograph, PHOTOGRAPHS, rng)
     refused |= {
-        f"photographs_{name}": read(partial(photograph, damage=damage), PICTURES, rng)
+        f"photographs_{name}": read(partial(photograph, damage=damage), PHOTOGRAPHS, rng)
         for name, damage in DAMAGE.items()
     }
-    refused |= {name: read(draw, PICTURES, rng) for name, (draw, _) in FOREIGN.items()}
+    refused |= {name: read(draw, FOREIGN_DRAWINGS, rng) for name, (draw, _) in FOREIGN.items()}
     return {f"accepted_{name}": _share(run(features)[0] == 1) for name, features in accepted.items()} | {
         f"refused_{name}": _share(run(features)[0] == 0) for name, features in refused.items()
     }
