@@ -19,7 +19,7 @@ from hypothesis import Phase, settings
 for file in Path(__file__).parent.rglob("support/*.py"):  # so that a failed assert in a helper shows its values
     pytest.register_assert_rewrite(".".join(file.relative_to(Path(__file__).parents[1]).with_suffix("").parts))
 
-from tests.support.models.onnx_models import poison_reader  # noqa: E402
+from tests.support.models.onnx_models import poison_reader, slow_reader  # noqa: E402
 from tests.support.redis_servers import RedisServer, redis_server  # noqa: E402
 from tests.support.service_process import Server, serving  # noqa: E402
 
@@ -119,6 +119,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def poison(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where the poison reader's file is."""
     return poison_reader(tmp_path_factory.mktemp("poison") / "mlp.onnx")
+
+
+@pytest.fixture(scope="session")
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the slow reader's file is."""
+    return slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from asynchronous.jobs import NewJob
 from asynchronous.queue import JobQueue
-from tests.support.models.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import wait_until
 from tests.support.queue.crashing_predictor import POINTS
 from tests.support.queue.history import History, each_ended_once
@@ -43,11 +43,6 @@ CRASHING = "tests.support.queue.crashing_predictor:create_app"
 LEASE_SECONDS = 1.0
 SLACK_SECONDS = 1.5
 """After a lease: for the next look, half a second later at most, for the job, and for a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +113,10 @@ def each_crash_is_made_good(redis: RedisServer, settings: dict[str, object], lea
         each_ended_once(redis.client, set(jobs), [healthy.log])
 
 
-def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: RedisServer, slow: str) -> None:
+def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: RedisServer, slow_model: str) -> None:
     """It was stopped in the middle of an inference, and another has done the job meanwhile."""
     settings: dict[str, object] = {"redis_url": valkey.url, "lease_seconds": LEASE_SECONDS}
-    settings |= {"model_uri": slow, "model_threads": 1}
+    settings |= {"model_uri": slow_model, "model_threads": 1}
     with proxy_of(valkey) as proxy, serving(PREDICTOR, **settings) as first:
         job_id = hand_in(proxy, slow_pixels(1.5))
         wait_until(lambda: proxy.get(f"/jobs/{job_id}").json()["status"] == "running")
@@ -138,9 +133,9 @@ def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: Re
         assert valkey.client.xlen("asynchronous:finished") == 1
 
 
-def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: Stack, slow: str) -> None:
+def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: Stack, slow_model: str) -> None:
     """Nothing else comes into the queue meanwhile."""
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (first,):
+    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (first,):
         job_id = hand_in(stack.front, slow_pixels(15))
         becomes(stack.front, job_id, "running")
         with predictors(stack, 1, **SHORT_LEASE):  # to which no picture is slow
@@ -151,8 +146,10 @@ def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: 
             assert monotonic() - began < 0.8 + 5
 
 
-def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(stack: Stack, slow: str) -> None:
-    with predictors(stack, 2, model_uri=slow, **SHORT_LEASE) as servers:
+def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(
+    stack: Stack, slow_model: str
+) -> None:
+    with predictors(stack, 2, model_uri=slow_model, **SHORT_LEASE) as servers:
         (job,) = done(stack.front, hand_in(stack.front, slow_pixels(3)))
         assert job["attempts"] == 1
         assert (moment(job, "finished") - moment(job, "started")).total_seconds() > 1.5
@@ -160,19 +157,19 @@ def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_l
         wait_until(lambda: sum(server.metric("jobs_total") for server in servers) == 1)  # counted a moment later
 
 
-def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow: str) -> None:
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (paused,):
+def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow_model: str) -> None:
+    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (paused,):
         job_id = hand_in(stack.front, slow_pixels(1))
         becomes(stack.front, job_id, "running")
-        with hung(paused), predictors(stack, 1, model_uri=slow, **SHORT_LEASE):
+        with hung(paused), predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE):
             (job,) = done(stack.front, job_id)
         wait_until(lambda: paused.metric("jobs_total", outcome="lost_lease") == 1)
         assert look(stack.front, job_id) == job
         assert job["attempts"] == 2
 
 
-def test_a_predictor_finishes_its_jobs_after_sigterm(stack: Stack, slow: str) -> None:
-    with predictors(stack, 1, model_uri=slow, **SHORT_LEASE) as (server,):
+def test_a_predictor_finishes_its_jobs_after_sigterm(stack: Stack, slow_model: str) -> None:
+    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (server,):
         job_id = hand_in(stack.front, slow_pixels(1.5))
         becomes(stack.front, job_id, "running")
         server.process.terminate()

@@ -12,7 +12,7 @@ import pytest
 from asynchronous.queue import GROUP, STREAM
 from tests.support.http import fault_proxy as faults
 from tests.support.http.fault_proxy import Link
-from tests.support.models.onnx_models import POISON, poisoned, slow_pixels, slow_reader
+from tests.support.models.onnx_models import POISON, poisoned, slow_pixels
 from tests.support.processes import wait_until
 from tests.support.queue.deadly_predictor import DEADLY
 from tests.support.queue.jobs import (
@@ -35,11 +35,6 @@ from tests.support.stack import Stack, asynchronous_stack
 
 ATTEMPTS = 3
 pytestmark = pytest.mark.full  # the quick suite has a taste of it in test_jobs.py and test_queue.py
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +138,8 @@ def test_a_predictor_busy_with_retries_claims_the_job_of_a_dead_one_afterwards(s
         assert not [line for line in server.log_lines() if line["level"] != "INFO"]
 
 
-def test_an_attempt_that_takes_too_long_fails(stack: Stack, slow: str) -> None:
-    settings: dict[str, Any] = {"model_uri": slow, "job_timeout_seconds": 0.4, "max_attempts": 2, **SHORT_LEASE}
+def test_an_attempt_that_takes_too_long_fails(stack: Stack, slow_model: str) -> None:
+    settings: dict[str, Any] = {"model_uri": slow_model, "job_timeout_seconds": 0.4, "max_attempts": 2, **SHORT_LEASE}
     with predictors(stack, 1, **settings):
         job_id = hand_in(stack.front, slow_pixels(1))
         job = ended(stack.front, job_id)

@@ -53,7 +53,7 @@ def test_no_private_name_is_left() -> None:
 
 
 def test_no_name_holds_such_a_word() -> None:
-    """As `is_told_apart` does. The user `nobody` of a container is a name of the field."""
+    """Nor as a part of it. The user of a container is named by one of them, by the field itself."""
     words = {word for word in PROSE if " " not in word} - {"nobody"}
     found = [
         f"{path.relative_to(ROOT)}: {name}"
