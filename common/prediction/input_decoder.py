@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Request
 from pydantic import FailFast, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails, to_json
+from pydantic_core import ErrorDetails
 
 from common import domain
 from common.inference.cpu_quota import cpu_quota
@@ -16,9 +16,10 @@ from common.prediction.settings import InputSettings
 from common.service.body.long_work import LONG_BYTES, in_thread
 from common.service.problems import Problem
 from common.service.request_context import media_type, request_context
+from common.service.validation_errors import shorten
 
-MAX_SHOWN = 60
-"""Characters of a wrong value that an error repeats."""
+MAX_PLACE = 60
+"""Characters of the name of a place, such as `[3].pixels[12]`, in an error."""
 JSON = "application/json"
 UNKNOWN = "application/octet-stream"
 """What a body without a Content-Type is (RFC 9110, 8.3), unless it looks like JSON."""
@@ -110,13 +111,7 @@ def _to_problem(error: ErrorDetails) -> Problem:
     if error["type"] == "json_invalid":
         return Problem(400, f"body: not JSON ({error['ctx']['error']}); {domain.EXPECTED}")
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"])
-    where = where.lstrip(".")[:MAX_SHOWN] or "body"
+    where = where.lstrip(".")[:MAX_PLACE] or "body"
     if error["type"] == "value_error":  # a validator of the domain's own says itself what it got
         return Problem(422, f"{where}: {error['ctx']['error']}; {domain.EXPECTED}")
-    return Problem(422, f"{where}: {error['msg']}, got {_shorten(error['input'])}; {domain.EXPECTED}")
-
-
-def _shorten(value: object) -> str:
-    """A wrong value as the caller wrote it, in JSON, shortened."""
-    text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return Problem(422, f"{where}: {error['msg']}, got {shorten(error['input'])}; {domain.EXPECTED}")

@@ -26,7 +26,7 @@ def describe_error(request: Request, found: dict[str, Any]) -> str:
     text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
     if found["type"] == "value_error" and not path:
         return text  # a check of the whole body, which says itself what it got
-    text += f", got {_shorten(found['input'])}"
+    text += f", got {shorten(found['input'])}"
     operation = _operation(request)
     parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
     if found["type"] == "extra_forbidden" and parameters:
@@ -38,13 +38,13 @@ def describe_error(request: Request, found: dict[str, Any]) -> str:
     return f"{text}; for example {to_json(examples[0]).decode()}" if examples else text
 
 
-def _shorten(value: object) -> str:
-    """What was sent, in JSON, as the client wrote it; its first characters if it is long."""
+def shorten(value: object) -> str:
+    """A wrong value in JSON, as the client wrote it; its first characters if it is long."""
     try:
         text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
     except ValueError:  # bytes that are no UTF-8, half of a surrogate pair: JSON has no such thing
         text = repr(value)
-    return text[:MAX_SHOWN]
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _operation(request: Request) -> dict[str, Any]:
