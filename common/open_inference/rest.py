@@ -24,12 +24,11 @@ from common.open_inference.extensions import (
     not_supported,
     repository_index,
 )
-from common.open_inference.rest_body import HEADER_LENGTH, choose_bytes, read_inputs, read_request, write_response
-from common.open_inference.schema import (
+from common.open_inference.request_schema import InferRequest
+from common.open_inference.response_schema import (
     Error,
     Health,
     IndexedModel,
-    InferRequest,
     InferResponse,
     ModelConfig,
     ModelMetadata,
@@ -37,6 +36,7 @@ from common.open_inference.schema import (
     ModelStatistics,
     ServerMetadata,
 )
+from common.open_inference.rest_body import HEADER_LENGTH, choose_bytes, read_inputs, read_request, write_response
 from common.open_inference.tensor_check import TensorCheck
 from common.service.body.compression import WORTHWHILE_BYTES, deflate
 from common.service.body.long_work import LONG_BYTES, in_thread

@@ -18,7 +18,7 @@ from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
 from common.open_inference.datatypes import datatype
 from common.open_inference.extensions import not_supported
-from common.open_inference.schema import InferRequest
+from common.open_inference.request_schema import InferRequest
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_binary import from_binary, to_binary
 from common.open_inference.tensors_json import from_json_data, to_json_data

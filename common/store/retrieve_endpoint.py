@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from common import domain
 from common.inference.predictor import Predictor
 from common.inference.tensor_spec import Tensors
+from common.open_inference.response_schema import InferResponse
 from common.open_inference.rest_body import write_response
-from common.open_inference.schema import InferResponse
 from common.prediction.payload import count
 from common.service.body.reading import read_body
 from common.service.lean_route import LeanRoute
