@@ -23,6 +23,8 @@ EXPECTED = {"f": "numbers", "i": "whole numbers", "u": "whole numbers", "b": "tr
 def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDArray[Any]:
     """The array of this shape; raises `Problem` 400."""
     kind = spec.dtype.kind
+    if isinstance(data, list) and data and not isinstance(data[0], list):
+        check_count(spec.name, len(data), shape)  # before a million elements are converted, only to be refused
     try:
         # Without a dtype numpy reports what it found; with one it would convert silently.
         found = np.array(data, object if kind == "O" else None)

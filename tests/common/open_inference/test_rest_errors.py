@@ -17,7 +17,7 @@ from tests.support.service_process import Server, serving
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving(max_body_bytes=100_000, max_queue_rows=30) as server:
+    with serving(max_body_bytes=300_000, max_queue_rows=30) as server:
         yield server
 
 
@@ -34,6 +34,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "empty inputs": ({"inputs": []}, "inputs"),
     "too many inputs": ({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1]}] * 1_025}, "inputs", "1024"),
     "too many outputs": ({"outputs": [{"name": "x"}] * 1_025}, "outputs", "1024"),
+    "far too many inputs": ({"inputs": [{"name": "x"}] * 16_400}, "inputs", "1024"),
+    "too many parameters": ({"parameters": dict.fromkeys(map(str, range(16_400)), 0)}, "16406 keys"),
     "id": ({"id": 7}, "id"),
     "outputs": ({"outputs": [{"name": "nope"}]}, "label", "nope"),
     "output twice": ({"outputs": [{"name": "label"}] * 2}, "twice"),
@@ -101,7 +103,7 @@ def test_wrong_binary_tensors(server: Server) -> None:
     part = in_binary(SEVEN_TENSOR)
     right = sized(SEVEN_TENSOR)
     assert ask_binary(server, right, part).status_code == 200
-    refused(ask_binary(server, right, part, **{LENGTH: "100000"}), 400, LENGTH)
+    refused(ask_binary(server, right, part, **{LENGTH: "300000"}), 400, LENGTH)
     for length in ("-1", "x", "", "9" * 30, "1_0"):
         refused(ask_binary(server, right, part, **{LENGTH: length}), 400, LENGTH)
     refused(ask_binary(server, right, part, **{LENGTH: "0"}), 400, "JSON")
@@ -126,7 +128,7 @@ def test_unknown_paths_models_versions_and_methods(server: Server) -> None:
 def test_limits_and_deadlines_in_the_protocols_own_form(
     server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    refused(server.client.post(INFER, content=bytes(100_001)), 413, "100000")
+    refused(server.client.post(INFER, content=bytes(300_001)), 413, "300000")
     refused(ask(server, {"features": np.zeros((31, 64), np.float32)}), 413, "30 rows", "MAX_QUEUE_ROWS")
     refused(
         server.client.post(INFER, json=in_json(SEVEN_TENSOR), headers={"X-Request-Timeout-Ms": "x"}), 400, "Timeout"
