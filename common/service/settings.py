@@ -53,7 +53,11 @@ def _describe(error: ErrorDetails, secrets: set[str]) -> str:
     if not error["loc"]:
         return error["msg"]
     name = str(error["loc"][0])
-    return mask_urls(f"{name.upper()}={'***' if name in secrets else error['input']}: {error['msg']}")
+    value = "***" if name in secrets else mask_urls(str(error["input"]))
+    is_part = len(error["loc"]) > 1
+    if is_part and value not in mask_urls(os.environ.get(name.upper(), "")):
+        value = "***"  # such as what stands behind a comma of a signed query: no URL by itself, but a secret
+    return mask_urls(f"{name.upper()}={value}: {error['msg']}")
 
 
 class ServiceSettings(ProgramSettings):

@@ -77,3 +77,19 @@ def test_a_wrong_setting_is_printed_without_the_secrets_of_its_url(
         assert f"{name}=" in str(ended.value)
         assert "***@host" in str(ended.value)
         assert "sesame" not in str(ended.value)
+
+
+def test_a_secret_behind_a_comma_in_a_url_of_a_list_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMBERS", "http://host/v2/models/mlp?signed=(1,sesame),ftp://other/v2/models/svm?key=sesame")
+    with pytest.raises(SystemExit) as ended:
+        HorizontalSettings.from_environment()
+    assert "MEMBERS=http://host/v2/models/mlp?***" in str(ended.value)
+    assert "MEMBERS=***" in str(ended.value)
+    assert "sesame" not in str(ended.value)
+
+
+def test_a_wrong_part_of_a_list_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMBERS", "http://host/v2/models/mlp, ftp://other/v2/models/svm")
+    monkeypatch.setenv("WEIGHTS", "mlp=heavy")
+    with pytest.raises(SystemExit, match=r"MEMBERS=ftp://other/v2/models/svm: .*WEIGHTS=heavy: "):
+        HorizontalSettings.from_environment()
