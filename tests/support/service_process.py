@@ -173,3 +173,14 @@ class FileHandler(SimpleHTTPRequestHandler):
 def web_folder(folder: Path) -> AbstractContextManager[str]:
     """The address of a web server that serves the files of a folder."""
     return web_server(partial(FileHandler, directory=folder))
+
+
+def ends_at_once(**settings: object) -> str:
+    """What a server that cannot start says; it exits with an error, in one line, without having been ready."""
+    with starting(**settings) as server:
+        wait_until(lambda: server.process.poll() is not None or listens(server.port))
+        assert server.process.poll() not in (0, None)
+        lines = server.log.read_text().splitlines()
+        assert len(lines) == 1, lines
+        assert not re.search(r"\[ONNXRuntimeError\]|INVALID_PROTOBUF|Traceback", lines[0])
+        return lines[0]

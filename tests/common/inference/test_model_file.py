@@ -1,7 +1,6 @@
 """A model's file: found by path or URL and checked by its hash; what is no model ends the process with one line."""
 
 import hashlib
-import re
 import socket
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
@@ -15,12 +14,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from common.inference.model import Model
-from common.inference.model_file import ModelError, read_model_file
 from common.inference.tensor_spec import ANY
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
 from tests.support.samples import MLP
-from tests.support.service_process import is_ready, starting, web_folder, web_server
+from tests.support.service_process import ends_at_once, is_ready, starting, web_folder, web_server
 
 NODE = helper.make_node
 
@@ -78,23 +76,6 @@ def test_server_is_not_ready_before_its_model_is_loaded() -> None:
 # A file that cannot be served
 
 
-def ends_at_once(**settings: object) -> str:
-    """What a server that cannot start says; it exits with an error, in one line, without having been ready."""
-    with starting(**settings) as server:
-        wait_until(lambda: server.process.poll() is not None or is_listening(server.port))
-        assert server.process.poll() not in (0, None)
-        lines = server.log.read_text().splitlines()
-        assert len(lines) == 1, lines
-        assert not re.search(r"\[ONNXRuntimeError\]|INVALID_PROTOBUF|Traceback", lines[0])
-        return lines[0]
-
-
-def is_listening(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 NOT_MODELS: dict[str, bytes] = {
     "empty": b"",
     "text": b"not a model",
@@ -129,42 +110,6 @@ def test_missing_model_ends_the_process_with_one_line(tmp_path: Path, uri: str) 
         line = ends_at_once(model_uri=uri)
     assert f"no model at {uri}" in line
     assert "set MODEL_URI to" in line
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1:{closed}", pytest.param("{web}", marks=pytest.mark.full)])
-def test_neither_a_password_nor_a_signature_of_model_uri_is_printed(tmp_path: Path, host: str) -> None:
-    with web_folder(tmp_path) as web:
-        address = host.format(closed=free_port(), web=web.removeprefix("http://"))
-        line = ends_at_once(model_uri=f"http://me:sesame@{address}/mlp.onnx?signature=sesame")
-    assert f"no model at http://***@{address}/mlp.onnx?***" in line
-    assert "sesame" not in line
-
-
-@pytest.mark.parametrize("uri", ["s3://KEY:sesame@bucket/mlp.onnx?token=sesame", "http:/me:sesame@host/mlp.onnx"])
-def test_no_secret_of_what_is_taken_for_a_path_is_printed(uri: str) -> None:
-    with pytest.raises(ModelError, match=r"no model at \w+:/\*\*\*@\w+/mlp.onnx") as caught:
-        read_model_file(uri)
-    assert "sesame" not in str(caught.value)
-
-
-def test_a_password_with_a_slash_is_not_printed_as_a_wrong_port() -> None:
-    with pytest.raises(ModelError, match=r"no model at http://\*\*\*@127.0.0.1:9/mlp.onnx") as caught:
-        read_model_file("http://me:sesame/1@127.0.0.1:9/mlp.onnx")
-    assert "sesame" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "http://127.0.0.1:9/mlp.onnx?headers=host,date&signature=sesame",
-        "http://127.0.0.1:9/mlp.onnx?name='sesame'",
-        "bucket/mlp.onnx?signature=sesame",
-    ],
-)
-def test_no_part_of_a_signed_query_is_printed(uri: str) -> None:
-    with pytest.raises(ModelError, match=r"no model at [\w:/.]+/mlp.onnx\?\*\*\*") as caught:
-        read_model_file(uri)
-    assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize("where", ["body", "headers"])
