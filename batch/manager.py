@@ -5,9 +5,10 @@ manager follows them. When it is stopped it stops its jobs, and the next manager
 answers 503.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
 
@@ -52,7 +53,7 @@ def add_registry(app: Service, registry: Registry) -> None:
 
     @asynccontextmanager
     async def keep_open() -> AsyncIterator[None]:
-        with closing(registry):
+        with registry.keep_open():
             yield
 
     async def registry_unavailable(_: Request, error: Exception) -> Response:
@@ -61,7 +62,7 @@ def add_registry(app: Service, registry: Registry) -> None:
 
     async def responds() -> bool:
         try:
-            return registry.counts() is not None
+            return await asyncio.to_thread(registry.counts) is not None
         except sqlite3.Error:
             return False
 

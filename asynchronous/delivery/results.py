@@ -1,7 +1,8 @@
 """The result database: one row a job, however often it is delivered."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from asynchronous.schemas import Job
@@ -37,8 +38,8 @@ class ResultDatabase:
 
     def __init__(self, path: str) -> None:
         require_writable(Path(path).parent, "set RESULTS_DATABASE to a file elsewhere")
-        self._connection = sqlite3.connect(path, timeout=5.0, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._path = path
+        self._open()
         self._connection.execute(CREATE)
         if domain.LABEL not in {column for _, column, *_ in self._connection.execute("PRAGMA table_info(results)")}:
             self._connection.execute(f'ALTER TABLE results ADD COLUMN "{domain.LABEL}"')  # another domain's file
@@ -64,9 +65,17 @@ class ResultDatabase:
                 rejected[job.job_id] = f"{type(error).__name__}: {error}"
         return rejected
 
-    def close(self) -> None:
-        """Close the file."""
+    @contextmanager
+    def keep_open(self) -> Iterator[None]:
+        """Close the file behind the block. The next block opens it again: an app may be started more than once."""
         self._connection.close()
+        self._open()
+        with closing(self._connection):
+            yield
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self._path, timeout=5.0, check_same_thread=False)
+        self._connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _row(job: Job) -> dict[str, object]:

@@ -5,7 +5,7 @@ import logging
 import socket
 from collections import Counter as Counting
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import httpx
@@ -63,7 +63,7 @@ class ResultSender:
     @asynccontextmanager
     async def keep_open(self) -> AsyncIterator[None]:
         """Close the database at shutdown."""
-        with closing(self._database):
+        with self._database.keep_open():
             yield
 
 
@@ -76,8 +76,7 @@ class WebhookDelivery:
         self._outbox = outbox
         self._sender = sender
         self._settings = settings
-        no_limits = httpx.Limits(max_connections=None)  # PLACES is the limit, and `_post` has a timeout
-        self._client = httpx.AsyncClient(timeout=None, trust_env=False, limits=no_limits, verify=trusted_certificates())
+        self._certificates = trusted_certificates()
         self._in_progress: dict[asyncio.Task[None], str] = {}  # the host of each attempt
         self._attempts = Counter("webhooks", "Attempts at webhooks, by outcome.", ["outcome"], registry=registry)
 
@@ -97,7 +96,10 @@ class WebhookDelivery:
     @asynccontextmanager
     async def keep_open(self) -> AsyncIterator[None]:
         """Complete what has begun and close the connections at shutdown."""
-        async with self._client:
+        no_limits = httpx.Limits(max_connections=None)  # PLACES is the limit, and `_post` has a timeout
+        async with httpx.AsyncClient(
+            timeout=None, trust_env=False, limits=no_limits, verify=self._certificates
+        ) as self._client:
             yield
             await asyncio.gather(*self._in_progress)
 

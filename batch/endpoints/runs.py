@@ -34,6 +34,9 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
     def add_run(request: RunRequest, http: Request, response: Response) -> Run:
         """Start a run as soon as possible."""
         check_engine(launcher, request.engine)
+        if request.retry == "none":
+            why = "defers failed chunks to the schedule's next run, and this run has no schedule"
+            raise Problem(422, f"retry: none {why}: use partial or all")
         request.input, request.output = root.check(request.input, request.output)
         request = request.with_trial_output()
         check_finished_output(root, request)
@@ -62,8 +65,8 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
     def retry_run(run_id: UUID, request: RetryRequest | None = None) -> Run:
         """Resume a run that is failed, cancelled or late; its deadline starts again."""
         run, retry = find(run_id), request.retry if request else None
-        if retry == "none" and run.schedule_id and not registry.schedules(run.schedule_id):
-            raise Problem(409, "retry: the run's schedule is gone, so no next run would take the chunks: use partial")
+        if retry == "none" and not (run.schedule_id and registry.schedules(run.schedule_id)):
+            raise Problem(409, "retry: the run has no schedule, so no next run would take the chunks: use partial")
         transition = transitions.queue_again(run, retry, datetime.now(UTC))
         try:
             if registry.apply(run.id, transition):

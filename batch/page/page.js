@@ -164,9 +164,8 @@ function send(form, path, problem, numbers = []) {
   });
 }
 
-for (const name of ["engine", "retry"]) {
-  const select = element("start").elements[name];
-  const explain = () => say(element(`${name}-help`), select.selectedOptions[0].title);
+for (const select of document.querySelectorAll("form select")) {
+  const explain = () => say(element(select.getAttribute("aria-describedby")), select.selectedOptions[0].title);
   select.addEventListener("change", explain);
   explain();
 }

@@ -16,16 +16,31 @@ class Database:
 
     def __init__(self, path: Path, schema: str) -> None:
         require_writable(path.parent, "set MANAGER_DATABASE to a file elsewhere")
+        self._path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._open()
         self._connection.executescript(schema)
+
+    @contextmanager
+    def keep_open(self) -> Iterator[None]:
+        """Close the file behind the block. The next block opens it again: an app may be started more than once."""
+        with self._lock:
+            self._connection.close()
+            self._open()
+        try:
+            yield
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """What a query finds."""

@@ -6,6 +6,7 @@ adds the runs, which are unique by schedule and due time. Two open runs never sh
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -37,6 +38,10 @@ class Registry:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = Database(path, SCHEMA)
+
+    def keep_open(self) -> AbstractContextManager[None]:
+        """Close the file behind the block; the next block opens it again."""
+        return self._database.keep_open()
 
     def close(self) -> None:
         """Close the file."""

@@ -18,36 +18,43 @@ def add_background_loop(
     tick: Callable[[], Awaitable[object]],
     name: str,
     unavailable: tuple[type[Exception], ...] = (),
+    *,
+    interval_seconds: float = 0,
+    at_end: Callable[[], Awaitable[object]] | None = None,
 ) -> None:
-    """Call `tick` again and again until the service shuts down. The last call is completed.
+    """Call `tick` every `interval_seconds` until the service shuts down, then `at_end`. The last call is completed.
 
     A call takes a second or so at most. One that fails is logged; the next call is the retry. While calls raise
     `unavailable` (what they need does not answer), the log says so once, and once more when it answers again.
     """
 
-    async def run() -> None:
+    async def run(ending: asyncio.Event) -> None:
         is_unavailable = False
         while not (app.process.draining or ending.is_set()):
+            pause = interval_seconds
             try:
                 await tick()
             except unavailable as error:
                 if not is_unavailable:
                     logger.warning("%s: unavailable, and tried again: %s", name, error)
                 is_unavailable = True
-                await _pause(ending)
+                pause = PAUSE_SECONDS
             except Exception:
                 logger.exception("%s: an iteration failed", name)
-                await _pause(ending)
+                pause = PAUSE_SECONDS
             else:
                 if is_unavailable:
                     logger.warning("%s: available again", name)
                 is_unavailable = False
-
-    ending = asyncio.Event()
+            if pause:
+                await _wait(ending, pause)
+        if at_end:
+            await at_end()
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        task = asyncio.create_task(run())
+        ending = asyncio.Event()
+        task = asyncio.create_task(run(ending))
         try:
             yield
         finally:
@@ -57,9 +64,9 @@ def add_background_loop(
     app.add_lifespan(running)
 
 
-async def _pause(ending: asyncio.Event) -> None:
+async def _wait(ending: asyncio.Event, seconds: float) -> None:
     try:
-        async with asyncio.timeout(PAUSE_SECONDS):
+        async with asyncio.timeout(seconds):
             await ending.wait()
     except TimeoutError:
         pass

@@ -1,14 +1,13 @@
 """What is needed of Redis is asked for at start: a URL that leads somewhere, and a user with permissions (A1)."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from asynchronous.settings import ProxySettings
 from tests.support.processes import ROOT, wait_until
 from tests.support.queue.jobs import done, hand_in
-from tests.support.redis_servers import RedisServer, redis_server
+from tests.support.redis_servers import RedisServer
 from tests.support.service_process import is_live, is_ready
 from tests.support.stack import stack_of
 
@@ -44,12 +43,6 @@ def test_a_wrong_redis_url_is_one_line_without_its_password(url: str, monkeypatc
 def test_a_right_redis_url_is_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert ProxySettings.from_environment().redis_url.get_secret_value() == url
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[RedisServer]:
-    with redis_server("valkey") as server:
-        yield server
 
 
 def set_user(server: RedisServer, *more: str) -> str:

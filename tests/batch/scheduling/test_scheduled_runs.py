@@ -106,7 +106,7 @@ def test_retry_with_none_is_refused_where_no_next_run_would_take_the_chunks(shar
     (run,) = shared.runs_of(schedule)
     assert run["state"] == "failed"
     assert shared.server.client.delete(f"/schedules/{schedule['id']}").status_code == 204
-    assert "schedule is gone" in shared.post(f"/runs/{run['id']}/retry", 409, retry="none")["detail"]
+    assert "the run has no schedule" in shared.post(f"/runs/{run['id']}/retry", 409, retry="none")["detail"]
     shared.post(f"/runs/{run['id']}/retry", 202, retry="partial")
 
 

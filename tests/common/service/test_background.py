@@ -41,3 +41,21 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(capsys: pytest.Capt
         "queue: an iteration failed",
         "queue: available again",
     ]
+
+
+def test_the_loop_runs_again_when_the_app_is_started_again() -> None:
+    ticked, ends = Event(), []
+
+    async def tick() -> None:
+        ticked.set()
+
+    async def at_end() -> None:
+        ends.append(ticked.is_set())
+
+    app = Service("test", ServiceSettings())
+    add_background_loop(app, tick, "queue", interval_seconds=0.01, at_end=at_end)
+    for _ in range(2):
+        ticked.clear()
+        with TestClient(app):
+            assert ticked.wait(20)
+    assert ends == [True, True]
