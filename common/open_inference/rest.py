@@ -41,6 +41,7 @@ from common.open_inference.tensor_check import TensorCheck
 from common.service.body.compression import WORTHWHILE_BYTES, deflate
 from common.service.body.long_work import LONG_BYTES, in_thread
 from common.service.body.reading import read_body
+from common.service.deadline import before_deadline
 from common.service.lean_route import LeanRoute
 from common.service.problems import Problem
 from common.service.request_context import header, request_context
@@ -166,7 +167,10 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         body = await read_body(request)
         started = monotonic()
         is_long, length = len(body) >= LONG_BYTES, header(request, LENGTH)
-        wanted, inputs, rows = await in_thread(decode, body, length) if is_long else decode(body, length)
+        if is_long:
+            wanted, inputs, rows = await before_deadline(context.deadline, in_thread(decode, body, length))
+        else:
+            wanted, inputs, rows = decode(body, length)
         names = check.outputs(output.name for output in wanted.outputs)
         if wanted.parameters and wanted.parameters.timeout:
             context.deadline = min(context.deadline, started + wanted.parameters.timeout / 1e6)

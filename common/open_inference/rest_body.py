@@ -34,7 +34,7 @@ MAX_CACHED_BYTES = 2048
 IN_JSON = {"model_type": "Input should be an object", "list_type": "Input should be a valid array"}
 """What pydantic says where it parses the JSON itself; else it would speak of dictionaries and lists."""
 
-KEY = re.compile(rb'(?<!\\)":')
+KEY = re.compile(rb'(?<!\\)"\s*:')
 """The end of an object's key: in a string, the quote would follow a backslash."""
 MAX_KEYS = 8 * 2 * MAX_TENSORS
 """A tensor has seven keys at most."""
@@ -55,7 +55,7 @@ def _parse(text: bytes) -> InferRequest:
 
 def _check_keys(text: bytes) -> None:
     """Parsing a hundred thousand tensors, only to refuse them, would hold Python's lock for a fifth of a second."""
-    if text.count(b'":') > MAX_KEYS and (got := sum(1 for _ in KEY.finditer(text))) > MAX_KEYS:
+    if text.count(b":") > MAX_KEYS and (got := sum(1 for _ in KEY.finditer(text))) > MAX_KEYS:
         raise Problem(400, f"body: expected at most {MAX_TENSORS} inputs and {MAX_TENSORS} outputs, got {got} keys")
 
 

@@ -14,6 +14,7 @@ from common.inference.cpu_quota import cpu_quota
 from common.inference.tensor_spec import Tensors
 from common.prediction.settings import InputSettings
 from common.service.body.long_work import LONG_BYTES, in_thread
+from common.service.deadline import before_deadline
 from common.service.problems import Problem
 from common.service.request_context import media_type, request_context
 from common.service.validation_errors import shorten
@@ -40,12 +41,13 @@ class InputDecoder:
     async def decode(self, request: Request, body: bytes) -> tuple[Tensors, bool]:
         """Rows, and whether they came as a list.
 
-        Raises `Problem`: 400 not JSON, 413 more than `max_items`, 415 another Content-Type, 422 no items, and what
-        the domain's own functions raise.
+        Raises `Problem`: 400 not JSON, 413 more than `max_items`, 415 another Content-Type, 422 no items, 504 not
+        decoded by the request's deadline, and what the domain's own functions raise.
         """
         started = monotonic()
-        rows, many = await self._rows(media_type(request), body)
-        request_context(request).timings["decode"] = monotonic() - started
+        context = request_context(request)
+        rows, many = await self._rows(media_type(request), body, context.deadline)
+        context.timings["decode"] = monotonic() - started
         return rows, many
 
     async def decode_one(self, request: Request, body: bytes) -> Tensors:
@@ -55,12 +57,12 @@ class InputDecoder:
         rows, _ = await self.decode(request, body)
         return rows
 
-    async def _rows(self, content_type: str, body: bytes) -> tuple[Tensors, bool]:
+    async def _rows(self, content_type: str, body: bytes, deadline: float) -> tuple[Tensors, bool]:
         if content_type == JSON:
             if len(body) > self._settings.max_item_bytes:
                 self._check_length(body)
             if len(body) >= LONG_BYTES:
-                return await in_thread(from_json, body, self._max_items)
+                return await before_deadline(deadline, in_thread(from_json, body, self._max_items))
             return from_json(body, self._max_items)
         if not content_type and not body.lstrip().startswith((b"{", b"[")):
             content_type = UNKNOWN
@@ -71,7 +73,8 @@ class InputDecoder:
             raise Problem(415, f"Content-Type: expected {expected}, got {got}")
         loop = asyncio.get_running_loop()
         try:  # an image takes a while to decode, so a thread does it
-            return await loop.run_in_executor(self._threads, read, body, self._settings), False
+            reading = loop.run_in_executor(self._threads, read, body, self._settings)
+            return await before_deadline(deadline, reading), False
         except ValueError as error:
             raise to_problem(error) from None
 

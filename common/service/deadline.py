@@ -1,11 +1,18 @@
 """The caller's deadline: how much of the time left a call to something else may use.
 
-`middleware.py` sets it. What a request waits for enforces it: a batch in `common/inference/batcher.py`, another service
-in `common/backends/backend.py`, Redis in `common/jobs/redis_connection.py`, the body in `body/reading.py`.
+`middleware.py` sets it. What a request waits for enforces it: the decoding of its body here (`before_deadline`), a
+batch in `common/inference/batcher.py`, another service in `common/backends/backend.py`, Redis in
+`common/jobs/redis_connection.py`, the body's arrival in `body/reading.py`.
 """
 
+import asyncio
+from collections.abc import Awaitable
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from common.service.problems import Problem
+
+T = TypeVar("T")
 
 RESERVE_SHARE = 0.1
 RESERVE_SECONDS = 0.05
@@ -21,6 +28,15 @@ class Caller(Protocol):
     deadline: float
     timings: dict[str, float]
     log: dict[str, object]
+
+
+async def before_deadline(deadline: float, work: Awaitable[T]) -> T:
+    """The result of `work`, such as a call in a thread. At the deadline it is cancelled: `Problem` 504."""
+    try:
+        async with asyncio.timeout(deadline - monotonic()):
+            return await work
+    except TimeoutError:
+        raise Problem(504, "the deadline passed before the request was decoded") from None
 
 
 def remaining_timeout(deadline: float) -> float:

@@ -21,6 +21,8 @@ from common.store.settings import StoreSettings
 
 Scans = Literal["first", "all"]
 EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
+MAX_ID_BYTES = 1_024
+"""A longer body names no stored letter: it is not parsed only to find that out."""
 LAST_BYTE: dict[Scans, int] = {"first": ROW_BYTES - 1, "all": -1}
 
 
@@ -34,6 +36,8 @@ class StoredImage(BaseModel):
     @classmethod
     def from_body(cls, body: bytes) -> Self | None:
         """The letter that a JSON body names, or None; raises `Problem` 422 if its `image_id` is not an id."""
+        if len(body) > MAX_ID_BYTES:
+            return None
         try:
             document = from_json(body)
         except ValueError:

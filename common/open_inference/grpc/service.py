@@ -42,6 +42,7 @@ from common.open_inference.settings import GrpcSettings
 from common.open_inference.tensor_check import TensorCheck
 from common.open_inference.tensors_grpc import read_inputs, write_outputs
 from common.service.body.long_work import LONG_BYTES, in_thread
+from common.service.deadline import before_deadline
 from common.service.problems import Problem
 from common.service.service import Service
 
@@ -126,7 +127,10 @@ class OpenInferenceGrpc:
         if any(SHARED_MEMORY in part.parameters for parts in (request.inputs, request.outputs) for part in parts):
             raise not_supported("system_shared_memory")
         is_long = request.ByteSize() >= LONG_BYTES
-        inputs = await in_thread(read_inputs, request, self._check) if is_long else read_inputs(request, self._check)
+        if is_long:
+            inputs = await before_deadline(call.deadline, in_thread(read_inputs, request, self._check))
+        else:
+            inputs = read_inputs(request, self._check)
         inputs, rows = self._check.complete(inputs)
         names = self._check.outputs(output.name for output in request.outputs)
         if "timeout" in request.parameters and (timeout := request.parameters["timeout"].int64_param) > 0:

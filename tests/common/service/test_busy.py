@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support.http.problems import is_problem
+from tests.support.inputs.pictures import SEVEN_IMAGE, encoded
 from tests.support.models.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.service_process import Server, serving
@@ -50,15 +51,17 @@ def test_server_timing_says_what_took_its_time(slow: Server) -> None:
 # Deadlines
 
 
-def timed(server: Server, seconds: float, **headers: str) -> tuple[httpx.Response, float]:
+def timed(server: Server, body: object, **headers: str) -> tuple[httpx.Response, float]:
     started = monotonic()
-    response = server.read(slow_pixels(seconds), **headers)
+    response = server.read(body, **headers)
     return response, monotonic() - started
 
 
 @pytest.mark.parametrize(("timeout_ms", "seconds"), [(None, 0.5), pytest.param("200", 0.2, marks=pytest.mark.full)])
 def test_a_spent_deadline_is_504_in_time(slow: Server, timeout_ms: str | None, seconds: float) -> None:
-    response, took = timed(slow, seconds + 1, **({"X-Request-Timeout-Ms": timeout_ms} if timeout_ms else {}))
+    response, took = timed(
+        slow, slow_pixels(seconds + 1), **({"X-Request-Timeout-Ms": timeout_ms} if timeout_ms else {})
+    )
     is_problem(response, 504, "deadline")
     assert seconds <= took < seconds + 0.45
     wait_until(lambda: slow.read(slow_pixels(0)).status_code == 200)
@@ -66,7 +69,7 @@ def test_a_spent_deadline_is_504_in_time(slow: Server, timeout_ms: str | None, s
 
 @pytest.mark.full
 def test_a_longer_deadline_than_the_default_is_honoured(slow: Server) -> None:
-    response, took = timed(slow, 1.5, **{"X-Request-Timeout-Ms": "4000"})
+    response, took = timed(slow, slow_pixels(1.5), **{"X-Request-Timeout-Ms": "4000"})
     assert response.status_code == 200
     assert took > 0.5
 
@@ -75,9 +78,26 @@ def test_a_longer_deadline_than_the_default_is_honoured(slow: Server) -> None:
 def test_a_deadline_is_capped(tmp_path: Path) -> None:
     limits = {"request_timeout_ms": 100, "max_request_timeout_ms": 300}
     with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, **limits) as server:
-        response, took = timed(server, 2, **{"X-Request-Timeout-Ms": "60000"})
+        response, took = timed(server, slow_pixels(2), **{"X-Request-Timeout-Ms": "60000"})
         is_problem(response, 504)
         assert 0.3 <= took < 1
+
+
+@pytest.mark.full
+def test_a_spent_deadline_is_504_in_time_while_pictures_wait_to_be_decoded(server: Server) -> None:
+    """Decoding them all would take seconds: those that are still waiting at their deadline are not decoded any more."""
+    picture = encoded(SEVEN_IMAGE.resize((2048, 2048)))
+    with ThreadPoolExecutor(64) as threads:
+        asked = [threads.submit(timed, server, picture, **{"X-Request-Timeout-Ms": "500"}) for _ in range(64)]
+        answers = [one.result() for one in asked]
+    late = [(response, took) for response, took in answers if response.status_code != 200]
+    assert late
+    for response, took in late:
+        is_problem(response, 504, "deadline")
+        assert took < 0.5 + 1.5  # sixty-four callers share the CPUs with the service
+    started = monotonic()
+    server.still_reads_right()
+    assert monotonic() - started < 1
 
 
 # Limits
