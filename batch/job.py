@@ -61,7 +61,7 @@ def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
         print(f"{folder.path} is finished: nothing to do")
         return DONE
     require_engine(options.engine)
-    file = read_model_file(settings.model_uri, settings.model_sha256 or None, 30.0)
+    file = read_model_file(settings.model_uri, settings.model_sha256 or None, settings.model_download_timeout_seconds)
     check_model(file)
     model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)
     if options.trial:

@@ -79,7 +79,8 @@ class JobRun:
         sha256 = self.progress.model.sha256 if self.progress.model else ""
         settings = self._settings
         limit, columns = settings.max_rejected_rows, settings.column_names
-        return Task(chunk, str(self._folder.path), settings.model_uri, sha256, limit, columns)
+        seconds = settings.model_download_timeout_seconds
+        return Task(chunk, str(self._folder.path), settings.model_uri, sha256, limit, seconds, columns)
 
     def _collect(self, results: Iterator[Result | None], show: Callable[[], None]) -> None:
         """Record each result until all are there or the job is to stop. `None`: no result yet, time to check."""

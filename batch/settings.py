@@ -33,6 +33,9 @@ class JobSettings(ColumnSettings):
 
     model_uri: str = Field(str(MODELS / "mlp.onnx"), description="path or http(s) URL of an ONNX file")
     model_sha256: str | None = Field(None, description="checked if set and not empty")
+    model_download_timeout_seconds: float = Field(
+        30.0, gt=0, description="how long the download of a model URL may take"
+    )
     workers: int | None = Field(None, gt=0, description="processes of the engine `local`; default: the CPU quota")
     chunk_rows: int = Field(100_000, gt=0, description="rows of a chunk: the most that a killed process loses")
     max_rejected_rows: int = Field(1_000, ge=0, description="rejected rows of a run; one more fails it")

@@ -1,7 +1,7 @@
 """Engine `local`: a pool of processes on this machine, one per CPU, each with the model and one thread.
 
-The processes are forked from one that has imported what they need, and neither a model nor a thread. If a process is
-killed, only its chunk is processed again. If the job is killed, its processes exit.
+The processes are forked from one that has imported the libraries, has loaded no model and has started no thread. If a
+process is killed, only its chunk is processed again. If the job is killed, its processes exit.
 """
 
 import multiprocessing

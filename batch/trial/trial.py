@@ -13,6 +13,7 @@ from batch.command_line import JobOptions
 from batch.dataset.dataset import plan
 from batch.dataset.files import DataError
 from batch.engines.engine import process_chunks
+from batch.output.durable import make_folder
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
 from batch.process_chunk import Result, Task
@@ -32,9 +33,18 @@ def run_trial(
     progress = Progress(
         engine=options.engine, rows_total=data.rows, chunks_total=1, model=model, data_checksum=data.checksum
     )
-    with TemporaryDirectory() as scratch:
-        limit = settings.max_rejected_rows
-        task = Task(chunk, scratch, settings.model_uri, model.sha256, limit, settings.column_names, trial=True)
+    make_folder(folder.path)
+    with TemporaryDirectory(prefix=".trial-", dir=folder.path) as scratch:  # a cluster's workers have it too
+        task = Task(
+            chunk,
+            scratch,
+            settings.model_uri,
+            model.sha256,
+            settings.max_rejected_rows,
+            settings.model_download_timeout_seconds,
+            settings.column_names,
+            trial=True,
+        )
         result = _process(task, options, settings, stop)
     progress.status = "failed" if result.error else "done"
     progress.errors = [result.error] if result.error else []

@@ -1,6 +1,7 @@
 """What can be wrong with data, disk, model or settings of a batch job: each is reported, nothing is half published."""
 
 import resource
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,11 +153,14 @@ def test_a_row_that_the_model_cannot_process_fails_its_chunk_alone(tmp_path: Pat
 @pytest.mark.full
 def test_wrong_model_setting_or_output_is_reported_in_one_line(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(10))
+    silent = socket.create_server(("127.0.0.1", 0))
+    never = f"http://127.0.0.1:{silent.getsockname()[1]}/mlp.onnx"
     cases: list[tuple[dict[str, Any], str]] = [
         ({"model_uri": tmp_path / "no.onnx"}, "no.onnx"),
         ({"model_uri": source}, "a.parquet"),
         ({"model_uri": MLP.with_name("quality.onnx")}, "quality reads no digits"),
         ({"model_sha256": "0" * 64}, "0000"),
+        ({"model_uri": never, "model_download_timeout_seconds": 0.2}, "MODEL_DOWNLOAD_TIMEOUT_SECONDS"),
         ({"workers": 0}, "WORKERS"),
         ({"chunk_rows": "many"}, "CHUNK_ROWS"),
     ]
@@ -164,6 +168,7 @@ def test_wrong_model_setting_or_output_is_reported_in_one_line(tmp_path: Path) -
         said = run_job(source, tmp_path / f"out-{number}", code=1, **settings)
         assert words in said
         assert not parts(tmp_path / f"out-{number}")
+    silent.close()
     (tmp_path / "file").write_text("no folder")
     assert "file" in run_job(source, tmp_path / "file", code=1)
     said = run_job(source, tmp_path / "out", "--first=yesterday", code=2)

@@ -24,6 +24,8 @@ from tests.support.batch.parquet_data import (
     write,
 )
 from tests.support.inputs.pictures import INVERTED, SEVEN_IMAGE, encoded
+from tests.support.models.onnx_models import slow_reader
+from tests.support.processes import wait_until
 
 
 def test_every_row_gets_the_models_own_output_for_every_column_type(tmp_path: Path) -> None:
@@ -115,6 +117,12 @@ def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
     features = np.tile(real_digits(), (2, 1))[:2_000]
     usual = write(tmp_path / "usual.parquet", features, row_group_size=500)
     inverted = write(tmp_path / "inverted.parquet", 16 - features, row_group_size=500)
+    slow = write(tmp_path / "slow.parquet", [[1.0, *features[0][1:]]])  # a second
+    with job(slow, tmp_path / "seen", "--trial", model_uri=slow_reader(tmp_path / "mlp.onnx")) as one:
+        # A cluster's workers write there too, and see no other folder of the job.
+        wait_until(lambda: any((tmp_path / "seen").glob(".trial-*/.part-*")) or one.process.poll() is not None)
+        assert one.process.poll() is None
+        assert one.ended()[0] == 0
     shifts = {}
     for source in (usual, inverted):
         output = tmp_path / source.stem
