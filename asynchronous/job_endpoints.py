@@ -24,7 +24,7 @@ from common.service.service import Service
 CANCELLED = "cancelled by the client"
 TOO_MANY = "too many clients are waiting: fetch the job later"
 NO_PREDICTOR = "a predictor: none is running"
-GONE = "it has expired, or the queue came back without its data"
+NOT_FOUND = "it never existed, has expired, or Redis has lost its data"
 
 
 def job_router(
@@ -47,7 +47,7 @@ def job_router(
 
     async def fetch(job_id: str) -> Job:
         if not (fields := await queue.get(job_id)):
-            raise Problem(404, f"job_id: there is no job {job_id}, or no more: {GONE}")
+            raise Problem(404, f"job_id: there is no job {job_id}: {NOT_FOUND}")
         job = to_job(job_id, fields)
         if job.status == "queued" and settings.trigger == "queue" and not monitor.predictors_alive:
             job.waiting_for = NO_PREDICTOR
@@ -117,7 +117,7 @@ def job_router(
         """Enqueue the job of a dead letter again, as if it were new."""
         async with redis_deadline(request_context(request), "queue"):
             if not await queue.retry_dead_letter(str(job_id)):
-                raise Problem(404, f"job_id: {job_id} is no dead letter, or no more: GET /dead-letters lists them")
+                raise Problem(404, f"job_id: {job_id} is not a dead letter: GET /dead-letters lists them")
         response.headers["Location"] = location(request, f"/jobs/{job_id}")
         return Accepted(job_id=str(job_id))
 

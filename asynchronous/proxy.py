@@ -112,7 +112,9 @@ def submit_router(
         try:
             job_id = await queue.submit(str(uuid4()), job, settings.max_queued_jobs)
         except QueueFull:
-            raise Problem(429, f"{settings.max_queued_jobs} jobs have not ended yet: try again later", LATER) from None
+            raise Problem(
+                429, f"{settings.max_queued_jobs} jobs are open (MAX_QUEUED_JOBS): try again later", LATER
+            ) from None
         except IdempotencyConflict:
             key = job.idempotency_key
             raise Problem(

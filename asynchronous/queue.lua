@@ -75,7 +75,7 @@ local function add_to_stream(id, ordering_key)
   redis.call('HSET', key('job', id), 'entry', entry)
 end
 
-local function remove_from_stream(entry)
+local function acknowledge(entry)
   redis.call('XACK', key('jobs'), 'predictors', entry)
   redis.call('XDEL', key('jobs'), entry)
 end
@@ -142,7 +142,7 @@ local function start_jobs(args)
       end
       started[#started + 1] = { read.entry, id, unpack(redis.call('HMGET', job, 'attempts', 'payload', 'traceparent')) }
     else
-      remove_from_stream(read.entry)
+      acknowledge(read.entry)
       if redis.call('EXISTS', job) == 0 then release_next_in_order(id, read.ordering_key) end
     end
   end
@@ -223,7 +223,7 @@ local function complete_jobs(args)
       completed[#completed + 1] = entry
       local expired = redis.call('EXISTS', key('job', id)) == 0
       local read = expired and redis.call('XRANGE', key('jobs'), entry, entry)[1][2]
-      remove_from_stream(entry)
+      acknowledge(entry)
       if expired then
         release_next_in_order(id, read[4]) -- its ordering key
       elseif outcome.kind == 'done' then
@@ -265,7 +265,7 @@ local function cancel(args)
   if call_id == call.call_id then return 'cancelled' end
   if status == '' then return nil end
   if status ~= 'queued' then return status end
-  if entry ~= '' then remove_from_stream(entry) end
+  if entry ~= '' then acknowledge(entry) end
   redis.call('ZREM', key('delayed'), id .. ' ' .. ordering_key)
   end_job(id, 'failed', call.result_ttl, 'error', call.error, 'call_id', call.call_id)
   publish_changes()

@@ -10,7 +10,7 @@ from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM
 
 INTERVAL_SECONDS = 1.0
 IDLE_MS = 10_000
-"""A predictor asks the queue twice a second; one that has not asked for so long counts as dead."""
+"""A predictor asks the queue twice a second, or renews its leases. One that has done neither for so long is dead."""
 
 
 class QueueMonitor:

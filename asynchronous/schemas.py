@@ -138,14 +138,20 @@ def _to_delivered(text: dict[str, str]) -> dict[Destination, datetime | None]:
 
 
 def to_dead_letter(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter:
-    """An entry of the dead-letter stream; the first half of its id is a time in milliseconds."""
-    (item,) = domain.to_items(to_rows(fields[b"payload"]))
+    """An entry of the dead-letter stream; the first half of its id is a time in milliseconds.
+
+    A letter of another domain (from before `common/domain` was replaced) has no input.
+    """
+    try:
+        (item,) = [dict(item) for item in domain.to_items(to_rows(fields[b"payload"]))]
+    except ValueError:
+        item = {}
     return DeadLetter.model_construct(
         job_id=fields[b"job_id"].decode(),
         failed_at=to_time(int(entry.partition(b"-")[0]) / 1e3),
         attempts=int(fields[b"attempts"]),
         error=fields[b"error"].decode(),
-        **dict(item),
+        **item,
     )
 
 

@@ -28,7 +28,7 @@ class CacheTrigger(UnqueuedJobs):
     async def submit(self, job_id: str, job: NewJob, max_open_jobs: int) -> Accepted:
         """Store a job; raises `Problem` 429 if `max_open_jobs` have not ended."""
         if await self._redis.scard(OPEN_JOBS) >= max_open_jobs:
-            detail = f"{max_open_jobs} jobs have not ended yet: try again later"
+            detail = f"{max_open_jobs} jobs are open (MAX_QUEUED_JOBS): try again later"
             raise Problem(429, detail, {"Retry-After": "1"})
         async with self._redis.pipeline() as transaction:
             await self.store(transaction, job_id, job)

@@ -10,6 +10,8 @@ from common.jobs.redis_connection import REDIS_UNAVAILABLE
 logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 4
+MAX_PAUSE_SECONDS = 2.5
+"""A process that is silent for longer counts as dead with those who count predictors, however long its leases are."""
 
 Renew = Callable[[Sequence[bytes]], Awaitable[Collection[bytes]]]
 """Renews the leases of these entries, and returns the entries that were lost."""
@@ -18,7 +20,8 @@ Renew = Callable[[Sequence[bytes]], Awaitable[Collection[bytes]]]
 @asynccontextmanager
 async def renewing_leases(renew: Renew, entries: Iterable[bytes], lease_seconds: float) -> AsyncIterator[None]:
     """Renew the leases of these entries as long as the block runs; a lost entry is not renewed again."""
-    task = asyncio.create_task(_renew_until_cancelled(renew, set(entries), lease_seconds / RENEWALS_PER_LEASE))
+    seconds = min(lease_seconds / RENEWALS_PER_LEASE, MAX_PAUSE_SECONDS)
+    task = asyncio.create_task(_renew_until_cancelled(renew, set(entries), seconds))
     try:
         yield
     finally:

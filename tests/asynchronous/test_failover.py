@@ -79,4 +79,4 @@ def test_new_jobs_are_done_and_old_ids_are_404_when_the_server_comes_back_empty(
         assert [name for name, _ in seen] == ["gone"]
     recovers(pair, began)
     answer = front.get(f"/jobs/{lost}")
-    assert (answer.status_code, "came back without its data" in answer.json()["detail"]) == (404, True)
+    assert (answer.status_code, "Redis has lost its data" in answer.json()["detail"]) == (404, True)

@@ -17,7 +17,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from asynchronous.jobs import NewJob
-from asynchronous.queue import JobQueue
+from asynchronous.queue import GROUP, STREAM, JobQueue
 from tests.support.models.onnx_models import slow_pixels
 from tests.support.processes import wait_until
 from tests.support.queue.crashing_predictor import POINTS
@@ -155,6 +155,18 @@ def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_l
         assert (moment(job, "finished") - moment(job, "started")).total_seconds() > 1.5
         assert sum(server.metric("batch_rows_sum") for server in servers) == 1
         wait_until(lambda: sum(server.metric("jobs_total") for server in servers) == 1)  # counted a moment later
+
+
+def test_a_predictor_with_long_leases_counts_as_alive_while_it_works(stack: Stack, slow_model: str) -> None:
+    """It renews them every 2.5 s, however long they are: after ten seconds of silence it would count as dead."""
+    with predictors(stack, 1, model_uri=slow_model, lease_seconds=60):
+        job_id = hand_in(stack.front, slow_pixels(5))
+        becomes(stack.front, job_id, "running")
+        idle_ms = []
+        while look(stack.front, job_id)["status"] == "running":
+            idle_ms.append(min(consumer["idle"] for consumer in stack.store().xinfo_consumers(STREAM, GROUP)))
+            time.sleep(0.05)
+        assert 1_000 < max(idle_ms) < 4_000
 
 
 def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow_model: str) -> None:

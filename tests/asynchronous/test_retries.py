@@ -6,6 +6,7 @@ One Redis, one proxy, and the predictors that a test starts. Some of them lose R
 from collections.abc import Iterator
 from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -101,6 +102,14 @@ def test_only_a_dead_letter_can_be_retried(stack: Stack) -> None:
     assert retry(stack.front, job_id).status_code == 404
     assert retry(stack.front, "seven").status_code == 422
     assert stack.front.get("/dead-letters?count=0").status_code == 422
+
+
+def test_a_dead_letter_from_before_the_domain_was_replaced_is_listed_without_its_input(stack: Stack) -> None:
+    job_id = str(uuid4())
+    letter = {"job_id": job_id, "attempts": 3, "error": "TimeoutError", "payload": bytes(3)}
+    stack.store().xadd("asynchronous:dead-letters", letter)  # type: ignore[arg-type]
+    found = dead_letters(stack.front)[job_id]
+    assert found.keys() == {"job_id", "failed_at", "attempts", "error"}
 
 
 def test_a_job_that_kills_its_predictor_is_a_dead_letter_after_max_attempts_crashes(stack: Stack) -> None:
