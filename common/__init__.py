@@ -5,7 +5,7 @@ Copy this folder beside a pattern's folder; to swap the model, replace the folde
 
 import os
 
-# onnxruntime reports its use to its makers unless this is set before it is first imported.
+# No telemetry of onnxruntime. It reads this when it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # numpy would start a thread per CPU for products of large matrices: none are here, and threads take time to start.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

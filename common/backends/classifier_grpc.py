@@ -49,9 +49,9 @@ FAILED: Outcome = ("error", False, 500)
 
 
 class GrpcClassifier:
-    """The model at `url` (`grpc://HOST:PORT/v2/models/NAME`), and which of its outputs are wanted.
+    """Calls the model at `url` (`grpc://HOST:PORT/v2/models/NAME`) and returns its `outputs`.
 
-    The first has `classes` probabilities for each row; 0: it is no classifier's.
+    The first output must hold `classes` probabilities for each row. With 0, it may hold any finite numbers.
     """
 
     def __init__(self, backend: Backend, app: Service, url: str, *, outputs: Sequence[str], classes: int) -> None:

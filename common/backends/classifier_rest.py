@@ -19,9 +19,9 @@ REASONS: dict[int, Reason] = {408: "timeout", 424: "refused", 429: "refused", 50
 
 
 class RestClassifier:
-    """The model at `url` (`http://HOST:PORT/v2/models/NAME`), and which of its outputs are wanted.
+    """Calls the model at `url` (`http://HOST:PORT/v2/models/NAME`) and returns its `outputs`.
 
-    The first has `classes` probabilities for each row; 0: it is no classifier's.
+    The first output must hold `classes` probabilities for each row. With 0, it may hold any finite numbers.
     """
 
     def __init__(self, backend: Backend, client: HttpClient, url: str, *, outputs: Sequence[str], classes: int) -> None:

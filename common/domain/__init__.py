@@ -25,9 +25,10 @@ Conversions:
                             as a dict: it becomes JSON without another check
     MEDIA_TYPES             by media type, a function of (bytes, `Settings`) -> the rows of one item; may be empty
     Settings                what these functions can be set to, as environment variables
-    from_columns(columns)   columns of a data set, float32, named like the fields of `Input` -> rows, and for each None
-                            or why it is rejected; the list may be empty if none is. A missing number is NaN. Only for
-                            batch, and only where each field of the example is a number or a list of numbers
+    from_columns(columns)   columns of a data set, float32, named like the fields of `Input` -> (rows, reasons):
+                            `reasons[i]` is None if row i is accepted, else why it is rejected; an empty `reasons`
+                            accepts every row. A missing number is NaN. Only for batch, and only where each field of
+                            the example is a number or a list of numbers
     to_columns(outputs)     the model's outputs -> columns of a data set
 
 The model:

@@ -19,8 +19,8 @@ ROWS = 8
 ROUNDING = 1e-5
 """Up to here, relative to the largest value of the output, a difference is rounding: the sums of some matrix products
 are added up in another order for one row than for many, in float32 with 24 bits. Requests then do not share a run, but
-the rows of one job do. A dynamic quantization rounds to 8 bits: it is off by 1e-3 and more, and so is what a row takes
-over from another."""
+the rows of one job do. Dynamic quantization, which rounds to 8 bits, and rows that influence each other differ by 1e-3
+or more."""
 HALF_ROUNDING = 4 * float(np.finfo(np.float16).eps)
 
 

@@ -1,6 +1,6 @@
 """Prometheus metrics of a predictor: its batches, its queue, its model."""
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info
 
 from common.telemetry.metrics import SECONDS
 
@@ -17,8 +17,7 @@ class PredictorMetrics:
             "queue_wait_seconds", "Wait of a batch's first entry.", buckets=SECONDS, registry=registry
         )
         self.queue = Gauge("queue_rows", "Rows that wait for an inference.", registry=registry)
-        model = Gauge("model_info", "The model that is served.", ["name", "version"], registry=registry)
-        model.labels(name, version).set(1)
+        Info("model", "The model that is served.", registry=registry).info({"name": name, "version": version})
 
     def record_batch(self, rows: int, waited: float, ran: float) -> None:
         """Count one inference: its rows, the seconds that its first entry waited, and its own seconds."""

@@ -31,7 +31,7 @@ DISCARD_SECONDS = 1.0
 class HttpProtocol(HttpToolsProtocol):
     """One connection. To change its limits, set them in a subclass.
 
-    It adds slots, not attributes: Python reads them more slowly, uvicorn's too, where an object has more than 30.
+    It has `__slots__`: in an object with more than 30 attributes Python reads all of them more slowly, uvicorn's too.
     """
 
     __slots__ = (

@@ -44,7 +44,9 @@ class Problem(FastAPIHTTPException):
         return to_json(common | self.extensions, fallback=str)
 
 
-INTERNAL_ERROR = Problem(500, "the service failed: its log says more, under this trace id")
+INTERNAL_ERROR = Problem(
+    500, "the service failed: search its log for the trace id in the response's header traceparent"
+)
 
 ProblemRenderer = Callable[[Request, Problem], Response]
 """Turns a problem into a response."""

@@ -26,7 +26,7 @@ from microservice_horizontal.settings import ProxySettings
 
 MAX_WAIT_SECONDS = 20.0
 TOO_MANY = "too many clients are waiting: fetch the job later"
-GONE = "it has expired, or the stream came back without its data"
+NOT_FOUND = "it never existed, has expired, or Redis has lost its data"
 WAIT = f"seconds to wait until the job is closed, at most {MAX_WAIT_SECONDS:g}"
 
 
@@ -50,7 +50,7 @@ def job_router(
 
     async def fetch(job_id: str) -> Job:
         if not (fields := await jobs.get(job_id)) or b"status" not in fields:
-            raise Problem(404, f"job_id: no job {job_id}, or no more: {GONE}")
+            raise Problem(404, f"job_id: there is no job {job_id}: {NOT_FOUND}")
         return to_job(job_id, fields, members)
 
     async def find_to_follow(job: Annotated[Job, Depends(find)]) -> Job:

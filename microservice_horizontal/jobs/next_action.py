@@ -1,7 +1,8 @@
 """The next action: what starts as soon as the chosen member has answered, while the others still work.
 
-In the sorting office a tray is called in for the letter. Put your own action here. It may begin twice for one job (if a
-post-processor is killed meanwhile), so it must be safe to repeat: the job's id identifies it. If it raises, it is tried
+In the sorting office a tray is called in for the letter. Put your own action here. It may begin more than once for
+one job, if a post-processor is killed meanwhile or several of them run. So it must be safe to repeat: the job's id
+identifies it. If it raises, it is tried
 again every other second. Until it succeeds, the job stays open, at the latest until its deadline.
 """
 

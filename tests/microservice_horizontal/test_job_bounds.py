@@ -1,6 +1,6 @@
 """Jobs that all members read: what is refused, and what is left of them (H7).
 
-svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
+svm and mlp take as long as a picture says, svm reads one at a time.
 """
 
 import time

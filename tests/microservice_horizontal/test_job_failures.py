@@ -1,6 +1,6 @@
 """A member fails over a job, or has no time for it: that stays with the member, and with that job (H8).
 
-svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
+svm and mlp take as long as a picture says, svm reads one at a time.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,6 +1,6 @@
 """Jobs that all members read: their events, and when they are closed (H5, H7, H8).
 
-svm and mlp take as long as a picture says, svm reads one at a time. Quick tests stand in test_horizontal.py.
+svm and mlp take as long as a picture says, svm reads one at a time.
 """
 
 from collections.abc import Iterator

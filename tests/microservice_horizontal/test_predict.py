@@ -160,7 +160,7 @@ def test_every_request_gets_two_votes_by_its_deadline_with_one_of_three_members_
 def test_policy_decides_what_a_hung_member_costs(
     deployment: LinkedDeployment, policy: str, status: int, reason: str
 ) -> None:
-    """H6; more in test_horizontal_policies.py."""
+    """H6; more in test_policies.py."""
     with deployment.during(SWALLOW, "mlp"):
         answer = ask(deployment.front, deadline_ms=300, policy=policy)
     assert answer.status_code == status

@@ -161,7 +161,7 @@ def test_request_that_the_model_rejects_fails_alone_in_its_batch(file: Path) -> 
 
 
 def test_an_inference_has_as_many_threads_as_the_process_has_cores() -> None:
-    """Asked of a process that is bound to one core; how cores are counted is in test_quota.py."""
+    """Asked of a process that is bound to one core; how cores are counted is in test_cpu_quota.py."""
     code = f"from common.inference.model import Model; print(Model.load({str(MLP)!r}).threads)"
     core = str(min(os.sched_getaffinity(0)))
     assert output_of("taskset", "--cpu-list", core, sys.executable, "-c", code) == "1"
