@@ -70,8 +70,7 @@ class Worker:
         """Attempt a job; with RETRY=predictor again and again, until it is done or dead."""
         attempts = job.attempts
         if attempts > max(self._settings.max_attempts, 2):  # one crash may be the fault of another job of its batch
-            error = f"given up after {attempts - 1} attempts: the predictor ended during the last one"
-            return Outcome(job, "dead", error, attempts - 1)
+            return Outcome(job, "dead", f"the predictor ended during attempt {attempts - 1}, the last", attempts - 1)
         outcome = await self._attempt(job, attempts)
         while outcome.kind == "retry" and self._settings.retry == "predictor":
             await asyncio.sleep(outcome.retry_in)

@@ -52,10 +52,10 @@ def check_model(file: ModelFile) -> None:
 
 
 @cache
-def load_chunk_model(uri: str, sha256: str, threads: int, download_seconds: float) -> ChunkModel:
+def load_chunk_model(uri: str, sha256: str, download_seconds: float) -> ChunkModel:
     """Loaded once in a process. Raises `ModelError` if the file is not the one that the run began with."""
     file = read_model_file(uri, timeout_seconds=download_seconds)
-    model = ChunkModel(Model(file, threads=threads))
+    model = ChunkModel(Model(file, threads=1))
     # A file may have changed while it was loaded.
     after = file if isinstance(file.source, bytes) else read_model_file(uri)
     if {file.sha256, after.sha256} != {sha256}:

@@ -34,11 +34,9 @@ class Task:
     model_uri: str
     model_sha256: str
     max_rejected: int
-    download_seconds: float = 30.0
-    """How long the download of the model may take."""
+    download_seconds: float
     columns: dict[str, str] = field(default_factory=dict)
     """The columns that have another name in the file."""
-    threads: int = 1
     trial: bool = False
     """Nothing is published; the result carries the sums for the drift report."""
 
@@ -84,7 +82,7 @@ def process_chunk(task: Task) -> Result:
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
     """Write the predictions of the chunk to a temporary file, and its rejected rows beside the output; count both."""
-    model = load_chunk_model(task.model_uri, task.model_sha256, task.threads, task.download_seconds)
+    model = load_chunk_model(task.model_uri, task.model_sha256, task.download_seconds)
     with open_planned(task.chunk) as source:
         schema = source.schema_arrow
         columns = input_columns(schema, task.columns)

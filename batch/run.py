@@ -77,10 +77,9 @@ class JobRun:
 
     def _task(self, chunk: Chunk) -> Task:
         sha256 = self.progress.model.sha256 if self.progress.model else ""
-        settings = self._settings
-        limit, columns = settings.max_rejected_rows, settings.column_names
-        seconds = settings.model_download_timeout_seconds
-        return Task(chunk, str(self._folder.path), settings.model_uri, sha256, limit, seconds, columns)
+        settings, output = self._settings, str(self._folder.path)
+        limits = settings.max_rejected_rows, settings.model_download_timeout_seconds
+        return Task(chunk, output, settings.model_uri, sha256, *limits, settings.column_names)
 
     def _collect(self, results: Iterator[Result | None], show: Callable[[], None]) -> None:
         """Record each result until all are there or the job is to stop. `None`: no result yet, time to check."""

@@ -5,12 +5,10 @@ outputs. It may be killed at any moment: the next manager follows a job that is 
 job is gone.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import get_args
 
 from prometheus_client import Counter, Gauge
@@ -27,7 +25,7 @@ from batch.scheduling.start_run import RunStarter
 from batch.scheduling.trigger import ScheduleTrigger
 from batch.schemas import Run, Schedule, State
 from batch.settings import ManagerSettings
-from common.service.background import add_background_loop
+from common.service.background import add_background_thread
 from common.service.service import Service
 
 logger = logging.getLogger(__name__)
@@ -52,13 +50,7 @@ class ControlLoop:
         self._leader_lock = LeaderLock(registry.path.with_suffix(".lead"))
         self._runs = Gauge("runs", "Runs by state.", ["state"], registry=app.metrics.registry)
         self._rows = Counter("rows_done", "Rows processed by jobs.", registry=app.metrics.registry)
-        add_background_loop(
-            app,
-            partial(asyncio.to_thread, self.tick),
-            "control loop",
-            interval_seconds=settings.poll_interval_seconds,
-            at_end=partial(asyncio.to_thread, self.stop_jobs),
-        )
+        add_background_thread(app, self.tick, "control loop", settings.poll_interval_seconds, self.stop_jobs)
 
     def tick(self) -> None:
         """Do everything that is due. A schedule or run that fails does not stop the others."""

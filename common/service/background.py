@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from common.service.service import Service
 
@@ -62,6 +63,14 @@ def add_background_loop(
             await task
 
     app.add_lifespan(running)
+
+
+def add_background_thread(
+    app: Service, tick: Callable[[], object], name: str, interval_seconds: float, at_end: Callable[[], object]
+) -> None:
+    """The same for functions that block: they run in a thread."""
+    tick_in_thread, end_in_thread = partial(asyncio.to_thread, tick), partial(asyncio.to_thread, at_end)
+    add_background_loop(app, tick_in_thread, name, interval_seconds=interval_seconds, at_end=end_in_thread)
 
 
 async def _wait(ending: asyncio.Event, seconds: float) -> None:

@@ -21,8 +21,8 @@ from common.store.settings import StoreSettings
 
 Scans = Literal["first", "all"]
 EXPECTED = 'expected {"image_id": "…"} as POST /images answers'
-MAX_ID_BYTES = 1_024
-"""A longer body names no stored letter: it is not parsed only to find that out."""
+MAX_ID_BYTES = 2**17
+"""A longer body names no stored letter. It is not parsed, only to find that out, on the event loop."""
 LAST_BYTE: dict[Scans, int] = {"first": ROW_BYTES - 1, "all": -1}
 
 
