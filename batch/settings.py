@@ -1,5 +1,6 @@
 """The environment variables of the two programs: the manager and the job."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,7 +50,7 @@ class JobSettings(ColumnSettings):
 
 
 class ManagerSettings(ServiceSettings):
-    """Settings of the manager."""
+    """Settings of the manager. It passes those of the job on, so it warns of their misspellings too."""
 
     data_root: Path = Field(Path(".state/batch/data"), description="all inputs and outputs are inside it")
     manager_database: Path = Field(Path(".state/batch/manager.sqlite"), description="schedules and runs, SQLite")
@@ -66,3 +67,9 @@ class ManagerSettings(ServiceSettings):
     job_network: str = Field("none", description="LAUNCHER=docker: needed for a cluster or a model URL")
     job_memory: str = Field("1g", description="LAUNCHER=docker: limit of a job")
     job_cpus: float = Field(2.0, gt=0, description="LAUNCHER=docker: limit of a job")
+
+    @classmethod
+    def find_mistyped(cls) -> Iterator[str]:
+        """A sentence for each variable that is nearly a setting of the manager or of the job."""
+        yield from super().find_mistyped()
+        yield from JobSettings.find_mistyped()

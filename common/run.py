@@ -46,6 +46,8 @@ class Run:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it for SIGHUP
                 signal.signal(number, lambda number, _: self.signals.append(number))
         require_writable(self.folder, "start it from a folder that you may write into")
+        for sentence in self.procfile.find_mistyped():
+            print_line(f"warning: {sentence}")
         try:
             for name in sorted(self.procfile.commands, key=lambda name: name != REDIS):
                 self._start(name)

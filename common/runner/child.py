@@ -67,6 +67,7 @@ class Child:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
+            self.process.send_signal(signal.SIGCONT)  # one that was stopped, by `make break HOW=hang`, takes it then
 
     def _print_output(self, process: "subprocess.Popen[bytes]") -> None:
         for line in process.stdout or ():

@@ -5,9 +5,13 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+SIMILAR = 0.88
+"""From this likeness (0 to 1) on, a variable is taken for a mistyped setting: a letter or two differ."""
 REDIS = "redis"
 """The process that starts first and ends last. Where REDIS_URL is set it is left out: the others use that server."""
 LISTENS = re.compile(r"(?:--port |_PORT=|port_value: |run_valkey )(\$\{(\w+)[^\s/\\]*+)(?!\\)")
@@ -55,7 +59,15 @@ class Procfile:
             sys.exit(f"{path}: expected a command with `--port ${{{front}:-NUMBER}}`")
         self.front = fronts[0]
         self.ports.sort(key=lambda port: port != self.front)  # the one that a user knows is looked at first
+        neighbours = "".join(file.read_text() for file in path.resolve().parent.parent.glob("*/Procfile*"))
+        self._settings = set(re.findall(r"\$\{(\w+)", text + neighbours))
         self.hint = _expand("".join(re.findall(r"^# (try: .+)$", text, re.MULTILINE)[:1]))
+
+    def find_mistyped(self) -> Iterator[str]:
+        """A sentence for each variable of the environment that is nearly a setting in a Procfile."""
+        for variable in sorted(os.environ.keys() - self._settings):
+            for setting in get_close_matches(variable, self._settings, 1, SIMILAR):
+                yield f"{variable} is no setting, and is ignored: is {setting} meant?"
 
 
 def _port(text: str, setting: str, least: int) -> int:

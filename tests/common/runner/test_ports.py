@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from common.runner.procfile import Procfile
-from tests.support.processes import ROOT, free_port
+from tests.support.patterns.procfiles import variables_of_all
+from tests.support.processes import PATTERNS, ROOT, free_port
 from tests.support.runner.demo import run, run_to_its_end
 
 
@@ -44,6 +45,23 @@ def test_the_ports_of_every_procfile_are_found(path: Path, monkeypatch: pytest.M
     procfile = Procfile(path)
     assert 8001 <= procfile.front.number <= 8006
     assert {port.process for port in procfile.ports} == {*procfile.commands}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_mistyped_setting_of_a_procfile_is_warned_of_and_no_right_one(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    procfile = Procfile(ROOT / pattern / "Procfile")
+    for name in {name for other in PATTERNS for name, _ in variables_of_all(other)}:
+        monkeypatch.setenv(name, "1")
+    for setting in procfile.ports:
+        monkeypatch.setenv(setting.setting, "8001")
+    assert list(procfile.find_mistyped()) == []
+    mistyped = f"{pattern.upper()}_PROT"
+    monkeypatch.setenv(mistyped, "8001")
+    assert list(procfile.find_mistyped()) == [
+        f"{mistyped} is no setting, and is ignored: is {pattern.upper()}_PORT meant?"
+    ]
 
 
 def test_with_a_redis_of_your_own_none_is_started_and_its_port_may_be_taken(demo: Path) -> None:

@@ -41,6 +41,17 @@ def test_a_signal_before_all_are_ready_ends_the_run_too(demo: Path) -> None:
         assert not any(map(listens, this.ports.values()))
 
 
+def test_ctrl_c_ends_a_process_that_was_stopped_too(demo: Path) -> None:
+    """As `make break HOW=hang` leaves it."""
+    with run(demo) as this:
+        this.wait_for("ready: ")
+        worker = this.pid("worker")
+        os.kill(worker, signal.SIGSTOP)
+        this.process.send_signal(signal.SIGINT)
+        assert this.process.wait(10) == 0
+        assert not is_alive(worker)
+
+
 @pytest.mark.full
 def test_a_second_ctrl_c_kills_what_does_not_end(demo: Path) -> None:
     replace(demo, "worker: exec", "worker: trap '' TERM; exec")

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from batch.settings import ManagerSettings
 from common.service.settings import ServiceSettings
 from microservice_horizontal.settings import ProxySettings as HorizontalSettings
 from synchronous.settings import ProxySettings as SynchronousSettings
@@ -44,6 +45,11 @@ def test_a_mistyped_setting_is_warned_of_with_the_one_that_is_meant() -> None:
         assert len(warnings) == 2
         assert "MAX_BATCHROWS is no setting, and is ignored: is MAX_BATCH_ROWS meant?" in warnings[0]
         assert "MODEL_URL is no setting, and is ignored: is MODEL_URI meant?" in warnings[1]
+
+
+def test_batchs_manager_warns_of_a_mistyped_setting_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHUNKROWS", "5")
+    assert list(ManagerSettings.find_mistyped()) == ["CHUNKROWS is no setting, and is ignored: is CHUNK_ROWS meant?"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
