@@ -68,7 +68,7 @@ class InputDecoder:
             content_type = UNKNOWN
         read = domain.MEDIA_TYPES.get(content_type)
         if read is None:
-            expected = ", ".join(filter(None, (JSON, " or ".join(domain.MEDIA_TYPES))))
+            expected = " or ".join((JSON, *domain.MEDIA_TYPES))
             got = repr(content_type) if content_type else "none"
             raise Problem(415, f"Content-Type: expected {expected}, got {got}")
         loop = asyncio.get_running_loop()
