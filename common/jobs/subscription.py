@@ -87,8 +87,9 @@ class JobSubscription:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            while not task.done():  # redis-py loses a cancellation while it connects
+                task.cancel()
+                await asyncio.wait([task], timeout=PAUSE_SECONDS)
 
     async def _listen(self) -> None:
         warned = False

@@ -69,7 +69,9 @@ def add_open_inference(app: Service, predictor: Predictor) -> None:
         if problem.status_code == 404 and detail == NOT_FOUND:  # such as a path with another model's name or version
             known = f"{model.name}, version {model.version}"
             detail = f"{request.scope['path'][:80]} is not here: this server has the model {known}"
-        text = detail if isinstance(detail, str) else to_json(detail).decode()  # the protocol's `error` is a string
+        text = (
+            detail if isinstance(detail, str) else to_json(detail, fallback=str, inf_nan_mode="null").decode()
+        )  # the protocol's `error` is a string
         return _json({"error": text}, problem.status_code, problem.headers)
 
     app.problem_renderers["/v2"] = to_v2_error

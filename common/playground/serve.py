@@ -66,7 +66,7 @@ def add_playground(
         "example": to_json(domain.EXAMPLE, indent=2).decode(),
         "label": domain.LABEL,
         "labels": to_json(domain.LABELS).decode(),
-        "hint": " … ".join([*domain.LABELS[:1], *domain.LABELS[-1:]]),
+        "hint": " … ".join(map(str, [*domain.LABELS[:1], *domain.LABELS[-1:]])),
         "samples": to_json(list(samples)).decode(),
         "pattern": folder.name,
         "start": to_json([choice._asdict() for choice in start_choices]).decode(),

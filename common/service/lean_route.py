@@ -7,16 +7,19 @@ its router or the app gains a parameter or a dependency. `APIRouter(route_class=
 called like this; to take it away changes nothing but speed.
 """
 
-from collections.abc import Iterator
-from inspect import iscoroutinefunction, signature
-from typing import TYPE_CHECKING, cast, get_type_hints
+import re
+from collections.abc import Collection, Iterator
+from inspect import iscoroutinefunction, isfunction, signature
+from typing import TYPE_CHECKING, get_type_hints
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Mount, compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.service.root_path import local_path
+from common.service.route_templates import RouteTemplates
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -41,6 +44,7 @@ class LeanRouting:
         self._app = app
         self._is_outermost = is_outermost
         self._routes = dict(_lean_routes(fastapi_app))
+        self._templates = RouteTemplates(fastapi_app.routes)
         self._handlers = {
             key: value for key, value in fastapi_app.exception_handlers.items() if key not in (500, Exception)
         }
@@ -50,21 +54,38 @@ class LeanRouting:
         path = local_path(scope) if scope["type"] == "http" else ""
         route = self._routes.get((scope.get("method", ""), path))
         if route is None:
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         scope["route"], scope["endpoint"] = route, route.endpoint
+        response = None
         try:
             if FAILURE in scope:
                 raise scope[FAILURE]
             response = await route.endpoint(Request(scope, receive, send))
+            await response(scope, receive, send)
         except Exception as error:
             if self._is_outermost:
                 scope[FAILURE] = error
-                await self._app(scope, receive, send)
+                await self._app(scope, receive, _discard if response else send)
+            elif response:
+                raise
             else:
                 await ExceptionMiddleware(_raises(error), self._handlers)(scope, receive, send)
-        else:
-            await response(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have FastAPI answer; HEAD as the GET that it declares. Only middleware outside of this one sees the HEAD."""
+        if scope.get("method") != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        inner = self._templates.as_get(scope)
+        try:
+            await self._app(inner, receive, send)
+        finally:
+            scope.update({name: inner[name] for name in ("route", "endpoint") if name in inner})
+
+
+async def _discard(message: Message) -> None:
+    """Send nothing: the response has begun, and what handles its failure cannot answer any more."""
 
 
 def _raises(error: Exception) -> ASGIApp:
@@ -77,24 +98,30 @@ def _raises(error: Exception) -> ASGIApp:
 
 
 def _lean_routes(app: "FastAPI") -> Iterator[tuple[tuple[str, str], LeanRoute]]:
-    """The lean routes by method and path; of two at one path, the first, as in FastAPI."""
-    seen: set[tuple[str, str]] = set()
+    """The lean routes by method and path, unless an earlier route answers there, as in FastAPI."""
+    earlier: list[tuple[Collection[str] | None, re.Pattern[str]]] = []
     for route in iter_route_contexts(app.routes):
-        for method in route.methods or ():
-            key = (method, cast(str, route.path))
-            original = route.original_route
-            if key not in seen and isinstance(original, LeanRoute) and _takes_only_the_request(route):
-                yield key, original
-            seen.add(key)
+        original, path = route.original_route, str(route.path)
+        # A route of this very class: one of a subclass may do more (`get_route_handler`).
+        if type(original) is LeanRoute and _takes_only_the_request(route):
+            for method in route.methods or ():
+                if not any(pattern.match(path) for methods, pattern in earlier if methods is None or method in methods):
+                    yield (method, path), original
+        pattern = compile_path(f"{path.rstrip('/')}/{{path:path}}" if isinstance(original, Mount) else path)[0]
+        earlier.append((route.methods, pattern))
 
 
 def _takes_only_the_request(route: RouteContext) -> bool:
     """Whether the handler, with its router's and the app's dependencies and limits, needs nothing but the request."""
     handler, needs = route.dependant.call, route.dependant
-    answer = get_type_hints(handler).get("return")
+    if not (isfunction(handler) and iscoroutinefunction(handler)):
+        return False
+    try:
+        answer = get_type_hints(handler).get("return")
+    except NameError:  # a type that is imported for type checkers only
+        return False
     return (
-        iscoroutinefunction(handler)
-        and needs.request_param_name is not None
+        needs.request_param_name is not None
         and len(signature(handler).parameters) == 1
         and not needs.dependencies
         and not route.param_convertors

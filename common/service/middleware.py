@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem
+from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem, to_problem
 from common.service.process.shutdown import ProcessState
 from common.service.process.startup import without_traceback
 from common.service.request_context import RequestContext, pollable
@@ -52,22 +53,22 @@ class RequestMiddleware:
         sender = ResponseSender(send, context, trace, started, self._state)
         counts = not local_path(scope).startswith(NOT_LIMITED)
         self._state.requests_in_flight += counts
-        inner = self._templates.as_get(scope) if method == "HEAD" else scope
         try:
             if counts and self._state.requests_in_flight > self._settings.max_concurrent_requests:
                 raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
             context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
-            await self._app(inner, receive, sender.send)
+            await self._app(scope, receive, sender.send)
             if context.disconnected or not sender.complete:  # a stream that the client did not read to its end
                 sender.status = CLIENT_CLOSED_REQUEST
-        except Problem as problem:
-            response = render_problem(Request(scope), problem)
-            await response(scope, receive, sender.send)
+        except HTTPException as error:  # ours, or that of a middleware, which Starlette's stack has answered already
+            if not sender.started:
+                request = Request(scope)
+                await render_problem(request, to_problem(request, error))(scope, receive, sender.send)
         finally:
             self._state.requests_in_flight -= counts
             context.receive = None  # it holds the scope, which holds the context: the collector would have to free them
             seconds = time.monotonic() - started
-            route = self._templates.of(inner)
+            route = self._templates.of(scope)
             self._access_log.add(RequestRecord(began, seconds, trace, method, path, route, sender.status, context.log))
 
     def _timeout_seconds(self, timeout_ms: bytes | None) -> float:
@@ -83,11 +84,11 @@ class RequestMiddleware:
 class ResponseSender:
     """Adds its timing and its trace to a response; `status` is what was sent, or 499 while nothing was."""
 
-    __slots__ = ("_context", "_send", "_started", "_state", "_trace", "complete", "status")
+    __slots__ = ("_context", "_send", "_started", "_state", "_trace", "complete", "started", "status")
 
     def __init__(self, send: Send, context: RequestContext, trace: Trace, started: float, state: ProcessState) -> None:
         self.status = CLIENT_CLOSED_REQUEST
-        self.complete = False
+        self.started = self.complete = False
         self._send = send
         self._context = context
         self._trace = trace
@@ -97,7 +98,7 @@ class ResponseSender:
     def send(self, message: Message) -> Awaitable[None]:
         """The ASGI `send` for everything inside."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.started, self.status = True, message["status"]
             message["headers"] = [*message["headers"], *self._headers()]
         elif message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)

@@ -41,7 +41,7 @@ class Problem(FastAPIHTTPException):
         """The problem as UTF-8 JSON. Its type is `about:blank`: the status says what kind of problem it is."""
         title = responses.get(self.status_code, "Error")  # the status may be one that no standard has
         common = {"type": "about:blank", "title": title, "status": self.status_code, "detail": self.detail}
-        return to_json(common | self.extensions, fallback=str)
+        return to_json(common | self.extensions, fallback=str, inf_nan_mode="null")
 
 
 INTERNAL_ERROR = Problem(
@@ -72,7 +72,7 @@ def render_problem(request: Request, problem: Problem) -> Response:
     if not is_body_allowed_for_status_code(problem.status_code):
         return Response(None, problem.status_code, problem.headers)
     path = local_path(request.scope)
-    for prefix, render in request.app.problem_renderers.items():
+    for prefix, render in getattr(request.app, "problem_renderers", {}).items():  # a mounted app has none
         if path == prefix or path.startswith(f"{prefix}/"):
             rendered: Response = render(request, problem)
             return rendered

@@ -13,7 +13,8 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Lifespan
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from common.service.lean_route import LeanRouting
 from common.service.middleware import RequestMiddleware
@@ -50,7 +51,7 @@ class Service(FastAPI):
             title=title,
             lifespan=_lifespan,
             exception_handlers={**PROBLEM_HANDLERS, **handlers},
-            middleware=[*middleware, Middleware(LeanRouting, fastapi_app=self)],  # innermost, also of those added later
+            middleware=middleware,
             telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
             docs_url=None,
             redoc_url=None,
@@ -58,6 +59,8 @@ class Service(FastAPI):
         )
         if lifespan:
             self.include_router(APIRouter(lifespan=lifespan))  # FastAPI runs a router's within the app's
+        self._entry: ASGIApp | None = None
+        self._inner: ASGIApp | None = None
         self.settings = settings
         self.metrics = ServiceMetrics()
         self.access_log = AccessLog(self.metrics, settings.log_level, settings.log_format, title)
@@ -89,12 +92,28 @@ class Service(FastAPI):
         except TimeoutError:
             return False
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As FastAPI's, within the request middleware."""
+        if self.root_path:
+            scope["root_path"] = self.root_path
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        if self._entry is None or self._inner is not self.middleware_stack:  # a tool may have put another one there
+            self._inner = self.middleware_stack
+            is_bare = type(self._inner) is ServerErrorMiddleware and not self.user_middleware
+            stack = LeanRouting(self._inner, self, is_outermost=True) if is_bare else self._inner
+            self._entry = RequestMiddleware(stack, self)
+        await self._entry(scope, receive, send)
+
     def build_middleware_stack(self) -> ASGIApp:
-        """FastAPI's stack, with the user's middleware in it, inside the request middleware."""
-        stack = super().build_middleware_stack()
-        if len(self.user_middleware) == 1:  # LeanRouting alone
-            stack = LeanRouting(stack, self, is_outermost=True)
-        return RequestMiddleware(stack, self)
+        """FastAPI's stack, with `LeanRouting` innermost: behind the user's middleware, wherever it was added."""
+        users = self.user_middleware
+        self.user_middleware = [*users, Middleware(LeanRouting, fastapi_app=self)]
+        try:
+            return super().build_middleware_stack()
+        finally:
+            self.user_middleware = users
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's document, with the schemas of bodies that handlers read themselves."""

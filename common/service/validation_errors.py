@@ -16,20 +16,27 @@ MAX_SHOWN = 80
 """Characters of a wrong value that an error repeats."""
 
 
-def describe_error(request: Request, found: dict[str, Any]) -> str:
-    """One of `RequestValidationError.errors()`: where, what is wrong, what was sent, and what would be right."""
-    source, *path = found["loc"]
-    if found["type"] == "json_invalid":
+def describe_error(request: Request, found: Any) -> str:
+    """One of `RequestValidationError.errors()`: where, what is wrong, what was sent, and what would be right.
+
+    FastAPI's own are complete. A user may raise the exception with errors of any form.
+    """
+    if not isinstance(found, dict) or "msg" not in found:
+        return str(found)
+    source, *path = found.get("loc") or ("",)
+    kind = found.get("type")
+    if kind == "json_invalid" and path and "ctx" in found:
         return f"body: not JSON ({found['ctx']['error']}, at character {path[0]})"
     name = ".".join(str(part) for part in path)
     where = name.title() if source == "header" else f"{source} {name}".rstrip()
-    text = f"{where}: {found['msg'].removeprefix('Value error, ')}"
-    if found["type"] == "value_error" and not path:
+    text = f"{where}: {found['msg']}".removeprefix(": ").replace("Value error, ", "", 1)
+    if kind == "value_error" and not path:
         return text  # a check of the whole body, which says itself what it got
-    text += f", got {shorten(found['input'])}"
+    if "input" in found and not (kind == "missing" and found["input"] is None):
+        text += f", got {shorten(found['input'])}"
     operation = _operation(request)
     parameters = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == source]
-    if found["type"] == "extra_forbidden" and parameters:
+    if kind == "extra_forbidden" and parameters:
         return f"{text}; expected one of {', '.join(parameter['name'] for parameter in parameters)}"
     schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
     if source == "body":

@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import cast
 
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute, iter_route_contexts
 
-from common.service.lean_route import LeanRouting
+from common.service.lean_route import LeanRoute
 
 CallNext = Callable[[Request], Awaitable[Response]]
 
@@ -22,9 +23,9 @@ def pattern_app() -> FastAPI:
 def without_lean_routes() -> FastAPI:
     """Every handler takes FastAPI's own way, as it does with `route_class=APIRoute`."""
     app = pattern_app()
-    app.user_middleware = [
-        middleware for middleware in app.user_middleware if cast(object, middleware.cls) is not LeanRouting
-    ]
+    for route in iter_route_contexts(app.routes):
+        if isinstance(route.original_route, LeanRoute):
+            route.original_route.__class__ = APIRoute  # type: ignore[assignment]
     return app
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import isawaitable
 from typing import Any, NamedTuple
 
 import grpc
@@ -78,7 +79,9 @@ class RequestRunner:
         self._count(1)
         try:
             self._admit(path)
-            answer: Message | Problem = await method(request, context)
+            answer: Message | Problem = method(request, context)
+            if isawaitable(answer):  # the handler of an interceptor that ends the call may be a plain function
+                answer = await answer
             status = 200
         except asyncio.CancelledError:  # gRPC cancels when the client does, and at the deadline
             status = 504 if time.monotonic() >= call.deadline else CLIENT_CLOSED_REQUEST

@@ -7,11 +7,15 @@ from contextlib import asynccontextmanager
 import httpx2
 import pytest
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from asynchronous import proxy as asynchronous
 from asynchronous.settings import ProxySettings as AsynchronousSettings
@@ -64,6 +68,113 @@ def test_a_users_middleware_guards_the_hot_path(hot_path: tuple[FastAPI, str, ob
         assert client.post(path, json=body).status_code == 401
         assert client.get("/docs").status_code == 401
         assert passed(client.post(path, json=body, headers=KEY))
+
+
+class RequireKey:
+    """A middleware in plain ASGI."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and dict(scope["headers"]).get(b"x-api-key") != b"secret":
+            raise HTTPException(401, "X-API-Key: expected a valid key")
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("how", ["appended", "set", "cleared and added"])
+def test_a_middleware_guards_the_hot_path_however_it_came_into_the_list(
+    hot_path: tuple[FastAPI, str, object], how: str
+) -> None:
+    """And what it raises is answered once: the connection goes on."""
+    app, path, body = hot_path
+    if how == "appended":
+        app.user_middleware.append(Middleware(RequireKey))
+    elif how == "set":
+        app.user_middleware = [Middleware(RequireKey)]
+    else:
+        app.user_middleware.clear()
+        app.add_middleware(RequireKey)
+    with TestClient(app) as client:
+        assert client.post(path, json=body).status_code == 401
+        assert client.get("/docs").status_code == 401
+        assert passed(client.post(path, json=body, headers=KEY))
+
+
+def test_a_tool_that_wraps_the_middleware_stack_finds_the_one_of_starlette_and_sees_every_request(
+    hot_path: tuple[FastAPI, str, object],
+) -> None:
+    """As OpenTelemetry's instrumentation does."""
+    app, path, body = hot_path
+    build, seen = app.build_middleware_stack, []
+
+    def wrap() -> ASGIApp:
+        stack = build()
+        assert isinstance(stack, ServerErrorMiddleware)
+
+        async def watch(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope.get("path"))
+            await stack(scope, receive, send)
+
+        return watch
+
+    app.build_middleware_stack = wrap  # type: ignore[method-assign]
+    with TestClient(app) as client:
+        assert passed(client.post(path, json=body))
+    assert path in seen
+
+
+def test_a_middleware_sees_head_as_the_client_sent_it(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, _, _ = hot_path
+    methods = []
+
+    @app.middleware("http")
+    async def watch(request: Request, call_next: CallNext) -> Response:
+        methods.append(request.method)
+        response = await call_next(request)
+        methods.append(request.method)
+        return response
+
+    with TestClient(app) as client:
+        assert client.head("/health/live").status_code == 200
+    assert methods == ["HEAD", "HEAD"]
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [{"type": "value_error", "loc": (), "msg": "Value error, too late", "input": 1}],
+        [{"type": "missing", "loc": ("body", "x"), "msg": "too late"}],
+        [{"type": "json_invalid", "loc": ("body", 3), "msg": "too late", "input": {}}],
+        [{"loc": ("body",), "msg": "too late", "input": float("nan")}],
+        ["too late"],
+    ],
+)
+def test_a_validation_error_that_a_user_raises_is_a_422_whatever_its_errors_hold(
+    hot_path: tuple[FastAPI, str, object], errors: list[object]
+) -> None:
+    app, path, _ = hot_path
+
+    @app.post(f"{path}/own/place")
+    async def fail() -> None:
+        raise RequestValidationError(errors)
+
+    with TestClient(app) as client:
+        answer = client.post(f"{path}/own/place")
+        assert (answer.status_code, "too late" in answer.text) == (422, True)
+
+
+def test_a_mounted_app_that_fails_raises_its_own_error(hot_path: tuple[FastAPI, str, object]) -> None:
+    app, _, _ = hot_path
+    mounted = FastAPI()
+
+    @mounted.get("/fails")
+    async def fail() -> None:
+        raise LookupError("of the mounted app")
+
+    app.mount("/sub", mounted)
+    with TestClient(app) as client, pytest.raises(LookupError, match="of the mounted app"):
+        client.get("/sub/fails")
 
 
 def test_cors_middleware_answers_preflights_and_adds_its_headers(hot_path: tuple[FastAPI, str, object]) -> None:

@@ -1,12 +1,16 @@
 """A lean route is an ordinary one to its user: it raises, and takes FastAPI's own way as soon as it needs more."""
 
 import re
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from starlette.background import BackgroundTask
 
 from common.service.lean_route import LeanRoute, LeanRouting
 from common.service.request_context import request_context
@@ -134,3 +138,83 @@ def test_no_file_of_common_drives_a_foreign_receive_by_hand() -> None:
         file.name for file in (ROOT / "common").rglob("*.py") if re.search(r"(?<![.\w])poll\(", file.read_text())
     ]
     assert sorted(callers) == ["reading.py", "request_context.py"]
+
+
+class Stamped(LeanRoute):
+    """With FastAPI's documented hook."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def stamp(request: Request) -> Response:
+            response = await handle(request)
+            response.headers["X-Stamp"] = "yes"
+            return response
+
+        return stamp
+
+
+class Answer:
+    """A handler that is an object."""
+
+    async def __call__(self, request: Request) -> Response:
+        return Response(b"1", media_type="application/json")
+
+
+async def answer(request: Request, number: int = 0) -> Response:
+    return Response(b"1", media_type="application/json")
+
+
+@pytest.mark.parametrize("handler", [Answer(), partial(answer, number=5)], ids=["object", "partial"])
+def test_a_handler_that_is_no_plain_function_takes_fastapis_own_way(app: Service, handler: Callable[..., Any]) -> None:
+    router = APIRouter(route_class=LeanRoute)
+    router.add_api_route("/lean", handler, methods=["POST"])
+    app.include_router(router)
+    assert not is_lean(app)
+    with TestClient(app) as client:
+        assert client.post("/lean").status_code == 200
+
+
+def test_a_route_class_of_ones_own_keeps_its_hook(app: Service) -> None:
+    router = APIRouter(route_class=Stamped)
+    router.add_api_route("/lean", Answer().__call__, methods=["POST"])
+    app.include_router(router)
+    with TestClient(app) as client:
+        assert client.post("/lean").headers["x-stamp"] == "yes"
+
+
+@pytest.mark.parametrize("earlier", ["template", "mounted"])
+def test_an_earlier_route_wins_as_in_fastapi(app: Service, earlier: str) -> None:
+    if earlier == "mounted":
+        other = FastAPI()
+        other.post("/lean")(lambda: "earlier")
+        app.mount("/in", other)
+    else:
+        app.post("/in/{name}")(lambda: "earlier")
+    app.include_router(lean_router(), prefix="/in")
+    with TestClient(app) as client:
+        assert client.post("/in/lean").json() == "earlier"
+
+
+@pytest.mark.parametrize("route_class", [LeanRoute, APIRoute])
+def test_the_handler_of_all_exceptions_sees_a_background_task_that_fails(
+    app: Service, route_class: type[APIRoute]
+) -> None:
+    router, seen = APIRouter(route_class=route_class), []
+
+    def fail() -> None:
+        raise LookupError("later")
+
+    @router.post("/lean")
+    async def lean(request: Request) -> Response:
+        return Response(b"1", media_type="application/json", background=BackgroundTask(fail))
+
+    @app.exception_handler(Exception)
+    async def watch(request: Request, error: Exception) -> Response:
+        seen.append(error)
+        return Response(status_code=500)
+
+    app.include_router(router)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.post("/lean").json() == 1
+    assert [str(error) for error in seen] == ["later"]
