@@ -15,7 +15,7 @@ One item in, one prediction out, as pydantic models. Their names are shown in Op
     Output                  a prediction; its field `model` is a `ModelRef`
     ModelRef                which model answered: `name` and `version`
     LABEL                   the field of `Output` with the label, or with the number of a regression
-    LABELS                  the labels, in the order of the model's probabilities; empty for a regression
+    LABELS                  the labels, strings, in the order of the model's probabilities; empty for a regression
 
 Conversions:
     to_rows(items)          a list of `Input` -> rows
@@ -23,7 +23,8 @@ Conversions:
     to_outputs(outputs, model)
                             the model's outputs, by name, and a `ModelRef` -> for each row the fields of an `Output`,
                             as a dict: it becomes JSON without another check
-    MEDIA_TYPES             by media type, a function of (bytes, `Settings`) -> the rows of one item; may be empty
+    MEDIA_TYPES             by media type, a function of (bytes, `Settings`) -> the rows of one item; may be empty.
+                            Batch reads a column `image` with the first of them
     Settings                what these functions can be set to, as environment variables
     from_columns(columns)   columns of a data set, float32, named like the fields of `Input` -> (rows, reasons):
                             `reasons[i]` is None if row i is accepted, else why it is rejected; an empty `reasons`

@@ -64,9 +64,8 @@ class InputDecoder:
             if len(body) >= LONG_BYTES:
                 return await before_deadline(deadline, in_thread(from_json, body, self._max_items))
             return from_json(body, self._max_items)
-        if not content_type and not body.lstrip().startswith((b"{", b"[")):
-            content_type = UNKNOWN
-        read = domain.MEDIA_TYPES.get(content_type)
+        looks_like_json = body.lstrip().startswith((b"{", b"["))
+        read = domain.MEDIA_TYPES.get(content_type or ("" if looks_like_json else UNKNOWN))
         if read is None:
             expected = " or ".join((JSON, *domain.MEDIA_TYPES))
             got = repr(content_type) if content_type else "none"
