@@ -46,6 +46,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not path.startswith(self._prefix):
             return handler
         codec = (handler.request_deserializer, handler.response_serializer)
+        if handler.unary_unary and not inspect.iscoroutinefunction(handler.unary_unary):
+            return handler  # a plain function of an interceptor, which gRPC runs in a thread
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(partial(self._handle, handler.unary_unary, path), *codec)
         if handler.stream_stream:
@@ -55,7 +57,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
 
     async def _handle(self, method: Method, path: str, request: Any, context: Context) -> Message:
         answer, metadata = await self._runner.run(method, path, request, context)
-        context.set_trailing_metadata(metadata)
+        context.set_trailing_metadata((*(context.trailing_metadata() or ()), *metadata))
         if isinstance(answer, Problem):
             await context.abort(grpc_status(answer), answer.detail)
         return answer

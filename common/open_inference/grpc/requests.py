@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from inspect import isawaitable
 from typing import Any, NamedTuple
 
 import grpc
@@ -79,10 +78,9 @@ class RequestRunner:
         self._count(1)
         try:
             self._admit(path)
-            answer: Message | Problem = method(request, context)
-            if isawaitable(answer):  # the handler of an interceptor that ends the call may be a plain function
-                answer = await answer
-            status = 200
+            answer: Message | Problem = await method(request, context)
+            code: Any = context.code()  # a number, 0 where no interceptor has set one
+            status = http_status(context) if code else 200
         except asyncio.CancelledError:  # gRPC cancels when the client does, and at the deadline
             status = 504 if time.monotonic() >= call.deadline else CLIENT_CLOSED_REQUEST
             raise

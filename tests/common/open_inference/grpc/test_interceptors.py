@@ -1,6 +1,7 @@
 """A user's gRPC interceptors, on a real server: an API key, exactly as web_single/README.md shows it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -66,3 +67,46 @@ def test_stream_needs_the_api_key_too(client: GrpcClient) -> None:
 
 def test_health_check_needs_no_api_key(client: GrpcClient) -> None:
     assert client.health.Check(HealthCheckRequest()).status == HealthCheckResponse.SERVING
+
+
+class Others(grpc.aio.ServerInterceptor):
+    """Ends calls in the other ways that gRPC has, as the call's metadata ask, and adds metadata of its own."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        how = dict(handler_call_details.invocation_metadata or ()).get("how")
+        handler = await continuation(handler_call_details)
+
+        def abort(request: bytes, context: grpc.ServicerContext) -> None:
+            context.abort(Code.UNAUTHENTICATED, "a plain function")
+
+        async def deny(request: Any, context: Any) -> pb.ModelInferResponse:
+            context.set_code(Code.PERMISSION_DENIED)
+            return pb.ModelInferResponse()
+
+        async def add(request: Any, context: Any) -> Any:
+            context.set_trailing_metadata((("x-own", "1"),))
+            return await handler.unary_unary(request, context)
+
+        if how == "abort":
+            return grpc.unary_unary_rpc_method_handler(abort)
+        codec = (handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(deny if how == "deny" else add, *codec) if how else handler
+
+
+def create_app_with_others() -> FastAPI:
+    settings = Settings.from_environment()
+    app = Service("predictor with other interceptors", settings)
+    add_open_inference_grpc(
+        app, Predictor(load_model(settings), settings, app.metrics), settings, interceptors=[Others()]
+    )
+    return app
+
+
+def test_an_interceptor_may_end_a_call_in_any_way_that_grpc_has() -> None:
+    with grpc_client(f"{__name__}:create_app_with_others") as client:
+        ask = client.stub.ModelInfer.with_call
+        refused(Code.UNAUTHENTICATED, lambda: ask(message(SEVEN_TENSOR), metadata=[("how", "abort")]), "plain function")
+        refused(Code.PERMISSION_DENIED, lambda: ask(message(SEVEN_TENSOR), metadata=[("how", "deny")]))
+        wait_until(lambda: client.server.metric("http_requests_total", path=INFER, status="403") == 1, 10)
+        _, call = ask(message(SEVEN_TENSOR), metadata=[("how", "add")])
+        assert {"server-timing", "traceparent", "x-own"} <= dict(call.trailing_metadata()).keys()
