@@ -6,7 +6,6 @@ answers 503.
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from batch.endpoints.schedules import schedule_endpoints
 from batch.launchers.launcher import Launcher
 from batch.launchers.process import ProcessLauncher
 from batch.page.serve import add_page
+from batch.registry.database import RegistryUnavailable
 from batch.registry.registry import Registry
 from batch.scheduling.control_loop import ControlLoop
 from batch.settings import ManagerSettings
@@ -63,9 +63,9 @@ def add_registry(app: Service, registry: Registry) -> None:
     async def responds() -> bool:
         try:
             return await asyncio.to_thread(registry.counts) is not None
-        except sqlite3.Error:
+        except RegistryUnavailable:
             return False
 
     app.add_lifespan(keep_open)
     app.add_check(responds)
-    app.add_exception_handler(sqlite3.Error, registry_unavailable)
+    app.add_exception_handler(RegistryUnavailable, registry_unavailable)

@@ -11,6 +11,10 @@ from typing import Any
 from common.service.process.folders import require_writable
 
 
+class RegistryUnavailable(Exception):
+    """The file cannot be read or written: locked for too long, closed, damaged, gone."""
+
+
 class Database:
     """The connection. A thread that writes keeps the others waiting; readers see the last finished transaction."""
 
@@ -37,6 +41,17 @@ class Database:
         with self._lock:
             self._connection.close()
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One thread at a time. Raises `RegistryUnavailable`; `sqlite3.IntegrityError` is about a row, and passes."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.IntegrityError:
+                raise
+            except sqlite3.Error as error:
+                raise RegistryUnavailable(str(error)) from error
+
     def _open(self) -> None:
         self._connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
@@ -44,12 +59,12 @@ class Database:
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         """What a query finds."""
-        with self._lock:
+        with self._locked():
             return self._connection.execute(query, [to_value(value) for value in values]).fetchall()
 
     def change(self, query: str, *values: Any) -> int:
         """Make a change; returns how many rows it concerns. Raises `sqlite3.IntegrityError`."""
-        with self._lock:
+        with self._locked():
             return self._connection.execute(query, [to_value(value) for value in values]).rowcount
 
     def insert(self, table: str, **columns: Any) -> None:
@@ -61,7 +76,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, with no other writer in between."""
-        with self._lock:
+        with self._locked():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
