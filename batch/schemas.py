@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from batch.command_line import Engine, Retry
 from batch.output.progress import ModelId, Progress
-from batch.scheduling.cron import CatchUp, Rule, fill_template
+from batch.scheduling.cron import CatchUp, Rule, check_time_zone, fill_template
 from batch.scheduling.shortest_gap import shortest_gap
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "late"]
@@ -61,7 +61,7 @@ class ScheduleRequest(RunSpec):
 
     name: str = Field(min_length=1, max_length=100, examples=["nightly"])
     rule: str = Field(max_length=200, description="hourly, daily, weekly, monthly or a cron line", examples=["daily"])
-    time_zone: str = Field("UTC", max_length=100, examples=["Europe/Berlin"])
+    time_zone: str = Field("UTC", max_length=100, description="a name of the IANA database", examples=["Europe/Berlin"])
     output: PathText = Field(description="a different folder for each due time", examples=["readings/{date}"])
     interval: int | None = Field(
         None, ge=1, le=3_660, description="number of days before the due date to read, as partitions date=YYYY-MM-DD"
@@ -75,6 +75,9 @@ class ScheduleRequest(RunSpec):
 
     @model_validator(mode="after")
     def _check_due_times(self) -> Self:
+        if type(self) is not ScheduleRequest:
+            return self  # as stored: checked when it was added. One that is no longer valid must not hide the others
+        check_time_zone(self.time_zone)
         rule = Rule(self.rule, self.time_zone)
         if self.trial_rule is not None:
             Rule(self.trial_rule, self.time_zone)
@@ -87,8 +90,7 @@ class ScheduleRequest(RunSpec):
                 raise ValueError(
                     f"output: two due times would share {output}: expected {{date}}, perhaps also {{time}}"
                 )
-        is_new = type(self) is ScheduleRequest  # one that is stored was checked when it was added
-        if is_new and self.overlap == "forbid" and self.deadline_seconds:
+        if self.overlap == "forbid" and self.deadline_seconds:
             shortest = shortest_gap(rule, datetime.now(UTC)).total_seconds()
             if self.deadline_seconds > shortest:
                 raise ValueError(

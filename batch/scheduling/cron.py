@@ -17,9 +17,10 @@ manager was away, and `catch_up` says whether the `latest` of them is run, or `n
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import takewhile
 from typing import Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
@@ -28,6 +29,8 @@ EXPECTED = f"expected {', '.join(PRESETS)} or a cron line of five fields such as
 ANY_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 LARGEST_CLOCK_CHANGE = timedelta(hours=3)
+NO_ZONES = {"localtime", "Factory"}
+"""Files in the zoneinfo folder of a machine that are not time zones of the database."""
 
 CatchUp = Literal["latest", "none"]
 
@@ -39,7 +42,7 @@ class Rule:
         try:
             self.zone = ZoneInfo(time_zone)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"time_zone: expected an IANA name such as Europe/Berlin, got {time_zone!r:.80}") from None
+            raise unknown_zone(time_zone) from None
         self._line = PRESETS.get(rule, rule)
         if len(self._line.split()) != 5:
             raise ValueError(f"rule: {EXPECTED}, got {rule!r:.80}")
@@ -73,6 +76,23 @@ class Rule:
         found = next((due.astimezone(UTC) for due in backwards if due.astimezone(UTC) <= now), first)
         start = max(first, found)  # in an hour that comes twice, cronsim's way back may pass over the second one
         return self.between(start, start, now)[-1]
+
+
+def check_time_zone(name: str) -> None:
+    """Raise ValueError for a name that only this machine knows, such as `localtime` or `posix/Europe/Berlin`."""
+    if name not in _time_zones():
+        raise unknown_zone(name)
+
+
+def unknown_zone(name: str) -> ValueError:
+    """The error that says which names are time zones."""
+    return ValueError(f"time_zone: expected a name of the IANA database such as Europe/Berlin, got {name!r:.80}")
+
+
+@cache
+def _time_zones() -> set[str]:
+    """The zones of the IANA database; without `posix/…`, `right/…` and `posixrules`, which Python never lists."""
+    return available_timezones() - NO_ZONES
 
 
 def select_due_times(

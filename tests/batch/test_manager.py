@@ -128,6 +128,23 @@ def test_schedule_is_stored_listed_and_removed(shared: Manager) -> None:
     assert schedule not in shared.server.get("/schedules").json()
 
 
+@pytest.mark.parametrize("zone", ["localtime", "posix/Europe/Berlin"])
+def test_time_zone_that_only_this_machine_knows_is_a_422(shared: Manager, zone: str) -> None:
+    asked = {"name": "zone", "rule": "daily", "time_zone": zone, "input": "scans", "output": "out/{date}"}
+    assert "time_zone: expected a name of the IANA database" in shared.post("/schedules", 422, **asked)["detail"]
+
+
+def test_stored_schedule_whose_time_zone_is_gone_does_not_stop_the_others(shared: Manager) -> None:
+    gone, other = shared.schedule(), shared.schedule(rule="daily", output="others/{date}")
+    shared.has_zone(gone, "No/Where")
+    assert {gone["id"], other["id"]} <= {schedule["id"] for schedule in shared.server.get("/schedules").json()}
+    shared.is_due(gone)
+    shared.is_due(other)
+    assert len(shared.runs_of(other)) == 1
+    for schedule in (gone, other):
+        assert shared.server.client.delete(f"/schedules/{schedule['id']}").status_code == 204
+
+
 @pytest.mark.parametrize("form", [{"name": "nightly"}, {"output": "./by-night/{date}/"}], ids=["name", "output"])
 def test_schedule_with_the_name_or_output_of_another_is_a_409(shared: Manager, form: dict[str, str]) -> None:
     schedule = shared.schedule(name="nightly", output="by-night/{date}")

@@ -107,6 +107,12 @@ class Manager:
             registry.execute(f"UPDATE schedules SET {column} = ? WHERE id = ?", (time, schedule["id"]))
         return time
 
+    def has_zone(self, schedule: Any, zone: str) -> None:
+        """Let a stored schedule have this time zone, as one that an earlier manager let in."""
+        with closing(sqlite3.connect(self.database, timeout=10)) as registry, registry:
+            form = "json_set(request, '$.time_zone', ?)"
+            registry.execute(f"UPDATE schedules SET request = {form} WHERE id = ?", (zone, schedule["id"]))
+
     def runs_of(self, schedule: Any, count: int = 1) -> list[Any]:
         """The runs of a schedule, the newest first, once there are so many of them and all have ended."""
 
