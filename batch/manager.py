@@ -35,7 +35,7 @@ def create_app(settings: ManagerSettings | None = None) -> FastAPI:
     ControlLoop(app, registry, launcher, root, settings)
     app.include_router(schedule_endpoints(registry, root, launcher))
     app.include_router(run_endpoints(registry, root, launcher))
-    add_page(app)
+    add_page(app, launcher)
     return app
 
 

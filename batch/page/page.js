@@ -2,21 +2,49 @@
    so that the focus stays where it is. Whatever comes from the manager enters the page as text, never as HTML. */
 
 import { showBreak } from "./break.js";
-import { Diagram } from "./diagram.js";
+import { Diagram, problemOf, shownRun } from "./diagram.js";
 
 const PAUSE_MS = 1000;
+const TIMEOUT_MS = 5000;
 const COUNT = 50;
 
 const element = (id) => document.getElementById(id);
 const number = (value) => Math.round(value).toLocaleString("en");
-const time = (text, timeZone) => new Date(text).toLocaleString(undefined, timeZone && { timeZone, timeZoneName: "short" });
 const diagram = new Diagram(element("pattern"));
+let reportedAt = new Date(); // when the manager answered last
+let missing = null; // the engines that are not installed, once they are known
 
+/* In the reader's zone, or in this one; in UTC where the browser does not know it. */
+function time(text, timeZone) {
+  try {
+    return new Date(text).toLocaleString(undefined, timeZone && { timeZone, timeZoneName: "short" });
+  } catch {
+    return time(text, "UTC");
+  }
+}
+
+/* What the manager answers. Throws an Error that says why there is nothing; `answered`: the manager said so itself. */
 async function ask(path, options) {
-  const response = await fetch(new URL(path, document.baseURI), { cache: "no-store", ...options });
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.detail ?? `the manager answers ${response.status}`);
-  return answer;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  let response, text;
+  try {
+    response = await fetch(new URL(path, document.baseURI), { cache: "no-store", signal, ...options });
+    text = await response.text();
+  } catch (error) {
+    throw new Error(signal.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : `no connection: ${error.message}`);
+  }
+  const answer = parsed(text);
+  if (response.ok && answer !== undefined) return answer;
+  throw Object.assign(new Error(answer?.detail ?? `status ${response.status}`), { answered: true });
+}
+
+/* null for an empty text, as a 204 has; undefined for one that is not JSON. */
+function parsed(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return undefined;
+  }
 }
 
 const remove = (path) => ask(path, { method: "DELETE" });
@@ -24,11 +52,11 @@ const post = (path, body) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 function say(target, text) {
-  target.textContent = text;
+  if (target.textContent !== text) target.textContent = text; // a screen reader says a text that is set, again
   target.hidden = !text;
 }
 
-/* Shows one row for each item, in the items' order. */
+/* Shows one row for each item, in the items' order. One that cannot be shown says so, and does not stop the others. */
 function list(id, items, template, fill) {
   const parent = element(id);
   const rows = new Map([...parent.children].map((row) => [row.dataset.id, row]));
@@ -36,7 +64,12 @@ function list(id, items, template, fill) {
     const row = rows.get(item.id) ?? element(template).content.firstElementChild.cloneNode(true);
     row.dataset.id = item.id;
     rows.delete(item.id);
-    fill(row, item);
+    try {
+      fill(row, item);
+    } catch (error) {
+      say(row.querySelector(".title"), item.name ?? item.id);
+      say(row.querySelector("p.problem"), `It cannot be shown: ${error.message}`);
+    }
     if (parent.children[index] !== row) parent.insertBefore(row, parent.children[index] ?? null);
   });
   rows.forEach((row) => row.remove());
@@ -113,6 +146,7 @@ function fillSchedule(row, schedule) {
   row.querySelector(".figures").textContent = [
     `${schedule.rule}, ${schedule.time_zone}`,
     `${schedule.input.join(", ")} → ${schedule.output}`,
+    `retry ${schedule.retry}`,
     schedule.next_due && `next ${time(schedule.next_due, schedule.time_zone)}`,
     schedule.last_run && `last run ${schedule.last_run.state}`,
     schedule.skipped && `skipped: ${schedule.skipped}`,
@@ -131,14 +165,61 @@ async function act(row, request) {
 }
 
 async function refresh() {
+  let runs, schedules;
   try {
-    const [runs, schedules] = await Promise.all([ask(`runs?count=${COUNT}`), ask("schedules")]);
-    list("runs", runs, "run", fillRun);
-    list("schedules", schedules, "schedule", fillSchedule);
-    diagram.show(runs.find(({ state }) => state === "running"));
-    say(element("connection"), "");
+    [runs, schedules] = await Promise.all([ask(`runs?count=${COUNT}`), ask("schedules")]);
+    missing ??= await ask("page/engines");
   } catch (error) {
-    say(element("connection"), `The manager does not answer: ${error.message}`);
+    showLost(error);
+    return;
+  }
+  reportedAt = new Date();
+  document.body.classList.remove("stale");
+  say(element("connection"), "");
+  explainEngines();
+  list("runs", runs, "run", fillRun);
+  list("schedules", schedules, "schedule", fillSchedule);
+  openSampleData(runs);
+  showPattern(runs);
+}
+
+/* The manager is killed, or hangs, or has no registry: what it reported last stays, and is grey. */
+function showLost(error) {
+  const since = reportedAt.toLocaleTimeString();
+  const what = error.answered ? "The manager answers with an error" : "The manager does not answer";
+  say(element("connection"), `${what}: ${error.message}. It reported last at ${since}; what is grey is as it was then.`);
+  say(element("pattern-problem"), "");
+  document.body.classList.add("stale");
+  diagram.showLost(`no report since ${since}`);
+}
+
+/* The diagram, and below it why something in it is red or amber. */
+function showPattern(runs) {
+  const target = element("pattern-problem");
+  try {
+    const run = shownRun(runs);
+    const problem = run && problemOf(run);
+    diagram.show(run, Object.keys(missing));
+    target.className = problem?.mark === "partial" ? "problem partial" : "problem";
+    say(target, problem ? `${run.input.join(", ")} → ${run.output}: ${problem.text}` : "");
+  } catch (error) {
+    say(target, `It cannot be shown: ${error.message}`);
+  }
+}
+
+/* How to make data is open until a run is done; then it folds itself, once. */
+function openSampleData(runs) {
+  const target = element("sample-data");
+  const done = String(runs.some(({ state }) => state === "done"));
+  if (target.dataset.done !== done) target.open = done === "false";
+  target.dataset.done = done;
+}
+
+function explainEngines() {
+  for (const option of element("start").elements.engine.options) {
+    if (!missing[option.value] || option.title === missing[option.value]) continue;
+    option.text = `${option.value} (not installed here)`;
+    option.title = missing[option.value];
   }
 }
 
