@@ -53,7 +53,7 @@ export class Jobs {
         this.#followed -= 1;
         this.#next();
         this.#show(row, job.status ?? state, job);
-        if (state === "failed" && job.attempts) row.append(" ", this.#retryButton(row, location));
+        if (state === "failed" && job.attempts) this.#offerRetry(row, location);
       });
     }
   }
@@ -71,9 +71,16 @@ export class Jobs {
     news.textContent = [news.textContent, text].filter(Boolean).join(" · ");
   }
 
-  #retryButton(row, location) {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Retry" });
+  /* Only a dead letter can be tried again: a job that went through no queue leaves none. */
+  async #offerRetry(row, location) {
     const id = location.split("/").pop();
+    const response = await fetch(new URL("dead-letters", document.baseURI), { cache: "no-store" });
+    const letters = response.ok ? await response.json() : [];
+    if (letters.some(({ job_id }) => job_id === id)) row.append(" ", this.#retryButton(row, location, id));
+  }
+
+  #retryButton(row, location, id) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Retry" });
     button.addEventListener("click", async () => {
       const response = await fetch(new URL(`dead-letters/${id}/retry`, document.baseURI), { method: "POST" });
       button.remove();

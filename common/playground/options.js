@@ -2,10 +2,11 @@
    endpoint, and the deadline, which every service takes; and the endpoint, where another one takes the same as a job.
    Nothing chosen: the service's defaults. */
 
-const DEADLINE = "X-Request-Timeout-Ms";
+export const DEADLINE = "X-Request-Timeout-Ms";
 
 export class Options {
   #fields = [];
+  #jobPaths = [];
   #path;
   #changed;
 
@@ -21,7 +22,8 @@ export class Options {
     if (!response.ok) return; // the service may have switched it off
     const { paths } = await response.json();
     const takesJobs = (path) => !path.includes("{") && paths[path].post?.responses["202"];
-    const choices = [this.#path, ...Object.keys(paths).filter((path) => path !== this.#path && takesJobs(path))];
+    this.#jobPaths = Object.keys(paths).filter(takesJobs);
+    const choices = [this.#path, ...this.#jobPaths.filter((path) => path !== this.#path)];
     if (choices.length > 1) this.#addPaths(place, choices);
     for (const path of choices) {
       for (const parameter of paths[path]?.post?.parameters ?? []) if (parameter.in !== "path") this.#add(place, parameter, path);
@@ -62,6 +64,11 @@ export class Options {
     const address = new URL(this.#path.replace(/^\//, ""), document.baseURI);
     for (const { name, input } of this.#chosen("query")) address.searchParams.set(name, input.value);
     return address;
+  }
+
+  /* What the endpoint that is chosen makes of an item: see `data-way` in diagram.js. */
+  get way() {
+    return this.#jobPaths.includes(this.#path) ? "job" : "request";
   }
 
   get headers() {

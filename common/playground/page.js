@@ -54,20 +54,26 @@ async function read() {
   request?.abort();
   const mine = (request = new AbortController());
   showWaiting();
-  diagram.wait();
+  diagram.wait(options.way);
   const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
   const headers = { ...options.headers, "Content-Type": mediaType };
   let job; // its address, where the service takes one
-  const outcome = await ask(options.address, body, headers, mine, (accepted) => {
-    job = accepted.location;
-    jobs.add(job);
-    if (mine !== request) return;
-    showAccepted(accepted);
-    diagram.accept(accepted);
+  const outcome = await ask(options.address, body, headers, mine, {
+    accepted(taken) {
+      job = taken.location;
+      jobs.add(job);
+      if (mine !== request) return;
+      showAccepted(taken);
+      diagram.accept(taken);
+    },
+    waiting: (late) => mine === request && show(late),
   });
   if (mine !== request) return; // a newer item is on its way
   show(outcome);
-  if (outcome.waits) return;
+  if (outcome.unsent) {
+    diagram.reset();
+    return;
+  }
   await diagram.travel(outcome);
   if (job && outcome.answer) followDelivery(job, outcome.answer, mine, (answer) => diagram.deliver(answer));
 }

@@ -2,70 +2,75 @@
 
    An outcome is { status, answer, text, timings, roundTrip, problem }: the body parsed and as it came, the milliseconds
    of `Server-Timing` by name, those of the whole round trip, and a sentence where there is no answer to show.
-   `status` is missing where nothing came back; `waits` is true where a job was accepted and has not ended yet. */
+   `status` is missing where nothing came back, and `unsent` is true where the browser refused to send it; `waits` is true
+   where a job was accepted and has not ended yet. */
+
+import { DEADLINE } from "./options.js";
 
 const TIMEOUT_MS = 5_000; // for one answer
-const JOB_TIMEOUT_MS = 30_000; // for a job that was accepted
+const MARGIN_MS = 2_000; // for the way of an answer that comes at its deadline
+const PATIENCE_MS = 30_000; // after which a job that was accepted is said to wait; it is followed all the same
 const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
-const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1600, 3200, 6400]; // between looks at where a result was brought
+const PAUSES_MS = [100, 1_000]; // between looks at a job: before the patience ends, and after
+const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1_600, 3_200, 6_400]; // between looks at where a result was brought, then the last
 
-/* `accepted` is called with the outcome of a 202, before the job has ended. */
-export async function ask(url, body, headers, controller, accepted) {
+/* `accepted` is called with the outcome of a 202, before the job has ended; `waiting` with that of a job that takes long,
+   when its state is new. */
+export async function ask(url, body, headers, controller, { accepted, waiting }) {
   const started = performance.now();
   const took = (outcome) => ({ ...outcome, roundTrip: performance.now() - started });
+  const timeout = Math.max(TIMEOUT_MS, Number(headers[DEADLINE] ?? 0) + MARGIN_MS);
   try {
-    const first = await get(url, { method: "POST", body, headers }, controller, TIMEOUT_MS);
+    const first = await get(url, { method: "POST", body, headers }, controller, timeout);
     if (first.status !== 202 || !first.location) return took(first);
     first.timings.accepted = performance.now() - started;
     accepted(first);
-    return took(await finished(first, controller));
+    return took(await finished(first, controller, waiting));
   } catch (error) {
-    if (error.name === "TimeoutError") return { problem: `There was no answer within ${TIMEOUT_MS / 1000} seconds. Try again.` };
-    if (error.name === "AbortError") return { problem: "Cancelled." };
-    return { problem: "The server cannot be reached. Is it running?" };
+    return { problem: error.name === "AbortError" ? "Cancelled." : error.message, unsent: error.unsent };
   }
 }
 
 /* The service took a job and answers later: ask at the address that it gave, until the job has ended. */
-async function finished(accepted, controller) {
-  const end = performance.now() + JOB_TIMEOUT_MS;
+async function finished(accepted, controller, waiting) {
+  const end = performance.now() + PATIENCE_MS;
   const address = new URL(accepted.location);
   address.searchParams.set("wait", WAIT_SECONDS);
-  let outcome = accepted;
-  while (performance.now() < end) {
-    outcome = await get(address, {}, controller, TIMEOUT_MS);
+  let said;
+  while (true) {
+    const outcome = await get(address, {}, controller, TIMEOUT_MS);
     if (!["queued", "running"].includes(outcome.answer?.status)) {
       const taken = accepted.timings; // what both say, such as the total, the look at the job says of itself only
       return { ...outcome, timings: { ...taken, ...outcome.timings, ...taken } };
     }
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    const isLate = performance.now() > end;
+    if (isLate && outcome.text !== said) waiting({ ...outcome, waits: true });
+    if (isLate) said = outcome.text;
+    await pause(PAUSES_MS[Number(isLate)]);
   }
-  return { ...outcome, waits: true };
 }
 
 /* The answer of a job may name places that its result is brought to, with null for those that do not have it yet: ask again
-   for a while, and call `changed` with each answer. */
+   until all have it, and call `changed` with each answer. A look that fails is no end: the service may come back. */
 export async function followDelivery(address, answer, controller, changed) {
   changed(answer);
-  for (const pause of DELIVERY_PAUSES_MS) {
-    if (!Object.values(answer.delivered ?? {}).includes(null)) return;
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    try {
-      ({ answer } = await get(address, {}, controller, TIMEOUT_MS));
-    } catch {
-      return; // a newer item is on its way, or the service is away
-    }
-    if (!answer?.job_id) return; // it has expired
-    changed(answer);
+  for (let look = 0; Object.values(answer.delivered ?? {}).includes(null); look += 1) {
+    await pause(DELIVERY_PAUSES_MS[look] ?? DELIVERY_PAUSES_MS.at(-1));
+    const outcome = await get(address, {}, controller, TIMEOUT_MS).catch(() => ({}));
+    if (controller.signal.aborted || outcome.status === 404) return; // a newer item is on its way, or the job has expired
+    if (outcome.answer?.job_id) changed((answer = outcome.answer));
   }
 }
 
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 async function get(url, options, controller, milliseconds) {
-  const expire = () => controller.abort(new DOMException("no answer in time", "TimeoutError"));
-  const timer = setTimeout(expire, milliseconds);
+  const late = new AbortController();
+  const reason = new DOMException(`There was no answer within ${milliseconds / 1000} seconds. Try again.`, "TimeoutError");
+  const timer = setTimeout(() => late.abort(reason), milliseconds);
   try {
-    const response = await fetch(url, { ...options, cache: "no-store", signal: controller.signal });
-    const text = await response.text();
+    const signal = AbortSignal.any([controller.signal, late.signal]);
+    const { response, text } = await received(requestOf(url, { ...options, cache: "no-store", signal }));
     const answer = parsed(text);
     const location = response.headers.get("Location");
     return {
@@ -78,6 +83,25 @@ async function get(url, options, controller, milliseconds) {
     };
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/* Raises what the browser has against a request, such as a header that is no Latin text: no server is to blame. */
+function requestOf(url, options) {
+  try {
+    return new Request(url, options);
+  } catch (error) {
+    throw Object.assign(new Error(`The request cannot be sent: ${error.message}`), { unsent: true });
+  }
+}
+
+async function received(request) {
+  try {
+    const response = await fetch(request);
+    return { response, text: await response.text() };
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new Error("The server cannot be reached. Is it running?"); // what `fetch` says of a lost connection differs by browser
   }
 }
 

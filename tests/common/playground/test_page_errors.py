@@ -53,6 +53,17 @@ def test_page_says_that_no_answer_came(server: Server, browser: Browser) -> None
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_page_waits_for_as_long_as_the_deadline_that_is_chosen(server: Server, browser: Browser) -> None:
+    with opened(browser, server.url) as page:
+        page.route("**/predict", lambda route: None)
+        page.click(".choices summary")
+        page.get_by_label("X-Request-Timeout-Ms").fill("5000")
+        page.click("[title='seven.png']")
+        expect(page.locator("#answer-status")).to_contain_text("no answer within 7 seconds", timeout=20_000)
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_newer_picture_cancels_the_request_of_an_older_one(server: Server, browser: Browser) -> None:
     with opened(browser, server.url) as page:
         failed: list[str | None] = []
