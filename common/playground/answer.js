@@ -6,6 +6,7 @@ const element = (id) => document.getElementById(id);
 const card = element("answer-card");
 const bars = element("answer-bars");
 const NOTHING = "–";
+const NOT_AWAITED = "not awaited"; // the reason of a member that was not needed: no failure
 const LABEL = document.body.dataset.label;
 const LABELS = JSON.parse(document.body.dataset.labels);
 const EMPTY = document.body.dataset.images === "yes" ? "Nothing is drawn yet." : "Nothing is sent yet.";
@@ -29,16 +30,18 @@ export function showWaiting() {
   element("answer-status").textContent = "Reading…";
 }
 
-/* Shows that a job is accepted: its caller is free to go, and fetches the answer later. */
+/* Shows that a job is accepted: its caller is free to go, and fetches the answer later. Nothing is left of an older answer. */
 export function showAccepted({ text, timings }) {
-  element("answer-status").textContent = `Accepted after ${ms(timings.accepted)}: the caller is free, the job waits.`;
-  element("answer-raw").textContent = pretty(text);
+  const status = `Accepted after ${ms(timings.accepted)}: the caller is free, the job waits.`;
+  render({ label: NOTHING, status, text: pretty(text), timings });
+  card.setAttribute("aria-busy", "true");
 }
 
 /* Shows an outcome of request.js. */
 export function show({ problem, answer, text, timings, roundTrip, status, waits }) {
   if (problem) {
-    render({ label: "!", status: problem, failed: true, text: answer ? pretty(text) : text, timings, roundTrip, facts: status && { status } });
+    const known = answer?.status === "failed" ? { job: "failed", ...facts(answer, {}) } : status && { status };
+    render({ label: "!", status: problem, failed: true, text: answer ? pretty(text) : text, timings, roundTrip, facts: known });
     return;
   }
   if (waits) {
@@ -50,9 +53,10 @@ export function show({ problem, answer, text, timings, roundTrip, status, waits 
   const certainty = reading.confidence === undefined ? "" : `, ${sure(reading.confidence)} sure`;
   const sentence = read ? `Read as ${reading[LABEL]}${certainty}.` : unread(answer);
   const lacks = lacking(answer);
-  const names = without(answer).map(({ name }) => name); // what they took is no part of the answer
+  const failed = without(answer).map(({ name }) => name);
+  const names = [...failed, ...notAwaited(answer)]; // what they took is no part of the answer
   render({
-    label: read ? reading[LABEL] : "?",
+    label: read ? reading[LABEL] : isNotAggregated(answer) ? NOTHING : "?",
     status: lacks ? `${sentence} ${lacks}` : sentence,
     partial: lacks !== "",
     reading,
@@ -63,19 +67,30 @@ export function show({ problem, answer, text, timings, roundTrip, status, waits 
   });
 }
 
-/* The members that gave no answer, with the reason, and the stages that failed. */
+/* The members that gave no answer, with the reason, the stages that failed, and the predictor that a fallback stands for. */
 export function without(answer) {
   const failed = (answer?.stages ?? []).filter(({ error }) => error);
-  const missing = (answer?.missing ?? []).map(({ model, reason }) => ({ name: model, reason }));
-  return [...failed.map(({ name }) => ({ name })), ...missing];
+  const missing = (answer?.missing ?? []).filter(({ reason }) => reason !== NOT_AWAITED);
+  const unread = isFallback(answer) ? [{ name: "predictor" }] : [];
+  return [...failed.map(({ name }) => ({ name })), ...missing.map(({ model, reason }) => ({ name: model, reason })), ...unread];
+}
+
+/* The members whose answer was not needed. */
+export function notAwaited(answer) {
+  return (answer?.missing ?? []).filter(({ reason }) => reason === NOT_AWAITED).map(({ model }) => model);
 }
 
 /* The same as a sentence: it is an answer, but not all of it. */
 function lacking(answer) {
+  if (isFallback(answer)) return "The predictor gave no reading: this is the fallback.";
   const parts = without(answer).map(({ name, reason }) => (reason ? `${name} (${reason})` : name));
   if (parts.length > 0) return `Without ${parts.join(", ")}.`;
-  if (answer.degraded) return "No reading came in time: this is the fallback.";
   return answer.attempts > 1 ? `It took ${answer.attempts} attempts.` : "";
+}
+
+/* A letter whose bin is not that of a reading. */
+function isFallback(answer) {
+  return Boolean(answer?.degraded) && answer.stages === undefined;
 }
 
 /* JSON with a line for each member of an object; its numbers stay as they came. */
@@ -145,7 +160,7 @@ function facts(answer, reading) {
   if (answer.degraded) found.degraded = "yes: not every service answered";
   for (const stage of answer.stages ?? []) found[stage.name] = brief(stage);
   for (const [name, digit] of Object.entries(answer.predictions ?? {})) found[name] = brief(digit);
-  for (const { model, reason } of answer.missing ?? []) found[model] = `no answer: ${reason}`;
+  for (const { model, reason } of answer.missing ?? []) found[model] = reason === NOT_AWAITED ? reason : `no answer: ${reason}`;
   if (reading.model) found.model = `${reading.model.name} ${reading.model.version}`;
   return found;
 }
@@ -159,7 +174,12 @@ function brief(part) {
 
 function unread(answer) {
   if (answer.legible === false) return "This is not legible: draw it again.";
+  if (isNotAggregated(answer)) return "The predictions are not aggregated: see each of them below.";
   return answer.bin === "manual" ? "Not read: a person sorts this letter." : "No prediction came back.";
+}
+
+function isNotAggregated(answer) {
+  return Object.keys(answer.predictions ?? {}).length > 0 && !isRead(answer.prediction ?? answer);
 }
 
 function sure(confidence) {

@@ -6,11 +6,12 @@
    data-timing="decode" lit only if the answer's `Server-Timing` names it: an optional box stays dark when it was not asked
    data-refuses="422"   statuses that this step answers with. It turns red on them; where several steps share a status,
                         it is the first after the last one that was timed
+   data-always-timed    its timing is measured where it fails, too: it may be at fault although it was timed
    data-ms="decode"     a text that shows this timing; `round-trip` is what the page measured
    data-whole           red where nothing came back, or no step claims the status
    data-accepted        the last step before the caller of a job is free: lit at the 202, the rest with the outcome
    data-way="job"       part of the way of a job only, or of a `request` only: where the pattern takes both
-   data-when="early"    lit only if the answer has this field
+   data-when="early"    lit only if the answer has this field, also beside a failure
    data-retried         amber where the answer took more than one attempt
    data-delivered="database"  lit once the result is there, by the answer's `delivered`; of several names, one is enough
    data-others          stands for the members that have no box of their own, and has their names
@@ -18,12 +19,13 @@
 
    Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
    is missing or of a stage that failed, and the way of a fallback. Beside a red vote, it is each member that gave none.
-   What such a member took is not shown: it is no part of the answer.
+   A member that the policy did not wait for is no failure: its parts stay dark. What such a member took, or a step that
+   failed, is not shown: it is no part of the answer.
 
    The drawing uses presentation attributes and no style of its own, which the page's Content-Security-Policy forbids;
    page.css colours .box, .arrow, .frame and .note. */
 
-import { ms, without } from "./answer.js";
+import { ms, notAwaited, without } from "./answer.js";
 import { loadDrawing } from "./drawing.js";
 
 const STEP_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 170;
@@ -63,9 +65,10 @@ export class Diagram {
     for (const text of this.#parts("[data-ms]")) text.textContent = "";
   }
 
-  /* The request has left. */
-  wait() {
+  /* The request has left, to be a job or not: whether it fails or is accepted, it is this way that it takes. */
+  wait(way) {
     this.reset();
+    this.#way = way;
     for (const part of this.#steps()) if (order(part) <= LEFT) part.classList.add("waiting");
   }
 
@@ -89,7 +92,10 @@ export class Diagram {
     const last = !problem ? ANSWER : culprit ? order(culprit) - 1 : LEFT;
     const unanswered = problem ? this.#unanswered(last, timings) : [];
     const amber = [...without(answer).map(({ name }) => name), ...unanswered, "fallback"];
-    const lit = this.#steps().filter((part) => order(part) <= last && (this.#isPart(part, timings, answer) || isMissing(part, amber)));
+    const dark = notAwaited(answer);
+    const came = (part) => order(part) <= last || part.dataset.when;
+    const isLit = (part) => came(part) && !isOf(part, dark) && (this.#isPart(part, timings, answer) || isMissing(part, amber));
+    const lit = this.#steps().filter(isLit);
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
     numbers.forEach((number, index) => this.#later(Math.max(0, index - before), () => {
@@ -99,7 +105,7 @@ export class Diagram {
     if (answer?.attempts > 1) for (const part of this.#parts("[data-retried]")) part.classList.add("partial");
     return new Promise((resolve) => this.#later(numbers.length - before, () => {
       if (problem) this.#fail(culprit, status);
-      this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => !amber.includes(name))));
+      this.#write(Object.fromEntries(Object.entries(timings).filter(([name]) => ![...amber, ...dark].includes(name))), culprit);
       this.#write({ "round-trip": roundTrip });
       resolve();
     }));
@@ -119,20 +125,25 @@ export class Diagram {
   }
 
   #nameOthers(answer, amber) {
-    const members = [...Object.keys(answer.predictions ?? {}), ...without(answer).map(({ name }) => name)];
+    const members = [...Object.keys(answer.predictions ?? {}), ...without(answer).map(({ name }) => name), ...notAwaited(answer)];
     const others = members.filter((name) => !this.#steps().some((part) => isOf(part, [name])));
     if (others.length === 0) return;
     for (const part of this.#parts("[data-others]")) {
       part.setAttribute("visibility", "visible");
-      part.classList.add(others.some((name) => amber.includes(name)) ? "partial" : "lit");
+      if (others.some((name) => amber.includes(name))) part.classList.add("partial");
+      else if (others.some((name) => name in (answer.predictions ?? {}))) part.classList.add("lit");
       part.querySelector("text").textContent = others.join(", ");
     }
   }
 
   #culprit(status, timings) {
-    const timed = this.#steps().filter((part) => part.dataset.timing in timings).map(order);
+    const steps = this.#steps().filter(({ dataset: { way } }) => !way || way === this.#way);
+    const unsure = steps.filter(({ dataset }) => "alwaysTimed" in dataset);
+    const mayHaveFailed = (part) => unsure.some((step) => step.dataset.timing === part.dataset.timing && order(step) <= order(part));
+    const passed = steps.filter((part) => part.dataset.timing in timings && !mayHaveFailed(part)).map(order);
     const claims = (part) => part.dataset.refuses?.split(" ").includes(String(status));
-    return this.#steps().find((part) => claims(part) && order(part) > Math.max(0, ...timed));
+    const wasAsked = (part) => !unsure.includes(part) || part.dataset.timing in timings;
+    return steps.find((part) => claims(part) && wasAsked(part) && order(part) > Math.max(0, ...passed));
   }
 
   /* The members up to this step that were called and gave nothing, where a step after them is at fault. */
@@ -148,10 +159,10 @@ export class Diagram {
     for (const part of failed) part.classList.add("failed");
   }
 
-  #write(values) {
+  #write(values, culprit) {
     for (const text of this.#parts("[data-ms]")) {
       const value = values[text.dataset.ms];
-      if (value !== undefined) text.textContent = ms(value);
+      if (value !== undefined && !culprit?.contains(text)) text.textContent = ms(value);
     }
   }
 

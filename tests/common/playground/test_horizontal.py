@@ -3,18 +3,43 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browsers import draw, expect_digit, opened
 from tests.support.stack import Stack, horizontal_stack
+
+NOTHING = "\N{EN DASH}"
 
 
 @pytest.fixture(scope="module")
 def horizontal() -> Iterator[Stack]:
     with horizontal_stack() as stack:
         yield stack
+
+
+@contextmanager
+def hung(stack: Stack, *names: str) -> Iterator[None]:
+    """These processes stand still until the end of the block."""
+    pids = [stack.servers[name].process.pid for name in names]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def choose(page: Page, option: str, value: str) -> None:
+    page.locator(".choices:has(#request-options)").evaluate("card => (card.open = true)")
+    page.locator("#request-options").get_by_label(option).select_option(value)
+
+
+def parts(page: Page, state: str) -> set[str]:
+    return set(page.locator(f"#journey-diagram .{state}").evaluate_all("parts => parts.map(part => part.id)"))
 
 
 @pytest.mark.full
@@ -75,18 +100,13 @@ def test_horizontal_votes_are_seen_to_come_back_and_who_is_missing_is_amber(
 def test_too_few_votes_are_a_red_vote_and_each_member_without_an_answer_is_amber(
     browser: Browser, horizontal: Stack
 ) -> None:
-    hung = [horizontal.servers[name].process.pid for name in ("linear", "svm")]
     problem = "Failed to load resource: the server responded with a status of 503"
     with opened(browser, horizontal.front.url, expected=problem) as page:
-        for pid in hung:
-            os.kill(pid, signal.SIGSTOP)
-        page.click("[title='seven.png']")
-        expect(page.locator("#answer-status")).to_contain_text("1 of 3 models answered")
-        for pid in hung:
-            os.kill(pid, signal.SIGCONT)
+        with hung(horizontal, "linear", "svm"):
+            page.click("[title='seven.png']")
+            expect(page.locator("#answer-status")).to_contain_text("1 of 3 models answered")
         expect(page.locator("#journey-diagram #vote.failed")).to_have_count(1)
-        partial = page.locator("#journey-diagram .partial").evaluate_all("parts => parts.map(part => part.id)")
-        assert set(partial) == {"to-linear", "linear", "to-svm", "svm"}
+        assert parts(page, "partial") == {"to-linear", "linear", "to-svm", "svm"}
         expect(page.locator("#journey-diagram :is(#mlp, #from-mlp).lit")).to_have_count(2)
         for name in ("linear", "svm"):
             expect(page.locator(f"[data-ms={name}]")).to_have_text("")
@@ -151,3 +171,72 @@ def test_the_diagram_draws_a_member_that_is_not_in_it(browser: Browser, horizont
         assert box
         assert heading
         assert heading["x"] + heading["width"] < box["x"]
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_failed_job_shows_who_answered_and_nothing_of_the_job_before_it(browser: Browser, horizontal: Stack) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        choose(page, "sent to", "/jobs")
+        page.click("[title='seven.png']")
+        expect_digit(page, 7)
+        with hung(horizontal, "svm", "mlp"):
+            page.click("#read-now")
+            expect(page.locator("#answer-status")).to_contain_text("Accepted after")
+            expect(page.locator("#answer-digit")).to_have_text(NOTHING)
+            expect(page.locator("#answer-bars .best")).to_have_count(0)
+            expect(page.locator("#answer-facts")).to_be_empty()
+            expect(page.locator("#journey-timings")).not_to_contain_text("round trip")
+            expect(page.locator("#answer-status")).to_contain_text("1 of 3 models answered in time", timeout=30_000)
+        expect(page.locator("#journey-diagram #answer.failed")).to_have_count(1)
+        assert parts(page, "failed") == {"postprocessor", "answer"}
+        assert parts(page, "partial") == {"svm", "mlp"}
+        assert {"linear", "stream", "read-by-each", "published", "early", "next-action"} <= parts(page, "lit")
+        facts = page.locator("#answer-facts")
+        for fact in ("linear 7,", "svm no answer: timeout", "next action"):
+            expect(facts).to_contain_text(fact)
+        expect(facts).not_to_contain_text("200")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_stream_that_does_not_answer_is_red_on_the_way_of_a_job(browser: Browser, horizontal: Stack) -> None:
+    problem = "Failed to load resource: the server responded with a status of 503"
+    with opened(browser, horizontal.front.url, expected=problem) as page:
+        choose(page, "sent to", "/jobs")
+        with hung(horizontal, "redis"):
+            page.click("[title='seven.png']")
+            expect(page.locator("#answer-status")).to_contain_text("the stream does not answer")
+        expect(page.locator("#journey-diagram #answer.failed")).to_have_count(1)
+        assert parts(page, "failed") == {"stream", "answer"}
+        assert parts(page, "lit") == {"client", "request", "interface", "to-stream"}
+        expect(page.locator("[data-ms=stream]")).to_have_text("")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_member_that_the_policy_does_not_wait_for_is_no_failure(browser: Browser, horizontal: Stack) -> None:
+    with opened(browser, horizontal.front.url) as page, hung(horizontal, "mlp"):
+        choose(page, "policy", "first")
+        page.click("[title='seven.png']")
+        expect_digit(page, 7)
+        expect(page.locator("#answer-facts")).to_contain_text("mlp not awaited")
+        expect(page.locator("#answer-status")).not_to_contain_text("Without")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert page.locator(".partial").count() == 0
+        assert not {"to-mlp", "mlp", "from-mlp"} & parts(page, "lit")
+        expect(page.locator("[data-ms=mlp]")).to_have_text("")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_predictions_that_are_not_aggregated_are_said_to_be_so(browser: Browser, horizontal: Stack) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        choose(page, "aggregation", "none")
+        page.click("[title='seven.png']")
+        expect(page.locator("#answer-status")).to_have_text(
+            "The predictions are not aggregated: see each of them below."
+        )
+        expect(page.locator("#answer-digit")).to_have_text(NOTHING)
+        for name in ("linear", "svm", "mlp"):
+            expect(page.locator("#answer-facts")).to_contain_text(f"{name} 7,")

@@ -15,7 +15,7 @@ from tests.support.patterns.procfiles import commands
 from tests.support.processes import PATTERNS, ROOT
 from tests.support.queue.webhook_receiver import SIGNING, Receiver, delivery
 from tests.support.service_process import Server
-from tests.support.stack import asynchronous_stack, stack_of
+from tests.support.stack import asynchronous_stack, stack_of, synchronous_stack
 
 DOCS = pictures.FOLDER
 
@@ -120,6 +120,20 @@ def test_jobs_are_followed_wait_without_alarm_and_a_dead_letter_can_be_retried(b
         page.click("#read-now")
         expect_digit(page, 7)
         expect(page.locator("[data-ms=accepted]")).to_contain_text(" ms")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_predictor_that_gives_no_reading_is_amber_without_its_time(browser: Browser) -> None:
+    with synchronous_stack() as stack, opened(browser, stack.front.url) as page:
+        stack.stop("predictor")
+        page.click("[title='seven.png']")
+        status = page.locator("#answer-card.partial #answer-status")
+        expect(status).to_contain_text("The predictor gave no reading: this is the fallback.")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        expect(page.locator(":is(#reading, #to-predictor, #model, #fallback).partial")).to_have_count(4)
+        expect(page.locator("[data-ms=predictor]")).to_have_text("")
+        expect(page.locator("#journey-timings")).not_to_contain_text("predictor")
 
 
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "batch"])
