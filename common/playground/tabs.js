@@ -2,12 +2,19 @@
    (`running` is null): there the page does. It has their names from the start, so nothing moves. Asked again when the
    reader comes back, since a pattern may have been started meanwhile. */
 
-const PATIENCE_MS = 1000;
+const PATIENCE_MS = 5_000; // a busy machine is slow to answer; a port where nothing listens refuses at once
 
+let latest = 0; // of the rounds of questions: a late answer of an older one is dropped
+
+/* Each as soon as it is known, so that one that does not answer keeps back no other. */
 async function showTabs(place) {
+  const round = (latest += 1);
   const response = await fetch(new URL("patterns", import.meta.url), { cache: "no-store" }).catch(() => undefined);
   const patterns = response?.ok ? await response.json() : [];
-  if (patterns.length) place.replaceChildren(...(await Promise.all(patterns.map(tab))));
+  patterns.forEach(async (pattern, index) => {
+    const shown = await tab(pattern);
+    if (round === latest) place.children[index].replaceWith(shown);
+  });
 }
 
 async function tab({ name, port, running, current }) {

@@ -1,6 +1,9 @@
 """The tabs at the top of a page: the other patterns of the same checkout, and which of them run on this machine."""
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import httpx
 import pytest
@@ -89,6 +92,35 @@ def test_in_a_container_the_page_itself_asks_which_of_the_published_patterns_run
             other.process.wait(20)
             page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
             expect(tabs.get_by_role("link")).to_have_count(0)
+
+
+class SlowHandler(BaseHTTPRequestHandler):
+    """A pattern on a busy machine: its icon comes after two seconds."""
+
+    def do_GET(self) -> None:
+        sleep(2)
+        self.send_response(200)
+        self.send_header("Content-Type", "image/svg+xml")
+        self.end_headers()
+        self.wfile.write((ROOT / "common" / "playground" / "icon.svg").read_bytes())
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_pattern_that_is_slow_to_answer_is_not_grey_and_keeps_back_no_other(tmp_path: Path) -> None:
+    with serving() as other, chromium() as browser, ThreadingHTTPServer(("127.0.0.1", 0), SlowHandler) as slow:
+        Thread(target=slow.serve_forever, daemon=True).start()
+        ports = {"web_single": free_port(), "batch": slow.server_port, "synchronous": other.port}
+        published = ",".join(f"{name}={port}" for name, port in ports.items())
+        environment = {"PATTERN_PORTS": published, "WEB_SINGLE_PORT": str(ports["web_single"])}
+        with (
+            started("web_single", copied("web_single", tmp_path), **environment),
+            opened(browser, f"http://127.0.0.1:{ports['web_single']}") as page,
+        ):
+            links = page.get_by_role("navigation", name="Patterns").get_by_role("link")
+            expect(links).to_have_text(["synchronous"], timeout=1_900)
+            expect(links).to_have_text(["batch", "synchronous"])
+        slow.shutdown()
 
 
 def test_the_policy_of_a_page_names_its_own_host_and_the_published_ports_alone() -> None:
