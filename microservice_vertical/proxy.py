@@ -33,7 +33,7 @@ def create_app(settings: ProxySettings | None = None) -> FastAPI:
         is_ready = stage.classifier.is_ready
         app.add_check(is_ready if stage.required else until_first_success(is_ready))
     app.add_check(until_first_success(store.is_ready))
-    add_playground(app, Path(__file__).parent)
+    add_playground(app, Path(__file__).parent, store="/images")
     return app
 
 

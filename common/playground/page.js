@@ -17,6 +17,7 @@ const PAUSE_MS = 450; // between the strokes of a 4 the pen is in the air for ab
 
 const element = (id) => document.getElementById(id);
 const images = document.body.dataset.images === "yes";
+const HINT = element("draw-hint").textContent;
 const diagram = new Diagram(element("journey-diagram"), new URL("playground/diagram.svg", document.baseURI));
 const jobs = new Jobs(element("jobs-card"), element("jobs-list"));
 const options = new Options(element("request-options"), new URL("openapi.json", document.baseURI), document.body.dataset.endpoint, chosen);
@@ -29,9 +30,11 @@ const pad = new Pad(element("draw-pad"), element("draw-cursor"), {
 });
 let timer;
 let request; // the AbortController of the latest one
+let letter; // { name, json }: a sample of several scans, which is sent until something is drawn
 
 function changed() {
   clearTimeout(timer);
+  setLetter(undefined);
   element("draw-hint").hidden = !pad.empty;
   element("undo-stroke").disabled = !pad.canUndo;
   if (pad.empty) {
@@ -46,7 +49,7 @@ function changed() {
 
 function chosen() {
   showCommand();
-  if (!images || !pad.empty) read();
+  if (!images || letter || !pad.empty) read();
 }
 
 async function read() {
@@ -55,7 +58,16 @@ async function read() {
   const mine = (request = new AbortController());
   showWaiting();
   diagram.wait(options.way);
-  const [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
+  let [body, mediaType] = images ? [await pad.png(), "image/png"] : [element("input-json").value, "application/json"];
+  if (letter) {
+    const stored = await store(letter, mine);
+    if (mine !== request) return;
+    if (stored.problem) {
+      await showJourney(stored);
+      return;
+    }
+    [body, mediaType] = [stored.text, "application/json"];
+  }
   const headers = { ...options.headers, "Content-Type": mediaType };
   let job; // its address, where the service takes one
   const outcome = await ask(options.address, body, headers, mine, {
@@ -69,13 +81,38 @@ async function read() {
     waiting: (late) => mine === request && show(late),
   });
   if (mine !== request) return; // a newer item is on its way
-  show(outcome);
-  if (outcome.unsent) {
-    diagram.reset();
-    return;
-  }
-  await diagram.travel(outcome);
+  await showJourney(outcome);
   if (job && outcome.answer) followDelivery(job, outcome.answer, mine, (answer) => diagram.deliver(answer));
+}
+
+async function showJourney(outcome) {
+  show(outcome);
+  if (outcome.unsent) diagram.reset();
+  else await diagram.travel(outcome);
+}
+
+/* The outcome of storing a letter: its id, as the endpoint takes it. */
+function store({ json }, controller) {
+  return ask(storeAddress(), json, { ...options.headers, "Content-Type": "application/json" }, controller, {});
+}
+
+const storeAddress = () => new URL(document.body.dataset.store.replace(/^\//, ""), document.baseURI);
+
+async function send(name, address) {
+  try {
+    const json = await (await fetch(address)).text();
+    pad.clear();
+    setLetter({ name, json });
+    read();
+  } catch {
+    show({ problem: `${name} cannot be fetched. Is the server running?` });
+  }
+}
+
+function setLetter(chosenLetter) {
+  letter = chosenLetter;
+  element("draw-hint").textContent = letter ? letter.name.replace(/\.json$/, "").replaceAll("_", " ") : HINT;
+  showCommand();
 }
 
 async function open(file) {
@@ -90,7 +127,7 @@ async function open(file) {
 showNothing();
 showStart(element("start-choices"), document.body.dataset.pattern, JSON.parse(document.body.dataset.start));
 diagram.services().then((services) => showBreak(element("break-card"), services));
-showSamples(element("sample-pictures"), images ? JSON.parse(document.body.dataset.samples) : [], open);
+showSamples(element("sample-pictures"), images ? JSON.parse(document.body.dataset.samples) : [], open, send);
 element("read-now").addEventListener("click", read);
 element("send-json").addEventListener("click", read);
 element("undo-stroke").addEventListener("click", () => pad.undo());
@@ -128,6 +165,12 @@ function showCommand() {
   const address = options.address;
   const url = address.search ? `'${address.href}'` : address.href;
   const headers = Object.entries(options.headers).map(([name, value]) => `-H '${name}: ${value}' `).join("");
+  if (letter) {
+    const post = `-H 'Content-Type: application/json' --data-binary`;
+    element("curl-command").textContent =
+      `curl -s ${post} @common/samples/${letter.name} ${storeAddress().href} | curl ${headers}${post} @- ${url}`;
+    return;
+  }
   element("curl-command").textContent = images
     ? `curl ${headers}-H 'Content-Type: image/png' --data-binary @drawing.png ${url}`
     : `curl ${headers}-H 'Content-Type: application/json' -d '${json}' ${url}`;

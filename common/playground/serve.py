@@ -28,6 +28,7 @@ MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".png": "image/png",
+    ".json": "application/json",
     ".md": "text/plain; charset=utf-8",
 }
 """Spelled out, since what Python's `mimetypes` answers depends on the machine."""
@@ -44,23 +45,27 @@ HEADERS = {
 
 
 def add_playground(
-    app: FastAPI, folder: Path, endpoint: str = "/predict", start_choices: Sequence[StartChoice] = ()
+    app: FastAPI, folder: Path, endpoint: str = "/predict", start_choices: Sequence[StartChoice] = (), store: str = ""
 ) -> None:
     """Serve the page at `/`, with the folder's `diagram.svg`; it sends what it is given to `endpoint`.
 
     Where the domain reads images, it is a pad to draw on, with samples to click; else a form, filled with the domain's
     example. The diagram's description is what the page says of the pattern. `start_choices` are settings of the whole
     pattern that are worth a comparison: no request can choose them, so the page shows the commands that start another.
+    `store` is an endpoint that takes items of several inputs, in JSON: the samples of that kind are sent there, and the
+    id that it answers to `endpoint`.
 
     Reads the files now, once: they are small, and a service that cannot read them must not start.
     """
     files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
     files["diagram.svg"] = (folder / "diagram.svg").read_bytes()
-    samples = {path.name: path.read_bytes() for path in sorted(SAMPLES.glob("*.png"))}
+    paths = [*sorted(SAMPLES.glob("*.png")), *(sorted(SAMPLES.glob("*.json")) if store else [])]
+    samples = {path.name: path.read_bytes() for path in paths}
     template = Template(files.pop("index.html").decode())
     values = {
         "title": app.title,
         "endpoint": endpoint,
+        "store": store,
         "heading": domain.TITLE,
         "images": "yes" if "image/png" in domain.MEDIA_TYPES else "no",
         "example": to_json(domain.EXAMPLE, indent=2).decode(),
