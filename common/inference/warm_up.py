@@ -154,7 +154,7 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
 
 
 def _rows_of_longest_run(rows: Tensors, most: int) -> int:
-    elements = sum(int(value[0].size) for value in rows.values())
+    elements = sum(value.size // len(value) for value in rows.values())
     return min(most, MAX_PROOF_ELEMENTS // max(1, elements))
 
 

@@ -75,8 +75,9 @@ def test_a_model_that_counts_its_rows_never_shares_a_run(tmp_path: Path) -> None
         same(got, by_onnxruntime(uri, request))
 
 
-def test_rows_that_do_not_depend_on_each_other_share_runs(tmp_path: Path) -> None:
-    assert Model.load(kinds.independent(tmp_path / "model.onnx")).is_batched
+@pytest.mark.parametrize("build", [kinds.independent, kinds.labelled_strings])
+def test_rows_that_do_not_depend_on_each_other_share_runs(tmp_path: Path, build: Callable[[Path], str]) -> None:
+    assert Model.load(build(tmp_path / "model.onnx")).batching == "exact"
 
 
 @pytest.mark.parametrize("rows", [1, 5, 100])

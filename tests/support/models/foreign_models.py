@@ -171,6 +171,14 @@ def independent(path: Path) -> str:
     return save(path, nodes, [tensor("x", ["n", 6])], outputs, w=weights(6, 3))
 
 
+def labelled_strings(path: Path) -> str:
+    """[n] strings -> [n] numbers: one string a row."""
+    words = {"keys_strings": ["0", "1"], "values_int64s": [1, 2], "default_int64": -1}
+    nodes = [NODE("LabelEncoder", ["s"], ["y"], domain="ai.onnx.ml", **words)]
+    inputs, outputs = [tensor("s", ["n"], TensorProto.STRING)], [tensor("y", ["n"], TensorProto.INT64)]
+    return save(path, nodes, inputs, outputs)
+
+
 def many_lengths(path: Path) -> str:
     """[n, length, 64] -> [n, length, 64]: quick for a short row, slow for a long one."""
     nodes = [NODE("Erf", ["x"], ["y"])]
