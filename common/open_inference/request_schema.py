@@ -13,6 +13,9 @@ Length = Annotated[int, Field(ge=0, lt=2**63)]
 MAX_TENSORS = 1_024
 """Inputs, and outputs, of one request: more than any model has, so that a list of a million is not read to its end."""
 
+MAX_AXES = 64
+"""Of one tensor: as many as numpy has."""
+
 
 class Part(BaseModel):
     """Part of a request. Unknown members are ignored, as the protocol requires."""
@@ -32,7 +35,7 @@ class InputTensor(Part):
 
     name: str = Field(examples=["features"])
     datatype: str = Field(examples=["FP32"])
-    shape: Annotated[list[Length], FailFast()] = Field(examples=[[1, 64]])
+    shape: Annotated[list[Length], FailFast()] = Field(max_length=MAX_AXES, examples=[[1, 64]])
     parameters: InputParameters | None = None
     data: Any = Field(None, examples=[[0.0] * 64])
 

@@ -157,7 +157,7 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
     check = TensorCheck(model)
 
     def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int]:
-        wanted, binary = read_request(body, header_length)
+        wanted, binary = read_request(body, header_length, check.lists_per_element)
         return wanted, *check.complete(read_inputs(wanted, binary, check))
 
     async def infer(request: Request) -> Response:

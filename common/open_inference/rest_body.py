@@ -39,12 +39,17 @@ KEY = re.compile(rb'(?<!\\)"\s*:')
 MAX_KEYS = 8 * 2 * MAX_TENSORS
 """A tensor has seven keys at most."""
 
+STRING_OR_END = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[]}]', re.DOTALL)
+MAX_PARTS = 8 * 2 * MAX_TENSORS
+"""Lists and objects of a request besides those of nested `data`: a tensor has four."""
+
 _request = TypeAdapter(InferRequest)
 
 
-def _parse(text: bytes) -> InferRequest:
+def _parse(text: bytes, lists_per_element: float) -> InferRequest:
     if len(text) >= LONG_BYTES:
         _check_keys(text)
+        _check_parts(text, lists_per_element)
         request = _request.validate_python(from_json(text))  # `validate_json` takes half as long again: it copies
     else:
         request = _request.validate_json(text)
@@ -59,11 +64,30 @@ def _check_keys(text: bytes) -> None:
         raise Problem(400, f"body: expected at most {MAX_TENSORS} inputs and {MAX_TENSORS} outputs, got {got} keys")
 
 
+def _check_parts(text: bytes, lists_per_element: float) -> None:
+    """An empty list is 3 bytes long in JSON and takes 64 of memory: a body full of them would not fit into a container.
+
+    An element takes 2 bytes at least, a list its two brackets.
+    """
+    got = text.count(b"]") + text.count(b"}")
+    allowed = MAX_PARTS + lists_per_element * (len(text) - 2 * got) / 2
+    if got <= allowed:
+        return
+    got = sum(1 for found in STRING_OR_END.finditer(text) if found[0] in b"]}")  # strings may hold brackets
+    allowed = MAX_PARTS + lists_per_element * (len(text) - 2 * got) / 2
+    if got > allowed:
+        raise Problem(
+            400, f"body: expected at most {max(0, int(allowed))} lists and objects in {len(text)} bytes, got {got}"
+        )
+
+
 _parse_again = lru_cache(maxsize=64)(_parse)
 
 
-def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, memoryview]:
-    """The request, and the bytes after its JSON."""
+def read_request(
+    body: bytes, header_length: str | None, lists_per_element: float = 1
+) -> tuple[InferRequest, memoryview]:
+    """The request, and the bytes after its JSON; nested `data` has at most `lists_per_element`."""
     end = len(body)
     if header_length is not None:
         if not re.fullmatch("[0-9]{1,18}", header_length) or int(header_length) > end:
@@ -72,9 +96,9 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
         end = int(header_length)
     try:
         if end == len(body):
-            return _parse(body), memoryview(b"")
+            return _parse(body, lists_per_element), memoryview(b"")
         parse = _parse_again if end < MAX_CACHED_BYTES else _parse
-        return parse(body[:end]), memoryview(body)[end:]
+        return parse(body[:end], lists_per_element), memoryview(body)[end:]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
     except ValueError as error:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:  # callers of other services import this, and need no onnxrunt
 
 
 class TensorCheck:
-    """Checks tensors against the inputs and outputs of one model."""
+    """Checks tensors against the inputs and outputs of one model.
+
+    `lists_per_element`: of nested `data` in JSON, at most.
+    """
 
     def __init__(self, model: "Model") -> None:
         self._inputs = {spec.name: spec for spec in model.inputs}
@@ -28,6 +31,7 @@ class TensorCheck:
         self._shapes = {s.name: (ANY, *s.shape[1:]) if model.is_batched else s.shape for s in model.inputs}
         self._counts_rows = model.is_batched
         self._needs_rows = model.fixed_batch_size is not None
+        self.lists_per_element = max(map(_lists_per_element, self._shapes.values()), default=0.0)
 
     def input(self, name: str, type_: str, shape: Sequence[int], known: Container[str]) -> TensorSpec:
         """The spec of an input that is about to be decoded; `known` are the names of the inputs before it."""
@@ -74,6 +78,11 @@ class TensorCheck:
         if len(shape) != len(expected):
             return False
         return all(got == length or (length == ANY and got >= 0) for got, length in zip(shape, expected, strict=True))
+
+
+def _lists_per_element(shape: tuple[int, ...]) -> float:
+    """How many lists a tensor of this shape has at most for each element, if it is nested, besides the outermost."""
+    return sum(1 / prod([max(1, length) for length in shape[axis:]]) for axis in range(1, len(shape)))
 
 
 def check_count(name: str, got: int, shape: Sequence[int]) -> None:

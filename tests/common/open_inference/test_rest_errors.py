@@ -21,6 +21,10 @@ def server() -> Iterator[Server]:
         yield server
 
 
+def nested(data: list[Any]) -> dict[str, Any]:
+    return {"inputs": [in_json(SEVEN_TENSOR)["inputs"][0] | {"data": data}]}
+
+
 short_and_long = pytest.mark.parametrize("length", [0, LONG_BYTES], ids=["short", "long"])
 """With spaces up to this length: long JSON is parsed in another way, and in a thread."""
 WRONG: dict[str, tuple[Any, ...]] = {
@@ -36,6 +40,10 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "too many outputs": ({"outputs": [{"name": "x"}] * 1_025}, "outputs", "1024"),
     "far too many inputs": ({"inputs": [{"name": "x"}] * 16_400}, "inputs", "1024"),
     "too many parameters": ({"parameters": dict.fromkeys(map(str, range(16_400)), 0)}, "16406 keys"),
+    "too many empty lists": (nested([[]] * 60_000), "lists and objects"),
+    "too many objects": (nested([{}] * 60_000), "lists and objects"),
+    "too many lists of one number": (nested([[1]] * 40_000), "lists and objects"),
+    "too many lists in parameters": ({"parameters": {"a": [[]] * 60_000}}, "lists and objects"),
     "id": ({"id": 7}, "id"),
     "outputs": ({"outputs": [{"name": "nope"}]}, "label", "nope"),
     "output twice": ({"outputs": [{"name": "label"}] * 2}, "twice"),
@@ -59,7 +67,7 @@ WRONG_INPUT: dict[str, tuple[dict[str, Any], str]] = {
     "beyond int64": ({"shape": [2**64, 64]}, "shape[0]"),
     "shape of floats": ({"shape": [1.5, 64]}, "shape[0]"),
     "shape of text": ({"shape": "1, 64"}, "shape"),
-    "long shape": ({"shape": [1] * 20_000}, "[-1, 64]"),
+    "long shape": ({"shape": [1] * 20_000}, "shape: List should have at most 64 items"),
     "nested otherwise": ({"data": [[value] for value in SEVEN_PIXELS]}, "[1, 64]"),
     "ragged": ({"data": [SEVEN_PIXELS[:63], SEVEN_PIXELS[63:]]}, "numbers"),
     "no data": ({"data": None}, "numbers"),

@@ -87,7 +87,25 @@ def request(seed: int) -> tuple[bytes, bytes]:
 
 
 def decoded(body: bytes, length: str | None) -> tuple[Tensors, int]:
-    return check().complete(read_inputs(*read_request(body, length), check()))
+    return check().complete(read_inputs(*read_request(body, length, check().lists_per_element), check()))
+
+
+@pytest.mark.parametrize(
+    ("elements", "shape", "lists"),
+    [
+        ([[1]] * 100_000, (100_000, 1), 1),
+        ([[[1]]] * 100_000, (100_000, 1, 1), 2),
+        ([[1, 2]] * 100_000, (100_000, 2), 1 / 2),
+        (["[]{}", '"[]', "\\"] * 20_000, (60_000,), 0),
+    ],
+)
+def test_a_long_right_request_is_read_however_nested(elements: list[Any], shape: tuple[int, ...], lists: float) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": shape, "data": elements}
+    body = json.dumps({"inputs": [tensor]}, separators=(",", ":")).encode()
+    assert read_request(body, None, lists)[0].inputs[0].data == elements
+    if lists:
+        with pytest.raises(Problem, match="lists and objects"):
+            read_request(body, None, lists / 2)
 
 
 @given(st.integers(0, 100), st.data())
