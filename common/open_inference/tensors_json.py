@@ -32,6 +32,8 @@ def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDAr
             found = found.astype(spec.dtype)
         if kind == "u" and found.dtype.kind == "f":
             found = _to_uint64(data)
+        if kind == "f" and found.dtype.kind == "O":
+            found = _to_float64(found)
         if found.dtype.kind not in FITTING[kind] or (kind == "O" and not all(type(v) is str for v in found.flat)):
             raise ValueError
         values = _convert(found, spec.dtype)
@@ -60,6 +62,13 @@ def _convert(found: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
             raise OverflowError
     with np.errstate(over="raise"):  # 1e39 is no float32
         return found.astype(dtype)
+
+
+def _to_float64(found: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers from 2^64 up, for which numpy has no type: JavaScript writes 1e20 as one."""
+    if not all(type(value) in (int, float) for value in found.flat):
+        raise ValueError
+    return found.astype(np.float64)
 
 
 def _to_uint64(data: object) -> NDArray[Any]:

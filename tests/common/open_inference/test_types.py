@@ -74,6 +74,17 @@ def test_nan_and_infinity_come_back_unchanged(all_types: tuple[Server, str]) -> 
     same({"x": from_json(ask(server, inputs, "every_type"))["out_FP64"]}, {"x": inputs["in_FP64"]})
 
 
+@pytest.mark.parametrize("data", [[10**20, -(10**20)], [2**64, 0.5], [[2**64, -1]]])
+@pytest.mark.parametrize("name", ["FP32", "FP64"])
+def test_whole_numbers_of_any_size_are_floats(all_types: tuple[Server, str], name: str, data: list[object]) -> None:
+    """JavaScript writes 1e20 as 100000000000000000000."""
+    server, _ = all_types
+    request = in_json(values(1, 0))
+    next(each for each in request["inputs"] if each["name"] == f"in_{name}")["data"] = data
+    got = from_json(server.client.post("/v2/models/every_type/infer", json=request))[f"out_{name}"]
+    np.testing.assert_array_equal(got, np.array(data, got.dtype).reshape(1, 2))
+
+
 # What is refused
 
 
@@ -84,7 +95,8 @@ def test_wrong_values_of_other_types(all_types: tuple[Server, str]) -> None:
         "UINT8": [[-1, 0], [256, 0], [1.0, 2.0]],
         "UINT64": [[-1, 2**63], [2**64, 0], [2**63, 1.5], [2**63, "1"]],
         "INT64": [[2**63, 0], [0.5, 1.5], [True, False]],
-        "FP16": [[1e5, 0], ["1", "2"]],
+        "FP16": [[1e5, 0], ["1", "2"], [2**64, 0]],
+        "FP32": [[10**39, 0], [2**64, True], [2**64, None], [2**64, "1"]],
         "BYTES": [[1, 2], ["a", None], [["a"], ["b", "c"]], ["a"]],
     }
     for name, cases in wrong.items():
