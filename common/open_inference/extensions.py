@@ -94,15 +94,18 @@ def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def classify_output(name: str, values: NDArray[Any], count: int) -> NDArray[np.object_]:
+def classify_output(name: str, values: NDArray[Any], count: int, is_batched: bool) -> NDArray[np.object_]:
     """The `count` largest scores along the last axis as strings `SCORE:INDEX`, the largest first.
 
-    Raises `Problem` 400 for an output that has no scores, and for a count below 1, which gRPC's messages allow.
+    `is_batched`: the first axis counts rows. Raises `Problem` 400 for an output that has no scores, or one value for
+    each row, and for a count below 1, which gRPC's messages allow.
     """
     if count < 1:
         raise Problem(400, f"output {name}: expected a classification of 1 or more, got {count}")
     if values.dtype.kind not in "iuf" or not values.ndim:
         raise Problem(400, f"output {name}: expected scores to classify, got {datatype(values.dtype)}")
+    if is_batched and values.ndim == 1:
+        raise Problem(400, f"output {name}: expected an axis of scores to classify, got one value for each row")
     order = np.argsort(values, axis=-1, kind="stable")[..., ::-1][..., :count]
     scores = np.take_along_axis(values, order, axis=-1)
     texts = [f"{score:f}:{index}" for score, index in zip(scores.ravel().tolist(), order.ravel().tolist(), strict=True)]

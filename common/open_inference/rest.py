@@ -156,7 +156,7 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
     model = predictor.model
     check = TensorCheck(model)
 
-    def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int]:
+    def decode(body: bytes, header_length: str | None) -> tuple[InferRequest, Tensors, int | None]:
         wanted, binary = read_request(body, header_length, check.lists_per_element)
         return wanted, *check.complete(read_inputs(wanted, binary, check))
 
@@ -181,7 +181,8 @@ def infer_endpoint(predictor: Predictor) -> Callable[[Request], Awaitable[Respon
         outputs = {name: values[name] for name in names}
         for output in wanted.outputs:
             if output.classification:
-                outputs[output.name] = classify_output(output.name, outputs[output.name], output.classification)
+                scores, count = outputs[output.name], output.classification
+                outputs[output.name] = classify_output(output.name, scores, count, model.is_batched)
         as_bytes = choose_bytes(wanted, len(outputs))
         if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:
             response = await in_thread(write_response, model, outputs, as_bytes, wanted.id)

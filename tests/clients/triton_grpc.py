@@ -77,15 +77,23 @@ def extensions(client: Any, model: str, version: str) -> None:
     (statistics,) = client.get_inference_statistics(model).model_stats
     assert statistics.inference_stats.success.count >= 4
     assert statistics.inference_count >= 4 * 3
-    for name, ask in {
-        "not the extension: system_shared_memory": lambda: client.infer(model, [in_shared_memory()]),
-        "system_shared_memory": client.get_system_shared_memory_status,
-        "cuda_shared_memory": client.get_cuda_shared_memory_status,
-        "loading and unloading": lambda: client.load_model(model),
-        "trace": client.get_trace_settings,
-        "logging": client.get_log_settings,
-    }.items():
-        with pytest.raises(InferenceServerException, match=name) as caught:
+    not_here: list[tuple[str, Callable[[], Any]]] = [
+        ("system_shared_memory", lambda: client.infer(model, [in_shared_memory()])),
+        ("system_shared_memory", client.get_system_shared_memory_status),
+        ("system_shared_memory", lambda: client.register_system_shared_memory("a", "b", 1)),
+        ("system_shared_memory", client.unregister_system_shared_memory),
+        ("cuda_shared_memory", client.get_cuda_shared_memory_status),
+        ("cuda_shared_memory", lambda: client.register_cuda_shared_memory("a", b"aGFuZGxl", 0, 1)),
+        ("cuda_shared_memory", client.unregister_cuda_shared_memory),
+        ("loading and unloading", lambda: client.load_model(model)),
+        ("loading and unloading", lambda: client.unload_model(model)),
+        ("trace", client.get_trace_settings),
+        ("trace", lambda: client.update_trace_settings(model, {"trace_rate": "1"})),
+        ("logging", client.get_log_settings),
+        ("logging", lambda: client.update_log_settings({"log_info": True})),
+    ]
+    for name, ask in not_here:
+        with pytest.raises(InferenceServerException, match=f"not the extension: {name}") as caught:
             ask()
         assert caught.value.status() == "StatusCode.UNIMPLEMENTED"
 

@@ -141,7 +141,8 @@ class OpenInferenceGrpc:
         for output in request.outputs:
             if "classification" in output.parameters:
                 count = output.parameters["classification"].int64_param
-                outputs[output.name] = classify_output(output.name, outputs[output.name], count)
+                scores = outputs[output.name]
+                outputs[output.name] = classify_output(output.name, scores, count, self._model.is_batched)
         response = pb.ModelInferResponse(model_name=self._model.name, model_version=self._model.version, id=request.id)
         raw = bool(request.raw_input_contents) or not request.inputs  # raw is what most clients read
         if sum([array.nbytes for array in outputs.values()]) >= LONG_BYTES:

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
 from tests.support.models.onnx_models import save, tensor
-from tests.support.open_inference.rest_client import ask
+from tests.support.open_inference.rest_client import ask, refused
 from tests.support.open_inference.tensors import SEVEN_TENSOR, by_onnxruntime, described
 from tests.support.samples import MLP, SEVEN_PIXELS
 from tests.support.service_process import Server, serving
@@ -90,16 +90,31 @@ def test_more_classes_than_there_are_give_all(server: Server) -> None:
     assert (output["datatype"], output["shape"]) == ("BYTES", [1, 10])
 
 
+def test_an_output_with_one_value_for_each_row_has_no_classes(server: Server) -> None:
+    labels = [{"name": "label", "parameters": {"classification": 2}}]
+    features = {"features": np.array([SEVEN_PIXELS] * 3, np.float32)}
+    refused(ask(server, features, "mlp", outputs=labels), 400, "output label", "one value for each row")
+
+
 @pytest.mark.parametrize(
     ("extension", "call"),
     [
         ("system_shared_memory", lambda client: client.get_system_shared_memory_status()),
         ("system_shared_memory", lambda client: client.register_system_shared_memory("a", "b", 1)),
+        ("system_shared_memory", lambda client: client.unregister_system_shared_memory()),
+        ("system_shared_memory", lambda client: client.unregister_system_shared_memory("a")),
         ("cuda_shared_memory", lambda client: client.get_cuda_shared_memory_status()),
+        ("cuda_shared_memory", lambda client: client.register_cuda_shared_memory("a", b"handle", 0, 1)),
+        ("cuda_shared_memory", lambda client: client.unregister_cuda_shared_memory()),
+        ("cuda_shared_memory", lambda client: client.unregister_cuda_shared_memory("a")),
         ("loading and unloading models", lambda client: client.load_model("mlp")),
         ("loading and unloading models", lambda client: client.unload_model("mlp")),
         ("trace", lambda client: client.get_trace_settings()),
+        ("trace", lambda client: client.get_trace_settings("mlp")),
+        ("trace", lambda client: client.update_trace_settings(settings={"trace_rate": "1"})),
+        ("trace", lambda client: client.update_trace_settings("mlp", {"trace_rate": "1"})),
         ("logging", lambda client: client.get_log_settings()),
+        ("logging", lambda client: client.update_log_settings({"log_info": True})),
     ],
 )
 def test_extension_that_is_not_there_is_a_501_with_its_name(client: Any, extension: str, call: Any) -> None:

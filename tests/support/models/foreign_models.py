@@ -1,6 +1,7 @@
 """Small graphs of the kinds that people serve: each takes its shapes, rows and lengths in its own way."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +174,7 @@ def independent(path: Path) -> str:
 
 def labelled_strings(path: Path) -> str:
     """[n] strings -> [n] numbers: one string a row."""
-    words = {"keys_strings": ["0", "1"], "values_int64s": [1, 2], "default_int64": -1}
+    words: dict[str, Any] = {"keys_strings": ["0", "1"], "values_int64s": [1, 2], "default_int64": -1}
     nodes = [NODE("LabelEncoder", ["s"], ["y"], domain="ai.onnx.ml", **words)]
     inputs, outputs = [tensor("s", ["n"], TensorProto.STRING)], [tensor("y", ["n"], TensorProto.INT64)]
     return save(path, nodes, inputs, outputs)
