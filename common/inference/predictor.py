@@ -74,23 +74,23 @@ class Predictor:
         model_metrics.queue.set_function(lambda: self._batcher.queued_rows)
         self._has_free_axes = any(ANY in spec.shape[1:] for spec in model.inputs)
 
-    async def predict(self, inputs: Tensors, rows: int, context: Context) -> Tensors:
+    async def predict(self, inputs: Tensors, rows: int | None, context: Context) -> Tensors:
         """Every output for `rows` rows of every input, in order; a model that is not batched runs them together, alone.
 
+        Inputs with different numbers of rows (None) run alone too: the model may broadcast them, or reject them.
         Raises what `Batcher.submit` raises, and `Problem` 422 for values that the model rejects.
         """
-        if not self.model.is_batched:
+        key = self._batch_key(inputs, rows)
+        if rows is None or not self.model.is_batched:
             rows = 1  # of the queue: a request is never split
         try:
-            prediction = await self._batcher.submit(
-                inputs, rows, context.deadline, self._batch_key(inputs, rows), context.client_disconnected
-            )
+            prediction = await self._batcher.submit(inputs, rows, context.deadline, key, context.client_disconnected)
         except InvalidInput as error:
             raise Problem(422, str(error)) from None
         context.timings["queue"], context.timings["predict"] = prediction.waited, prediction.ran
         return prediction.outputs
 
-    def _batch_key(self, inputs: Tensors, rows: int) -> Hashable:
+    def _batch_key(self, inputs: Tensors, rows: int | None) -> Hashable:
         """Rows of different shapes cannot share a batch; requests to a model that is not batched run alone."""
         if not rows or not self.model.is_batched:
             return ALONE

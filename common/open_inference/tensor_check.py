@@ -48,20 +48,23 @@ class TensorCheck:
             raise Problem(400, f"input {name}: {expected}, got {short_repr(list(shape))}")
         return spec
 
-    def complete(self, inputs: Tensors) -> tuple[Tensors, int]:
-        """The inputs in the order of the graph, and their number of rows; raises `Problem` 400 if one is missing."""
+    def complete(self, inputs: Tensors) -> tuple[Tensors, int | None]:
+        """The inputs in the order of the graph, and their number of rows; None if they have different ones.
+
+        Raises `Problem` 400 if one is missing, or if the graph fixes the number of rows.
+        """
         if len(inputs) != len(self._inputs):
             missing = [name for name in self._inputs if name not in inputs]
             raise Problem(400, f"inputs: expected {' and '.join(self._inputs)}, got none called {missing[0]}")
         if not self._counts_rows:
             return inputs, 1
         rows = {len(value) for value in inputs.values()}
-        if len(rows) > 1:
+        if len(rows) > 1 and self._needs_rows:
             lengths = ", ".join(f"{name} {len(value)}" for name, value in inputs.items())
             raise Problem(400, f"inputs: expected the same number of rows in each, got {lengths}")
         if self._needs_rows and 0 in rows:
             raise Problem(400, "inputs: expected one row or more, since the model fixes the number of rows, got none")
-        return {name: inputs[name] for name in self._inputs}, rows.pop()
+        return {name: inputs[name] for name in self._inputs}, rows.pop() if len(rows) == 1 else None
 
     def outputs(self, requested: Iterable[str]) -> list[str]:
         """The names of the outputs to answer with: the requested ones, or all."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from onnx import TensorProto, helper
 
+from common.service.problems import Problem
 from tests.support.models import foreign_models as kinds
 from tests.support.models.onnx_models import save, tensor
 from tests.support.open_inference.in_process import WAYS, assert_same, in_process
@@ -108,6 +109,44 @@ def test_scalars_and_empty_axes_come_back_as_they_are(
             if way == "typed" and 0 in shape:
                 continue  # without elements nothing says that there are contents
             assert_same(served.infer(way, request), by_onnxruntime(str(path), request))
+
+
+DIFFERENT_ROWS = {
+    "independent": [NODE("Neg", ["a"], ["y"]), NODE("Neg", ["b"], ["z"])],
+    "broadcast": [NODE("Add", ["a", "b"], ["y"]), NODE("Mul", ["a", "b"], ["z"])],
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT_ROWS)
+def test_inputs_with_different_numbers_of_rows_are_answered_as_onnxruntime_does(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, name: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    inputs, outputs = ([tensor(each, [None, 3]) for each in names] for names in ("ab", "yz"))
+    save(path, DIFFERENT_ROWS[name], inputs, outputs)
+    requests: list[Arrays] = [
+        {"a": kinds.weights(a, 3), "b": kinds.weights(b, 3)} for a, b in ((4, 1), (1, 1), (1, 6), (100, 1), (2, 2))
+    ]
+    expected = [by_onnxruntime(str(path), request) for request in requests]
+    with in_process(path, loop) as served:
+        for way in WAYS:
+            assert_same(served.infer(way, requests[0]), expected[0])
+        for got, right in zip(served.infer_together("grpc", requests), expected, strict=True):
+            assert_same(got, right)
+        if name == "broadcast":
+            with pytest.raises(Problem, match="cannot process this input") as caught:
+                served.infer("grpc", {"a": kinds.weights(4, 3), "b": kinds.weights(2, 3)})
+            assert caught.value.status_code == 422
+
+
+def test_a_graph_that_fixes_its_rows_needs_as_many_of_each_input(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+) -> None:
+    path = tmp_path / "model.onnx"
+    save(path, [NODE("Add", ["a", "b"], ["y"])], [tensor("a", [1, 3]), tensor("b", [1, 3])], [tensor("y", [1, 3])])
+    with in_process(path, loop) as served, pytest.raises(Problem, match="the same number of rows") as caught:
+        served.infer("grpc", {"a": kinds.weights(4, 3), "b": kinds.weights(1, 3)})
+    assert caught.value.status_code == 400
 
 
 def test_a_model_without_inputs_answers(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:

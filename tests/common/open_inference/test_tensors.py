@@ -86,7 +86,7 @@ def request(seed: int) -> tuple[bytes, bytes]:
     return json.dumps({"inputs": tensors}).encode(), b"".join(in_binary(inputs))
 
 
-def decoded(body: bytes, length: str | None) -> tuple[Tensors, int]:
+def decoded(body: bytes, length: str | None) -> tuple[Tensors, int | None]:
     return check().complete(read_inputs(*read_request(body, length, check().lists_per_element), check()))
 
 
