@@ -15,7 +15,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic
+from math import inf
+from time import monotonic, thread_time
 
 from starlette.requests import ClientDisconnect
 
@@ -31,7 +32,8 @@ class Batcher:
     """Shares the runs of one model among concurrent callers, in order of arrival.
 
     `run` takes and returns arrays whose first axis counts rows; it runs inline if its inputs have at most
-    `inline_elements` elements, else in one worker thread (`NEVER_INLINE`: always there). Entries with the key `ALONE`
+    `inline_elements` elements, else in one worker thread (`NEVER_INLINE`: always there). After a batch that took more
+    than `inline_seconds` inline, those of half as many elements run in the thread, too. Entries with the key `ALONE`
     share a turn while their inputs have fewer than `turn_elements` elements, but no run. No batch has more than
     `max_batch_rows` rows, and at most `max_queue_rows` rows wait. `on_batch` gets the rows of each batch, the
     seconds that its first entry waited, and the seconds that it ran.
@@ -44,6 +46,7 @@ class Batcher:
         max_batch_rows: int,
         max_queue_rows: int,
         inline_elements: float,
+        inline_seconds: float = inf,
         turn_elements: float = 0,
         on_batch: Callable[[int, float, float], None] = lambda rows, waited, ran: None,
     ) -> None:
@@ -56,6 +59,7 @@ class Batcher:
         self._busy = False
         self._loop: asyncio.AbstractEventLoop  # of those who wait
         self._inline_elements = inline_elements
+        self._inline_seconds = inline_seconds
         self._turn_elements = turn_elements
         self._threaded = inline_elements == NEVER_INLINE  # whether entries that arrive now may wait for a thread
         self._worker = ThreadPoolExecutor(1, "inference")
@@ -138,7 +142,11 @@ class Batcher:
             return
         started = monotonic()
         if not self._threaded:
-            self._resolve_batch(batch, run_batch(self._run, batch), started)
+            cpu = thread_time()
+            outcomes = run_batch(self._run, batch)
+            if monotonic() - started > self._inline_seconds < thread_time() - cpu:  # not because the CPU was elsewhere
+                self._inline_elements = count_elements(batch) / 2 - 1
+            self._resolve_batch(batch, outcomes, started)
             return
         for entry in (*batch, *self._queue):
             self._watch(entry)

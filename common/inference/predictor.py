@@ -7,8 +7,9 @@ cannot be served ends the process at start.
 from collections.abc import Hashable
 from typing import Protocol
 
-from common.inference.batcher import NEVER_INLINE, Batcher
+from common.inference.batcher import Batcher
 from common.inference.entries import ALONE
+from common.inference.inline import MAX_LOOP_BLOCK_SECONDS, inline_elements
 from common.inference.metrics import PredictorMetrics
 from common.inference.model import InvalidInput, Model
 from common.inference.model_file import ModelError
@@ -18,10 +19,6 @@ from common.service.problems import Problem
 from common.telemetry.log_format import configure_logging
 from common.telemetry.metrics import ServiceMetrics
 
-THREAD_HOP_SECONDS = 38e-6
-"""What it costs to run something in a worker thread and come back (measured: 24 to 38 µs)."""
-MAX_LOOP_BLOCK_SECONDS = 5e-3
-"""How long a batch may block the event loop, and with it the health checks."""
 MAX_TURN_SECONDS = 2e-3
 """How long requests that share no run keep the worker thread in one turn; the first waits for the last."""
 
@@ -68,6 +65,7 @@ class Predictor:
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
             inline_elements=inline_elements(model),
+            inline_seconds=MAX_LOOP_BLOCK_SECONDS,
             turn_elements=MAX_TURN_SECONDS / model.seconds_per_row * model.elements_per_row,
             on_batch=model_metrics.record_batch,
         )
@@ -95,14 +93,3 @@ class Predictor:
         if not rows or not self.model.is_batched:
             return ALONE
         return tuple([value.shape[1:] for value in inputs.values()]) if self._has_free_axes else None
-
-
-def inline_elements(model: Model) -> float:
-    """The most input elements of a batch that may run inline: none if one row takes longer than a hop to a thread.
-
-    It assumes that a large batch takes no longer for each element than the one row of the warm-up. That fails only for
-    a graph whose time grows faster than its input.
-    """
-    if model.seconds_per_row >= THREAD_HOP_SECONDS:
-        return NEVER_INLINE
-    return MAX_LOOP_BLOCK_SECONDS / model.seconds_per_row * model.elements_per_row

@@ -1,12 +1,17 @@
 """Batching: which requests share a batch, how many may wait, and what `on_batch` reports."""
 
 import asyncio
+import threading
+import time
 from math import inf
+from time import monotonic
 
+import numpy as np
 import pytest
 
 from common.inference.batcher import NEVER_INLINE, Batcher
 from common.inference.entries import ALONE, Prediction
+from common.inference.tensor_spec import Tensors
 from common.service.problems import Problem
 from tests.support.gated_batcher import (
     MAX_BATCH,
@@ -97,6 +102,30 @@ def test_small_entries_that_share_no_run_share_a_turn(turn_elements: float, toge
             assert [answer.done() for answer in asked] == [n < together for n in range(5)]
 
     run(scenario())
+
+
+def test_what_took_long_inline_runs_in_the_thread_from_then_on() -> None:
+    """Long in seconds of CPU: it is no sign of the batch if other processes had the CPU."""
+    main = threading.current_thread()
+    inline: list[bool] = []
+
+    def busy(inputs: Tensors) -> Tensors:
+        inline.append(threading.current_thread() is main)
+        end = time.thread_time() + float(inputs["x"][0])
+        while time.thread_time() < end:
+            pass
+        time.sleep(0.03)
+        return {"y": inputs["x"]}
+
+    async def scenario() -> None:
+        queue = Batcher(busy, max_batch_rows=8, max_queue_rows=8, inline_elements=inf, inline_seconds=0.01)
+        for milliseconds in (0, 15, 0, 15):
+            values = np.full(4, milliseconds / 1e3)
+            await queue.submit({"x": values}, 4, monotonic() + 10)
+        await queue.submit({"x": np.zeros(1)}, 1, monotonic() + 10)
+
+    run(scenario())
+    assert inline == [True, True, False, False, True]
 
 
 # The bound

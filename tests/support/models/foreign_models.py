@@ -180,6 +180,26 @@ def labelled_strings(path: Path) -> str:
     return save(path, nodes, inputs, outputs)
 
 
+def filled(path: Path) -> str:
+    """The shape of a tensor -> the sum of its elements: two numbers say how much work there is."""
+    nodes = [
+        NODE("ConstantOfShape", ["shape"], ["zeros"]),
+        NODE("Exp", ["zeros"], ["ones"]),
+        NODE("ReduceSum", ["ones"], ["y"], keepdims=0),
+    ]
+    return save(path, nodes, [tensor("shape", [2], TensorProto.INT64)], [tensor("y", [])])
+
+
+def counted(path: Path) -> str:
+    """A number -> the sum of so many sines."""
+    nodes = [
+        NODE("Range", ["zero", "n", "one"], ["numbers"]),
+        NODE("Sin", ["numbers"], ["sines"]),
+        NODE("ReduceSum", ["sines"], ["y"], keepdims=0),
+    ]
+    return save(path, nodes, [tensor("n", [])], [tensor("y", [])], zero=np.float32(0), one=np.float32(1))
+
+
 def many_lengths(path: Path) -> str:
     """[n, length, 64] -> [n, length, 64]: quick for a short row, slow for a long one."""
     nodes = [NODE("Erf", ["x"], ["y"])]
