@@ -96,7 +96,7 @@ def decoded(body: bytes, length: str | None) -> tuple[Tensors, int | None]:
         ([[1]] * 100_000, (100_000, 1), 1),
         ([[[1]]] * 100_000, (100_000, 1, 1), 2),
         ([[1, 2]] * 100_000, (100_000, 2), 1 / 2),
-        (["[]{}", '"[]', "\\"] * 20_000, (60_000,), 0),
+        (["[]{}", '"[]', "\\", '\\"[]'] * 20_000, (80_000,), 0),
     ],
 )
 def test_a_long_right_request_is_read_however_nested(elements: list[Any], shape: tuple[int, ...], lists: float) -> None:
