@@ -4,7 +4,7 @@ It is made by running the model, not read off the graph. A graph may take its fi
 the largest of them, and nothing in its shapes says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 
 import numpy as np
@@ -59,6 +59,17 @@ def prove_neighbours(run: Run, rows: Tensors, deadline: float) -> None:
         after = _run_together(run, rows, np.where(kept, order, others), deadline)
         for name, values in after.items():
             if _bits(values[kept]) != _bits(before[name][kept]):
+                raise NotProved(f"{name} of a row depends on the rows beside it")
+
+
+def prove_beside(run: Run, rows: Tensors, others: Iterable[Tensors], deadline: float) -> None:
+    """Raise `NotProved` unless the first two rows get the same bits beside each of the `others`, which are one row."""
+    first, second = take(rows, [0]), take(rows, [1])
+    before = _run_together(run, take(rows, [0, 0, 1]), np.arange(3), deadline)
+    for other in others:
+        between = {name: np.concatenate([first[name], other[name], second[name]]) for name in rows}
+        for name, values in _run_together(run, between, np.arange(3), deadline).items():
+            if _bits(values[::2]) != _bits(before[name][::2]):
                 raise NotProved(f"{name} of a row depends on the rows beside it")
 
 

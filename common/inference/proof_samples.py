@@ -1,10 +1,11 @@
 """The rows with which a proof is made: of several kinds and lengths, and only those that the model takes."""
 
 from collections.abc import Iterator, Sequence
+from time import monotonic
 
 from common.inference.batch_proof import ROWS, NotProved, Run, take
 from common.inference.fixed_batches import run_in_batches
-from common.inference.sample_inputs import LENGTHS, WIDE, Guess
+from common.inference.sample_inputs import LENGTHS, WIDE, Guess, extremes
 from common.inference.tensor_spec import ANY, Tensors, TensorSpec
 
 Sample = tuple[str, Tensors]
@@ -12,6 +13,7 @@ Sample = tuple[str, Tensors]
 
 ENOUGH_LENGTH = 8
 """Of the lengths of free axes in a proof, one is at least this."""
+MAX_EXTREME_SECONDS = 0.1
 
 
 def samples(
@@ -27,6 +29,19 @@ def samples(
     if count < 2 or len({*map(len, given.values())}) > 1:
         raise NotProved("WARM_UP has fewer than two rows")
     return iter([("given", take(given, list(range(min(count, ROWS)))))])
+
+
+def extreme_rows(run: Run, row: Tensors, size: int | None) -> Iterator[Tensors]:
+    """Rows of NaN, of infinities and of large numbers, those that the model takes, and as long as it stays quick."""
+    for of_one_kind in extremes(row):
+        for extreme in of_one_kind:
+            started = monotonic()
+            is_taken = _runs(run, extreme, size)
+            is_slow = monotonic() - started > MAX_EXTREME_SECONDS
+            if is_taken:
+                yield extreme
+            if is_slow:  # it may be a number of steps: a larger one would take hours
+                break
 
 
 def _more_samples(run: Run, specs: Sequence[TensorSpec], guess: Guess, size: int | None) -> Iterator[Sample]:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.inference.batch_proof import NotProved, Run, prove, prove_neighbours, take
+from common.inference.batch_proof import NotProved, Run, prove, prove_beside, prove_neighbours, take
 from common.inference.fixed_batches import run_in_batches
-from common.inference.proof_samples import Sample, samples
+from common.inference.proof_samples import Sample, extreme_rows, samples
 from common.inference.sample_inputs import WIDE, Guess, guesses
 from common.inference.tensor_spec import Tensors, TensorSpec
 
@@ -135,7 +135,9 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
         return outputs
 
     exact, any_differ = True, False
+    shortest: Tensors | None = None
     for kind, rows in rows_by_kind:
+        shortest = shortest or rows
         prove_neighbours(run_rows, rows, deadline)
         if kind == WIDE:  # numbers so large that their rounding is, too
             continue
@@ -148,6 +150,9 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
         if size is None and most > count:
             exact &= prove(run_rows, rows, alone, [most], deadline)[0]
         most_rows = 0  # a number of rows acts alike on all samples: the first, and shortest, is enough
+    if shortest and size != 1:
+        extreme = extreme_rows(run, take(shortest, [0]), size)
+        prove_beside(run_rows, shortest, extreme, deadline)
     if not any_differ:
         raise NotProved("no inputs could be guessed for which rows differ")
     return exact

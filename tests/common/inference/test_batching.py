@@ -75,7 +75,23 @@ def test_a_model_that_counts_its_rows_never_shares_a_run(tmp_path: Path) -> None
         same(got, by_onnxruntime(uri, request))
 
 
-@pytest.mark.parametrize("build", [kinds.independent, kinds.labelled_strings])
+UNEQUAL: dict[Callable[[Path], str], Tensors] = {
+    kinds.doubled_by_one_huge_value: {"x": np.full((1, 4), 2e5, np.float32)},
+    kinds.doubled_by_one_huge_integer: {"x": np.full((1, 4), 2 * 10**7)},
+    kinds.emptied_by_nan: {"x": np.full((1, 4), np.nan, np.float32)},
+}
+
+
+@pytest.mark.parametrize("build", UNEQUAL)
+def test_an_extreme_value_changes_no_request_beside_it(tmp_path: Path, build: Callable[[Path], str]) -> None:
+    uri, extreme = build(tmp_path / "model.onnx"), UNEQUAL[build]
+    usual = {"x": np.arange(4, dtype=extreme["x"].dtype).reshape(1, 4)}
+    requests = [usual, extreme, usual]
+    for got, request in zip(predict_all(Model.load(uri), requests, 1), requests, strict=True):
+        same(got, by_onnxruntime(uri, request))
+
+
+@pytest.mark.parametrize("build", [kinds.independent, kinds.labelled_strings, kinds.table_of_three])
 def test_rows_that_do_not_depend_on_each_other_share_runs(tmp_path: Path, build: Callable[[Path], str]) -> None:
     assert Model.load(build(tmp_path / "model.onnx")).batching == "exact"
 

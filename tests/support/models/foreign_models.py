@@ -68,13 +68,46 @@ def finely_quantized(path: Path) -> str:
 
 def doubled_by_one_large_value(path: Path) -> str:
     """[n, 4] -> [n, 4]: all rows twice, if any value in any row is above 20."""
+    return _doubled_above(path, np.array(20, np.float32), TensorProto.FLOAT)
+
+
+def doubled_by_one_huge_value(path: Path) -> str:
+    """[n, 4] -> [n, 4]: all rows twice, if any value in any row is above 100,000."""
+    return _doubled_above(path, np.array(1e5, np.float32), TensorProto.FLOAT)
+
+
+def doubled_by_one_huge_integer(path: Path) -> str:
+    """[n, 4] -> [n, 4]: all rows twice, if any whole number in any row is above 1,000,000."""
+    return _doubled_above(path, np.array(10**6), TensorProto.INT64)
+
+
+def _doubled_above(path: Path, threshold: NDArray[Any], kind: int) -> str:
     nodes = [
         NODE("ReduceMax", ["x"], ["largest"], keepdims=0),
-        NODE("Greater", ["largest", "twenty"], ["is_large"]),
+        NODE("Greater", ["largest", "threshold"], ["is_large"]),
         NODE("Add", ["x", "x"], ["doubled"]),
         NODE("Where", ["is_large", "doubled", "x"], ["y"]),
     ]
-    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], twenty=np.array(20, np.float32))
+    return save(path, nodes, [tensor("x", ["n", 4], kind)], [tensor("y", ["n", 4], kind)], threshold=threshold)
+
+
+def emptied_by_nan(path: Path) -> str:
+    """[n, 4] -> [n, 4]: zeros for all rows, if any value in any row is NaN."""
+    nodes = [
+        NODE("IsNaN", ["x"], ["is_nan"]),
+        NODE("Cast", ["is_nan"], ["counted"], to=TensorProto.FLOAT),
+        NODE("ReduceMax", ["counted"], ["any"], keepdims=0),
+        NODE("Cast", ["any"], ["has_nan"], to=TensorProto.BOOL),
+        NODE("Where", ["has_nan", "nothing", "x"], ["y"]),
+    ]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4])], nothing=np.zeros(4, np.float32))
+
+
+def table_of_three(path: Path) -> str:
+    """[n] indices, [n, 2] numbers -> [n, 2]: no index may be above 3."""
+    nodes = [NODE("Gather", ["table", "i"], ["row"]), NODE("Add", ["x", "row"], ["y"])]
+    inputs = [tensor("i", ["n"], TensorProto.INT64), tensor("x", ["n", 2])]
+    return save(path, nodes, inputs, [tensor("y", ["n", 2])], table=weights(4, 2))
 
 
 def doubled_among_many(path: Path) -> str:
