@@ -50,6 +50,8 @@ class Session:
     def _complete(self, spec: TensorSpec, inputs: Tensors, value: NDArray[Any], is_batched: bool) -> TensorSpec:
         is_zipmap = spec.name in self._zipmaps
         shape = spec.shape if len(spec.shape) == value.ndim and not is_zipmap else value.shape
+        if len(spec.shape) != value.ndim and any(ANY in each.shape[is_batched:] for each in self.inputs):
+            shape = (ANY,) * value.ndim  # not declared: each length may follow from one of the inputs'
         shape = tuple(length if length == got else ANY for length, got in zip(shape, value.shape, strict=True))
         labels = tuple(self._session.run([spec.name], inputs)[0][0]) if is_zipmap and len(value) else ()
         return TensorSpec(spec.name, value.dtype, (ANY, *shape[1:]) if is_batched or is_zipmap else shape, labels)

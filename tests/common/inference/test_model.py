@@ -46,6 +46,16 @@ def test_model_describes_its_inputs_and_outputs() -> None:
 # Shapes of all kinds
 
 
+@pytest.mark.parametrize(("length", "shape"), [("l", (ANY,) * 4), (16, (ANY, 3, 5, 2))])
+def test_an_output_without_a_declared_shape_has_lengths_only_if_the_inputs_fix_them(
+    file: Path, length: int | str, shape: tuple[int, ...]
+) -> None:
+    node, output = NODE("STFT", ["x", "step", "window"], ["y"]), tensor("y", None)
+    constants = {"step": np.array(4), "window": np.ones(8, np.float32)}
+    model = Model.load(save(file, [node], [tensor("x", ["n", length])], [output], **constants))
+    assert [spec.shape for spec in model.outputs] == [shape]
+
+
 def test_a_model_with_two_inputs_gets_each_by_its_name(file: Path) -> None:
     model = Model.load(
         save(

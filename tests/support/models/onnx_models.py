@@ -16,7 +16,7 @@ from tests.support.samples import MLP, SEVEN_PIXELS
 from tests.support.service_process import Server
 
 
-def tensor(name: str, shape: list[int | str | None], kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+def tensor(name: str, shape: list[int | str | None] | None, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
