@@ -4,9 +4,11 @@ import argparse
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel, Field, field_validator
+
+from common.service.masking import mask_urls
 
 Engine = Literal["local", "dask", "spark"]
 Retry = Literal["all", "partial", "none"]
@@ -35,9 +37,17 @@ class JobOptions(BaseModel):
         return output
 
 
+class MaskingParser(argparse.ArgumentParser):
+    """A parser whose errors, which repeat the arguments, hide the secrets of URLs; so do those of its commands."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with 2."""
+        super().error(mask_urls(message))
+
+
 def parse_arguments(arguments: Sequence[str]) -> JobOptions | Path:
     """The options of `python -m batch.job run …`, or the folder of `verify DIR`. A wrong command line exits with 2."""
-    parser = argparse.ArgumentParser(prog="python -m batch.job", description="Predicts a data set.")
+    parser = MaskingParser(prog="python -m batch.job", description="Predicts a data set.")
     commands = parser.add_subparsers(required=True)
     commands.add_parser("verify", help="count a finished output again").add_argument("verify", type=Path)
     run = commands.add_parser("run", help="run a job, or resume one")

@@ -23,6 +23,7 @@ from batch.settings import JobSettings
 from batch.stop_request import Cancelled, StopRequest
 from batch.trial.trial import run_trial
 from common.inference.model_file import ModelError, read_model_file
+from common.service.masking import mask_urls
 
 
 def main() -> int:
@@ -46,16 +47,12 @@ def main() -> int:
         print("cancelled before the first chunk", file=sys.stderr)
         return CANCELLED
     except Exception as error:  # such as no Java for Spark: the run must not stay `running`
-        traceback.print_exc()
+        print(mask_urls(traceback.format_exc()), file=sys.stderr)
         return report_failure(options, f"{type(error).__name__}: {error}")
 
 
 def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
-    """Run the job; returns the exit code.
-
-    Raises `DataError`, `EngineMissing`, `ModelMismatch`, `ModelError`, `OutputInUse`, and `Cancelled` before the first
-    chunk.
-    """
+    """Run the job; returns the exit code. Raises what `main` catches."""
     folder = OutputFolder(options.output.absolute())
     if folder.is_finished and not options.trial:
         print(f"{folder.path} is finished: nothing to do")
@@ -97,6 +94,7 @@ def refresh_chunks(chunks: list[Chunk], chunk_rows: int) -> list[Chunk]:
 
 def report_failure(options: JobOptions, message: str) -> int:
     """The job cannot begin: print why, and write it into the output's progress where possible."""
+    message = mask_urls(message)
     print(f"failed: {message}", file=sys.stderr)
     folder = OutputFolder(options.output.absolute())
     progress = Progress(status="failed", engine=options.engine, rows_total=0, chunks_total=0, errors=[message])

@@ -20,6 +20,7 @@ from batch.dataset.columns import Rows, read_batches
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.durable import make_folder, publish
 from common.inference.model_file import ModelError
+from common.service.masking import mask_urls
 
 BATCH_ROWS = 8_192
 """Rows of one inference: enough for a small overhead, few enough for the CPU's cache."""
@@ -71,9 +72,9 @@ def process_chunk(task: Task) -> Result:
         if not task.trial:
             publish(temporary, task.file)
     except (OSError, ValueError, pa.ArrowException, FileChanged, ModelError) as error:
-        result.error = f"{task.chunk.file}: {' '.join(str(error).split())}"
+        result.error = mask_urls(f"{task.chunk.file}: {' '.join(str(error).split())}")
     except Exception as error:
-        result.error = f"{task.chunk.file}: {type(error).__name__}: {' '.join(str(error).split())}"
+        result.error = mask_urls(f"{task.chunk.file}: {type(error).__name__}: {' '.join(str(error).split())}")
     finally:
         temporary.unlink(missing_ok=True)
     result.seconds = time.monotonic() - started

@@ -18,6 +18,7 @@ from batch.output.progress_bar import show_progress
 from batch.process_chunk import Result, Task
 from batch.settings import JobSettings
 from batch.stop_request import StopRequest
+from common.service.masking import mask_urls
 
 DONE, FAILED, IN_USE, LATE, CANCELLED = 0, 1, 3, 4, 130
 """Exit codes of the job; 2 is a wrong command line."""
@@ -122,8 +123,8 @@ class JobRun:
         for file in [*added, *changed.difference(chunk.file for chunk in self._data.chunks)]:
             self._data.chunks += split(file, read_version(file), self._settings.chunk_rows)
         for file, error in [*((file, CHANGED) for file in sorted(changed)), *((file, ADDED) for file in added)]:
-            if not any(known.startswith(f"{file}: ") for known in self.progress.errors):
-                self._add_error(f"{file}: {error}")
+            if not any(known.startswith(f"{mask_urls(file)}: ") for known in self.progress.errors):
+                self._add_error(f"{mask_urls(file)}: {error}")
         self._count_parts()
 
     def _estimate(self, rows_per_second: float) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from common.backends.settings import CallerSettings
+from common.backends.settings import CallerSettings, HttpModelUrl
 from common.jobs.settings import RedisUrl, WaitSettings
 from common.prediction.settings import InputSettings, PredictSettings
 from common.service.settings import ServiceSettings
@@ -36,7 +36,7 @@ def name_of(url: str) -> str:
 
 
 MODELS = ("linear", "svm", "mlp")
-MemberUrl = Annotated[str, Field(pattern=r"^https?://[^/]+/v2/models/[\w.-]+$")]
+MemberUrl = Annotated[HttpModelUrl, Field(pattern=r"/[\w.-]+$")]
 
 
 class JobSettings(BaseSettings):

@@ -4,12 +4,10 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from common.backends.settings import CallerSettings
+from common.backends.settings import CallerSettings, HttpModelUrl
 from common.jobs.settings import RedisUrl
 from common.prediction.settings import InputSettings, PredictSettings
 from common.store import settings as store
-
-MODEL_URL = "^https?://[^/]+/v2/models/[^/]+$"
 
 
 class StoreSettings(store.StoreSettings):
@@ -21,9 +19,9 @@ class StoreSettings(store.StoreSettings):
 class ProxySettings(CallerSettings, InputSettings, StoreSettings):
     """The order of the predictions."""
 
-    quality_url: str = Field("http://127.0.0.1:8151/v2/models/quality", pattern=MODEL_URL)
-    reader_url: str = Field("http://127.0.0.1:8152/v2/models/mlp", pattern=MODEL_URL)
-    specialist_url: str = Field("http://127.0.0.1:8153/v2/models/specialist", pattern=MODEL_URL)
+    quality_url: HttpModelUrl = Field("http://127.0.0.1:8151/v2/models/quality")
+    reader_url: HttpModelUrl = Field("http://127.0.0.1:8152/v2/models/mlp")
+    specialist_url: HttpModelUrl = Field("http://127.0.0.1:8153/v2/models/specialist")
     quality_required: bool = Field(True, description="true: if it fails, the request fails; false: it is skipped")
     reader_required: bool = Field(True, description="true: if it fails, the request fails; false: ask the specialist")
     specialist_required: bool = Field(False, description="true: if it fails, the request fails; false: degraded")

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from common.backends.settings import CallerSettings
+from common.backends.settings import CallerSettings, ModelUrl
 from common.open_inference.settings import GrpcPort, GrpcSettings
 from common.prediction.settings import InputSettings, PredictSettings
 
@@ -10,9 +10,8 @@ from common.prediction.settings import InputSettings, PredictSettings
 class ProxySettings(CallerSettings, InputSettings):
     """The business flow."""
 
-    predictor_url: str = Field(
+    predictor_url: ModelUrl = Field(
         "http://127.0.0.1:8121/v2/models/mlp",
-        pattern="^(https?|grpc)://[^/]+/v2/models/[^/]+$",
         description="the model's address; http:// selects REST, grpc:// gRPC",
     )
     fallback: bool = Field(True, description="without a reading: true, the letter goes to `manual`; false, a problem")

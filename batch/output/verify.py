@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.folder import OutputFolder
 from batch.output.part_record import PartRecord, measure_part
+from common.service.masking import mask_urls
 
 
 def report_differences(path: Path) -> bool:
     """Print what is wrong with an output, or else its counts; whether nothing is wrong."""
     if wrong := verify(path):
-        print("\n".join(wrong), file=sys.stderr)
+        print(mask_urls("\n".join(wrong)), file=sys.stderr)
     else:
         print(OutputFolder(path).describe())
     return not wrong

@@ -59,7 +59,8 @@ class GrpcClassifier:
         self._outputs = tuple(outputs)
         self._classes = classes
         parts = urlsplit(url)
-        self._address, self._model = parts.netloc, parts.path.rpartition("/")[2]
+        self._address = parts.netloc.rpartition("@")[2]  # gRPC has no user in an address, and would log it
+        self._model = parts.path.rpartition("/")[2]
         app.add_lifespan(self._open)
 
     async def classify(self, inputs: Tensors, caller: Caller) -> Classification:

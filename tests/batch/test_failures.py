@@ -220,6 +220,33 @@ def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Pat
 
 
 @pytest.mark.full
+@pytest.mark.parametrize(
+    "source",
+    [
+        "s3://KEY:sesame@bucket/scans?endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1",
+        "s3://bucket/scans?secret_key=sesame&access_key=KEY&endpoint_override=127.0.0.1:1&scheme=http&region=us-east-1",
+        "s3://bucket/scans?unknown=sesame",
+        "ftp://me:sesame@host/scans",
+        "/nowhere?token=sesame",
+    ],
+)
+def test_no_secret_of_an_input_is_printed_or_written(source: str, tmp_path: Path) -> None:
+    said = run_job(source, tmp_path, code=1, aws_ec2_metadata_disabled="true", aws_max_attempts=1)
+    assert "failed: " in said
+    assert state(tmp_path)["errors"][0] in said
+    assert "***" in said
+    assert "sesame" not in said
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("option", ["--output=", "--engine=", ""])
+def test_no_secret_of_a_wrong_command_line_is_printed(option: str, tmp_path: Path) -> None:
+    said = run_job(tmp_path, tmp_path / "out", f"{option}s3://KEY:sesame@bucket/p?token=sesame", code=2)
+    assert "s3://***@bucket/p?***" in said
+    assert "sesame" not in said
+
+
+@pytest.mark.full
 def test_incomplete_file_does_not_appear(tmp_path: Path) -> None:
     source, out = write(tmp_path / "a.parquet", pictures(20_000), row_group_size=10_000), tmp_path / "out"
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -14,7 +14,7 @@ from tests.support.load.grpc_and_rest import load
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import free_port, wait_until
 from tests.support.service_process import Server
-from tests.support.stack import stack_of
+from tests.support.stack import predictor_url, stack_of
 from tests.support.synchronous_letters import Flow, falls_back, flows, hung, is_back, names_the_predictor, sort_seven
 
 pytestmark = pytest.mark.full
@@ -68,6 +68,17 @@ def test_every_letter_is_read_while_the_predictor_is_replaced(scheme: str) -> No
         letters.goes_on(200)
         assert letters.answers.keys() == {"7"}
     letters.no_failure()
+
+
+def test_the_user_of_a_grpc_address_is_neither_resolved_nor_logged() -> None:
+    with stack_of("synchronous") as stack:
+        stack.start("predictor")
+        url = predictor_url(stack, "grpc").replace("://", "://me:sesame@")
+        proxy = stack.start("synchronous", predictor_url=url, fallback="false")
+        assert bin_of(proxy) == "7"
+        stack.stop("predictor")
+        names_the_predictor(sort_seven(proxy), 503)
+        assert "sesame" not in proxy.log.read_text()
 
 
 @pytest.mark.parametrize("flow", ["grpc"], indirect=True)

@@ -110,3 +110,16 @@ def test_output_at_an_address_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(1))
     said = run_job(source, "s3://bucket/out", code=2)  # type: ignore[arg-type]  # as a person may write it
     assert "--output: expected a folder, got the address s3://bucket/out" in said
+
+
+def test_no_secret_of_an_address_is_printed_or_written_for_a_file_that_cannot_be_read(
+    bucket: pafs.S3FileSystem, endpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").write_bytes(b"no Parquet")
+    bucket.create_dir("broken")
+    put(bucket, "broken/a.parquet", tmp_path / "bad")
+    said = run_job(address(endpoint, "key:sesame@broken"), tmp_path / "out", code=1, **CREDENTIALS)
+    (error,) = state(tmp_path / "out")["errors"]
+    assert error.startswith("s3://***@broken/a.parquet?***: ")
+    assert error in said
+    assert "sesame" not in said

@@ -43,3 +43,17 @@ def test_no_part_of_a_signed_query_is_printed(uri: str) -> None:
     with pytest.raises(ModelError, match=r"no model at [\w:/.]+/mlp.onnx\?\*\*\*") as caught:
         read_model_file(uri)
     assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["se same", "a\nsesame", "a/b sesame", "se@ same"])
+def test_a_password_with_spaces_is_not_printed(password: str) -> None:
+    with pytest.raises(ModelError, match=r"no model at http://\*\*\*@127.0.0.1:9/mlp.onnx") as caught:
+        read_model_file(f"http://me:{password}@127.0.0.1:9/mlp.onnx")
+    assert "same" not in str(caught.value)
+
+
+@pytest.mark.parametrize("start", ["http://127.0.0.1:9/", "bucket/"])
+def test_no_parameter_of_the_path_is_printed(start: str) -> None:
+    with pytest.raises(ModelError, match=rf"no model at {start}mlp.onnx;\*\*\* \(") as caught:
+        read_model_file(f"{start}mlp.onnx;token=sesame")
+    assert "sesame" not in str(caught.value)

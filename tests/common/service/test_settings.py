@@ -7,6 +7,7 @@ import pytest
 from batch.settings import ManagerSettings
 from common.service.settings import ServiceSettings
 from microservice_horizontal.settings import ProxySettings as HorizontalSettings
+from microservice_vertical.settings import ProxySettings as VerticalSettings
 from synchronous.settings import ProxySettings as SynchronousSettings
 from tests.support.patterns.procfiles import settings_classes, variables_of_all
 from tests.support.processes import PATTERNS, ROOT
@@ -83,6 +84,34 @@ def test_a_wrong_setting_is_printed_without_the_secrets_of_its_url(
         assert f"{name}=" in str(ended.value)
         assert "***@host" in str(ended.value)
         assert "sesame" not in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [(SynchronousSettings, "PREDICTOR_URL"), (VerticalSettings, "READER_URL"), (HorizontalSettings, "MEMBERS")],
+)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:sesame@127.0.0.1:99999/v2/models/mlp",
+        "http://me:sesame@127.0.0.1:x/v2/models/mlp",
+        "http://me:sesame@[::1/v2/models/mlp",
+        "http://me:sesame@/v2/models/mlp",
+        "http://:80/v2/models/mlp",
+        "http://host/v2/models/mlp?token=sesame",
+        "http://host/v2/models/mlp#sesame",
+        "http://host name/v2/models/mlp",
+    ],
+)
+def test_an_address_at_which_no_model_can_be_called_is_refused_in_one_line(
+    settings: type[ServiceSettings], name: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, url)
+    with pytest.raises(
+        SystemExit, match=rf"^cannot start, .*{name}=http://.*, expected http.*://HOST:PORT/v2"
+    ) as ended:
+        settings.from_environment()
+    assert "sesame" not in str(ended.value)
 
 
 def test_a_secret_behind_a_comma_in_a_url_of_a_list_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
