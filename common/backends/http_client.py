@@ -18,7 +18,7 @@ from common.telemetry.tracing import current_trace
 MAX_RESPONSE_BYTES = 16 * 2**20
 """A longer response is an error."""
 IDLE_SECONDS = 4.0
-"""Shorter than the 5 s after which uvicorn closes an idle connection, or it might close one that we reuse."""
+"""Less than uvicorn's time (UVICORN_TIMEOUT_KEEP_ALIVE, or else 5 s), or it might close one that we reuse."""
 DNS_SECONDS = 1
 """How long a resolved address is cached: shorter than a replaced service goes on answering (DRAIN_SECONDS)."""
 OMITTED_HEADERS = ("Accept", "Accept-Encoding", "User-Agent")

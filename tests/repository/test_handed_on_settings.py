@@ -10,8 +10,16 @@ from tests.support.patterns.manifests import compose, containers, documents, job
 from tests.support.patterns.procfiles import app_in, commands, variables, variables_of_all
 from tests.support.processes import PATTERNS, ROOT
 
-NO_SETTINGS = {"MODELS_FOLDER", "ORT_DISABLE_TELEMETRY", "PATTERN_PORTS", "SERVICE_CPUS", "SERVICE_MEMORY", "TZ"}
-"""Variables that compose, onnxruntime, the C library or the page's tabs read, not our Settings."""
+NO_SETTINGS = {
+    "MODELS_FOLDER",
+    "ORT_DISABLE_TELEMETRY",
+    "PATTERN_PORTS",
+    "SERVICE_CPUS",
+    "SERVICE_MEMORY",
+    "TZ",
+    "UVICORN_TIMEOUT_KEEP_ALIVE",
+}
+"""Variables that compose, onnxruntime, uvicorn, the C library or the page's tabs read, not our Settings."""
 
 pytestmark = pytest.mark.parametrize("pattern", PATTERNS)
 

@@ -180,11 +180,21 @@ def test_the_settings_tables_list_every_setting_with_its_default(pattern: str) -
     said: dict[str, set[str]] = {}
     for name, default, _ in rows(ROOT / pattern / "README.md", "Settings"):
         said.setdefault(name.strip("`"), set()).add(default.strip("`"))
+    check_keep_alive(pattern, *said.pop("UVICORN_TIMEOUT_KEEP_ALIVE"))
     fields = variables_of_all(pattern)
     assert sorted(said) == sorted({name for name, _ in fields})
     for name, field in fields:
         assert field.default is not PydanticUndefined, f"{name} has no default: say in the README that it is required"
         assert any(is_said(field.default, text) for text in said[name]), name
+
+
+def check_keep_alive(pattern: str, seconds: str) -> None:
+    """It is uvicorn's own setting: its default is in the image, and in each command of a Procfile."""
+    assert f" UVICORN_TIMEOUT_KEEP_ALIVE={seconds}" in (ROOT / pattern / "Dockerfile").read_text()
+    text = "".join(file.read_text() for file in (ROOT / pattern).glob("Procfile*"))
+    assert text.count(f"--timeout-keep-alive ${{UVICORN_TIMEOUT_KEEP_ALIVE:-{seconds}}} ") == text.count(
+        "exec uvicorn "
+    )
 
 
 def is_said(default: object, text: str) -> bool:

@@ -17,7 +17,7 @@ LIMIT = 64 * 1024
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Server]:
     """With half a second for headers."""
-    with serving(options=f"--http {QUICK} --timeout-keep-alive 2") as server:
+    with serving(options=f"--http {QUICK}", uvicorn_timeout_keep_alive=2) as server:
         yield server
 
 

@@ -8,6 +8,8 @@ from tests.support.processes import ROOT
 
 SET_BY_THE_IMAGE = {"DATA_ROOT", "GRPC_HOST", "GRPC_PORT", "MANAGER_DATABASE", "RESULTS_DATABASE"}
 """Addresses and folders inside the container, which do not follow those outside."""
+UVICORNS = {"UVICORN_ROOT_PATH", "UVICORN_TIMEOUT_KEEP_ALIVE"}
+"""Variables that uvicorn reads, not our Settings."""
 
 
 def passed_on(pattern: str) -> list[str]:
@@ -17,7 +19,8 @@ def passed_on(pattern: str) -> list[str]:
     """
     services = yaml.safe_load((ROOT / pattern / "docker-compose.yml").read_text())["services"].values()
     given = {name for service in services for name in service.get("environment", {})}
-    return sorted({"UVICORN_ROOT_PATH", *(name for name, _ in variables_of_all(pattern))} - given - SET_BY_THE_IMAGE)
+    settings = {name for name, _ in variables_of_all(pattern)}
+    return sorted((UVICORNS | settings) - given - SET_BY_THE_IMAGE)
 
 
 def settings_file(pattern: str) -> str:
