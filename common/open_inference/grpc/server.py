@@ -80,7 +80,8 @@ def _create_server(settings: GrpcSettings, interceptors: Sequence[grpc.aio.Serve
 
 
 def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> None:
-    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host  # an IPv6 address
+    host = settings.grpc_host.strip("[]")
+    host = f"[{host}]" if ":" in host else host  # an IPv6 address
     address = f"{host}:{settings.grpc_port}"
     try:
         server.add_insecure_port(address)

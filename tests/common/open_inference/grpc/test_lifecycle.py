@@ -57,7 +57,16 @@ def test_health_reports_sigterm_and_calls_in_flight_are_finished(tmp_path_factor
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("host", "target"), [("::1", "[::1]"), ("::", "127.0.0.1"), ("localhost", "localhost")])
+@pytest.mark.parametrize(
+    ("host", "target"),
+    [
+        ("::1", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("::", "127.0.0.1"),
+        ("[::]", "127.0.0.1"),
+        ("localhost", "localhost"),
+    ],
+)
 def test_grpc_is_served_on_ipv6_too(host: str, target: str) -> None:
     port = free_port()
     with serving(grpc_host=host, grpc_port=port), grpc.insecure_channel(f"{target}:{port}") as channel:

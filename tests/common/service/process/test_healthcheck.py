@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
@@ -40,6 +41,25 @@ def test_the_health_check_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
 def test_the_health_check_finds_a_service_on_either_kind_of_address(family: socket.AddressFamily, address: str) -> None:
+    with ready_service(address, family) as port:
+        assert is_ready(port)
+
+
+def test_the_health_check_follows_the_address_that_uvicorn_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ready_service("127.0.0.9") as port:
+        assert not is_ready(port)
+        monkeypatch.setenv("UVICORN_HOST", "127.0.0.9")
+        assert is_ready(port)
+
+
+def test_the_health_check_finds_a_service_on_an_address_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "127.0.0.9")  # as a container's name gives its own address
+    with ready_service("127.0.0.9") as port:
+        assert is_ready(port)
+
+
+@contextmanager
+def ready_service(address: str, family: socket.AddressFamily = socket.AF_INET) -> Iterator[int]:
     class Ready(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -51,7 +71,8 @@ def test_the_health_check_finds_a_service_on_either_kind_of_address(family: sock
     with Server((address, 0), Ready) as server:
         thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
-        found = is_ready(server.server_port)
-        server.shutdown()
-        thread.join()
-    assert found
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
