@@ -34,8 +34,10 @@ CONTRAST = 0.08  # of the full range: what differs less from the paper is the pa
 PAPER = 0.12  # of the darkest ink: JPEG ringing and grey edges below this are paper
 GRAIN = 6  # median deviations of the paper, four standard ones: above this is ink
 DEPTH_8 = 2**8 - 1  # the least that white is in 16 bits: cameras and scanners put 8, 10, 12 or 14 bits into them
+DEPTH_14 = 2**6 - 1  # the most that white of 14 bits is in the upper 8 of 16, all that Pillow keeps of a colour
 JPEG_FACTOR = 12  # a JPEG is decoded at a fraction of its size, so it may have so many times the pixels
-PROGRESSIVE_FACTOR = 3  # the same of a progressive JPEG, whose coefficients are kept in memory as a whole
+PROGRESSIVE_FACTOR = 3  # the same of a JPEG of several scans, as a progressive one is: all of it is kept in memory,
+KEPT_BANDS = 2  # of the full size; with more, it may have fewer pixels
 AT_EDGE = 0.36  # of the edge is ink: a texture, or a shadow
 ENOUGH_CELLS = 32  # pixels a side; in a smaller picture strokes may reach the edge anywhere
 SPECK = 0.004  # of all ink: dust beyond the digit's outline weighs less than this
@@ -55,35 +57,62 @@ class InvalidImage(ValueError):
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """PNG, JPEG or WebP bytes -> an upright opaque `L` or `RGB` picture of less than 512 pixels a side.
 
-    A JPEG may have 12 times `max_pixels`, a progressive one 3 times. Raises `InvalidImage`: 415 none of these,
+    A JPEG may have 12 times `max_pixels`, a progressive one up to 3 times. Raises `InvalidImage`: 415 none of these,
     413 more pixels (by the header), 400 damaged.
     """
     opener = next((opener for magic, opener in FORMATS.items() if magic.match(data)), None)
     if opener is None:
         got = f"bytes that begin with {data[:8]!r}" if data else "nothing"
         raise InvalidImage(415, f"body: got {got}; send a PNG, JPEG or WebP picture")
+    kind = ""
     try:
-        image = opener(io.BytesIO(data))
+        image = opener(file := io.BytesIO(data))
         width, height = image.size
-        progressive = "progressive" in image.info
-        if opener is JpegImageFile:
-            max_pixels *= PROGRESSIVE_FACTOR if progressive else JPEG_FACTOR
+        if isinstance(image, JpegImageFile):
+            factor, kind = _jpeg_limit(image, data[: file.tell()])
+            max_pixels = int(max_pixels * factor)
         if width * height <= max_pixels:
             return _reduce(image)
     except Exception as error:  # Pillow raises SyntaxError, struct.error, OSError, ValueError, ... on damaged files
         raise InvalidImage(400, f"body: expected a whole picture, got a damaged one ({error})") from error
-    got = f"{width} x {height}{' of a progressive JPEG' if progressive else ''}"
+    got = f"{width} x {height}{kind}"
     raise InvalidImage(413, f"body: expected at most {max_pixels} pixels, got {got}; send a smaller picture")
 
 
-def _reduce(image: Image.Image) -> Image.Image:
-    image.draft(None, (ENOUGH, ENOUGH))  # lets the JPEG decoder skip what is thrown away next
+def _jpeg_limit(image: JpegImageFile, header: bytes) -> tuple[float, str]:
+    """How many times `max_pixels` a JPEG may have, and what it is if that is few. The first scan ends its header."""
+    areas: list[int] = [across * down for _, across, down, _ in image.layer]
+    scans = ((bands, bytes([0xFF, 0xDA, 0, 6 + 2 * bands, bands])) for bands in range(1, len(areas)))
+    if "progressive" in image.info:
+        kind = " of a progressive JPEG"
+    elif any(header[-8 - 2 * bands :].startswith(start) for bands, start in scans):  # not of all bands
+        kind = " of a JPEG of several scans"
+    else:
+        return JPEG_FACTOR, ""
+    kept = sum(areas) / max(areas)  # a colour that is subsampled counts less
+    return PROGRESSIVE_FACTOR * KEPT_BANDS / max(KEPT_BANDS, kept), kind
+
+
+def _reduce(file: ImageFile) -> Image.Image:
+    factor = max(1, max(file.size) // ENOUGH)  # by the longer side, else a long strip would be decoded as a whole
+    file.draft(None, (max(1, file.width // factor), max(1, file.height // factor)))  # only of a JPEG
+    image: Image.Image = file
     if image.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip, not scale
         values = np.asarray(image)
         image = Image.fromarray((values * (255.0 / max(int(values.max()), DEPTH_8))).astype(np.uint8))
+    elif any(str(tile.args).endswith(";16B") for tile in file.tile):
+        image = _stretch(image)
     mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
     image = ImageOps.exif_transpose(image.convert(mode).reduce(max(1, max(image.size) // ENOUGH)))
     return _on_paper(image) if mode == "RGBA" else image
+
+
+def _stretch(image: Image.Image) -> Image.Image:
+    """A picture of 16 bits a colour, 14 or fewer of them used, as bright as one that uses all; the same of alpha."""
+    highest = np.asarray(image).max(axis=(0, 1)).tolist()
+    brightest = [max(highest[:3])] * 3 + highest[3:]
+    scales = [255 / max(high, 1) if high <= DEPTH_14 else 1.0 for high in brightest]
+    return image.point([min(255, int(value * scale)) for scale in scales for value in range(256)])
 
 
 def _on_paper(drawing: Image.Image) -> Image.Image:

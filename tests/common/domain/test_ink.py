@@ -1,5 +1,9 @@
 """Pictures in: PNG and JPEG of every kind are read, however they were scanned or drawn."""
 
+import struct
+import subprocess
+import sys
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 
@@ -14,6 +18,7 @@ from common.training.measure import runner
 from tests.support.inputs import drawn_digits as strokes
 from tests.support.inputs.photographs import LIGHTS, photographs
 from tests.support.inputs.pictures import COMMON, INVERTED, MAX_PIXELS, SEVEN_IMAGE, digit_of, encoded, read
+from tests.support.processes import ROOT
 
 full = pytest.mark.full
 QUICK = "shadow", "stripe"
@@ -116,6 +121,51 @@ def test_larger_pictures_are_a_413_that_says_how_large_they_may_be(
     assert caught.value.status == 413
 
 
+@pytest.mark.parametrize(("mode", "side"), [("RGB", (3000, 2900)), ("CMYK", (2600, 2500))])
+def test_progressive_jpeg_of_more_colour_may_have_fewer_pixels(mode: str, side: tuple[int, int]) -> None:
+    """Its memory counts, and that is of all its bands."""
+    large = encoded(Image.new(mode, side), "JPEG", progressive=True, subsampling=0)
+    with pytest.raises(ink.InvalidImage, match=r"pixels, got \d+ x \d+ of a progressive JPEG") as caught:
+        digits.from_image(large, DEFAULT_MAX_PIXELS)
+    assert caught.value.status == 413
+
+
+def test_jpeg_with_a_scan_for_each_band_is_kept_as_a_progressive_one_is() -> None:
+    grey = encoded(Image.new("L", (4200, 3100), 200), "JPEG")
+    frame, scan = grey.index(b"\xff\xc0"), grey.index(b"\xff\xda")
+    bands = b"".join(bytes([number, 0x11, 0]) for number in (1, 2, 3))
+    scans = [grey[scan : scan + 5] + bytes([number]) + grey[scan + 6 : -2] for number in (1, 2, 3)]
+    head = grey[:frame] + b"\xff\xc0\0\x11" + grey[frame + 4 : frame + 9] + b"\x03" + bands + grey[frame + 13 : scan]
+    with pytest.raises(ink.InvalidImage, match="got 4200 x 3100 of a JPEG of several scans") as caught:
+        digits.from_image(b"".join([head, *scans, grey[-2:]]), DEFAULT_MAX_PIXELS)
+    assert caught.value.status == 413
+
+
+@full
+@pytest.mark.parametrize("size", [(65_500, 511), (511, 65_500), (65_500, 190)])
+def test_long_strip_is_not_decoded_at_its_full_size(size: tuple[int, int]) -> None:
+    assert max(ink.decode(encoded(Image.new("RGB", size), "JPEG"), DEFAULT_MAX_PIXELS).size) < 512
+    assert kib_to_decode(encoded(Image.new("RGB", size), "JPEG")) < 64 * 1024
+
+
+def kib_to_decode(jpeg: bytes) -> int:
+    """How much memory that takes, in a process of its own."""
+    code = """
+import re, sys
+from pathlib import Path
+from common.domain import digits, ink
+def kib(name):
+    return int(re.search(rf"{name}:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+picture = sys.stdin.buffer.read()
+before = kib("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+ink.decode(picture, digits.Settings().max_pixels)
+print(kib("VmHWM") - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=jpeg, capture_output=True, check=True)
+    return int(done.stdout)
+
+
 @pytest.mark.parametrize("name", ["zero", "two", "four", "seven"])
 def test_sample_is_read(name: str) -> None:
     labels, probabilities = read(digits.from_image((COMMON / "samples" / f"{name}.png").read_bytes(), MAX_PIXELS)[None])
@@ -144,6 +194,27 @@ def test_png_of_every_mode_is_read(mode: str) -> None:
 def test_fewer_bits_in_a_png_of_16_are_read(bits: int) -> None:
     values = np.asarray(SEVEN_IMAGE, dtype=np.uint16) * 2 ** (bits - 8)
     assert digit_of(encoded(Image.fromarray(values))) == 7
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize(("kind", "bands"), [(2, 3), (4, 2), (6, 4)], ids=["RGB", "grey and alpha", "RGBA"])
+def test_fewer_bits_in_a_png_of_16_a_colour_are_read(bits: int, kind: int, bands: int) -> None:
+    values = np.asarray(SEVEN_IMAGE, dtype=np.uint16)[..., None].repeat(bands, axis=2) * 2 ** (bits - 8)
+    if kind != 2:
+        values[..., -1] = 2**bits - 1
+    assert digit_of(png_of_16_bits(values, kind)) == 7
+
+
+def png_of_16_bits(values: NDArray[np.uint16], kind: int) -> bytes:
+    """A PNG of a kind that Pillow writes with 8 bits only: `kind` is the colour type of its header."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "red", "grey", "yellow"])
