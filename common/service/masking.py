@@ -3,7 +3,8 @@
 import re
 
 _USER = re.compile(r"(:/+)(?:[^\s,]*|[^\s/]*)@")
-_USER_WITH_SPACES = re.compile(r"(:/+)[^\s/:@]*:(?!\d+[/\s:)])(?:(?!:/).)*@", re.DOTALL)  # not from a port to an @
+_PORT_OF_A_HOST = r"\d+(?:[/\s:),;'\"\]]|$)"  # what follows is no password, though an @ may stand further on
+_USER_WITH_SPACES = re.compile(rf"(:/+)[^\s/:@]*:(?!{_PORT_OF_A_HOST})(?:(?!:/).){{0,200}}@", re.DOTALL)
 _USER_WITHOUT_SCHEME = re.compile(r"[^\s,=/@]*:(?!/)[^\s,]*@")
 _END = r"(?=['\"),.;:\]]*(?:\s|$))"  # what follows a URL in a sentence; in a query each of these may stand
 _QUERY = re.compile(rf"(:/+[^\s?#'\",)]*[?#])\S*?{_END}")
