@@ -14,6 +14,8 @@ from common.service.problems import Problem
 
 T = TypeVar("T")
 
+DECODE_SECONDS = 0.1
+"""How long decoding may take in any case: what a caller falls back to without a model needs the item, too."""
 RESERVE_SHARE = 0.1
 RESERVE_SECONDS = 0.05
 """The share of the time left that a call may not use, and its upper limit: we need it to answer our own client."""
@@ -31,9 +33,9 @@ class Caller(Protocol):
 
 
 async def before_deadline(deadline: float, work: Awaitable[T]) -> T:
-    """The result of `work`, such as a call in a thread. At the deadline it is cancelled: `Problem` 504."""
+    """The result of `work`, which decodes in a thread. At the deadline it is cancelled: `Problem` 504."""
     try:
-        async with asyncio.timeout(deadline - monotonic()):
+        async with asyncio.timeout(max(DECODE_SECONDS, deadline - monotonic())):
             return await work
     except TimeoutError:
         raise Problem(504, "the deadline passed before the request was decoded") from None

@@ -20,7 +20,7 @@ from tests.support.stack import predictor_url, stack_of
 from tests.support.synchronous_letters import post_letter
 
 PICTURES = [(SAMPLES / f"{name}.png").read_bytes() for name in ("zero", "two", "four", "seven")]
-SLOW_SECONDS = 0.6
+SLOW_SECONDS = 0.4
 EVENTS = {"Accept": "text/event-stream"}
 SHORT = {"X-Request-Timeout-Ms": "150"}
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
