@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 
 FAILURE = "lean_route.failure"
-"""Where in the scope a handler's exception lies on its way through FastAPI's stack."""
+"""Where in the scope an exception lies on its way through FastAPI's stack: a lean handler's, or a refusal of the
+request middleware. It is raised where handlers are called, so that a user's middleware and handlers see it."""
 
 
 class LeanRoute(APIRoute):
@@ -51,6 +52,10 @@ class LeanRouting:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find a lean route by method and exact path; FastAPI answers everything else."""
+        if FAILURE in scope:
+            inner = self._app if self._is_outermost else ExceptionMiddleware(_raises(scope[FAILURE]), self._handlers)
+            await inner(scope, receive, send)
+            return
         path = local_path(scope) if scope["type"] == "http" else ""
         route = self._routes.get((scope.get("method", ""), path))
         if route is None:
@@ -59,8 +64,6 @@ class LeanRouting:
         scope["route"], scope["endpoint"] = route, route.endpoint
         response = None
         try:
-            if FAILURE in scope:
-                raise scope[FAILURE]
             response = await route.endpoint(Request(scope, receive, send))
             await response(scope, receive, send)
         except Exception as error:

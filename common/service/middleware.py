@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.service.lean_route import FAILURE
 from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem, to_problem
 from common.service.process.shutdown import ProcessState
 from common.service.process.startup import without_traceback
@@ -54,9 +55,12 @@ class RequestMiddleware:
         counts = not local_path(scope).startswith(NOT_LIMITED)
         self._state.requests_in_flight += counts
         try:
-            if counts and self._state.requests_in_flight > self._settings.max_concurrent_requests:
-                raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
-            context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
+            try:
+                if counts and self._state.requests_in_flight > self._settings.max_concurrent_requests:
+                    raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
+                context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
+            except Problem as problem:
+                scope[FAILURE] = problem
             await self._app(scope, receive, sender.send)
             if context.disconnected or not sender.complete:  # a stream that the client did not read to its end
                 sender.status = CLIENT_CLOSED_REQUEST

@@ -189,6 +189,23 @@ def test_cors_middleware_answers_preflights_and_adds_its_headers(hot_path: tuple
         assert answer.headers["access-control-allow-origin"] == "https://example.com"
 
 
+def test_a_refusal_before_the_endpoint_has_the_headers_of_a_users_middleware_and_reaches_its_handlers(
+    hot_path: tuple[FastAPI, str, object],
+) -> None:
+    """Else a browser could not read why."""
+    app, path, body = hot_path
+    app.add_middleware(CORSMiddleware, allow_origins=["https://example.com"], allow_methods=["POST"])
+    wrong = {"Origin": "https://example.com", "X-Request-Timeout-Ms": "soon"}
+    with TestClient(app) as client:
+        answer = client.post(path, json=body, headers=wrong)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (400, "https://example.com")
+        assert "X-Request-Timeout-Ms" in answer.text
+    app.add_exception_handler(HTTPException, lambda request, error: Response(status_code=418))
+    app.middleware_stack = None
+    with TestClient(app) as client:
+        assert client.post(path, json=body, headers=wrong).status_code == 418
+
+
 def test_a_users_exception_handler_replaces_ours(hot_path: tuple[FastAPI, str, object]) -> None:
     app, path, _ = hot_path
 
