@@ -44,8 +44,8 @@ export class Jobs {
   #listen(row, location) {
     const events = new EventSource(`${location}/events`);
     const on = (name, act) => events.addEventListener(name, ({ data }) => act(JSON.parse(data)));
-    on("prediction", (reading) => this.#tell(row, `${reading.model.name}: ${reading[LABEL]}`));
-    on("early", ({ action }) => this.#tell(row, `next action: ${action}`));
+    on("prediction", (reading) => this.#report(row, `${reading.model.name}: ${reading[LABEL]}`));
+    on("early", ({ action }) => this.#report(row, `next action: ${action}`));
     for (const state of OPEN) on(state, (job) => this.#show(row, state, job));
     for (const state of ENDED) {
       on(state, (job) => {
@@ -66,7 +66,7 @@ export class Jobs {
   }
 
   /* What has come of it so far. */
-  #tell(row, text) {
+  #report(row, text) {
     const news = row.querySelector(".news");
     news.textContent = [news.textContent, text].filter(Boolean).join(" · ");
   }
