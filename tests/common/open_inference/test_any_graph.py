@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from common.service.problems import Problem
 from tests.support.models import foreign_models as kinds
 from tests.support.models.onnx_models import save, tensor
-from tests.support.open_inference.in_process import WAYS, assert_same, in_process
+from tests.support.open_inference.in_process import WAYS, InProcess, assert_same, in_process
 from tests.support.open_inference.tensors import Arrays, by_onnxruntime
 
 NODE = helper.make_node
@@ -31,6 +31,14 @@ MIXING = [
 ]
 INTEGERS = ("Shape", "NonZero", "TopK")
 CONSTANTS = {"zero": np.array(0), "zeros": np.array([0]), "ones": np.array([1]), "flat": np.array([-1])}
+
+
+def assert_served(served: InProcess, requests: list[Arrays], expected: list[Arrays]) -> None:
+    """The first alone, over each way, then all together: each gets what onnxruntime gives it."""
+    for way in WAYS:
+        assert_same(served.infer(way, requests[0]), expected[0])
+    for got, right in zip(served.infer_together("grpc", requests), expected, strict=True):
+        assert_same(got, right)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +71,7 @@ def check(
     requests: list[Arrays] = [{"x": random.normal(0, 4, shape).astype(np.float32)} for shape in shapes]
     expected = [by_onnxruntime(str(path), request) for request in requests]
     with in_process(path, loop) as served:
-        for way in WAYS:
-            assert_same(served.infer(way, requests[0]), expected[0])
-        for got, right in zip(served.infer_together("grpc", requests), expected, strict=True):
-            assert_same(got, right)
+        assert_served(served, requests, expected)
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -129,10 +134,7 @@ def test_inputs_with_different_numbers_of_rows_are_answered_as_onnxruntime_does(
     ]
     expected = [by_onnxruntime(str(path), request) for request in requests]
     with in_process(path, loop) as served:
-        for way in WAYS:
-            assert_same(served.infer(way, requests[0]), expected[0])
-        for got, right in zip(served.infer_together("grpc", requests), expected, strict=True):
-            assert_same(got, right)
+        assert_served(served, requests, expected)
         if name == "broadcast":
             with pytest.raises(Problem, match="cannot process this input") as caught:
                 served.infer("grpc", {"a": kinds.weights(4, 3), "b": kinds.weights(2, 3)})
