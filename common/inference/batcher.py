@@ -20,9 +20,8 @@ from time import monotonic, thread_time
 
 from starlette.requests import ClientDisconnect
 
-from common.inference.batch_proof import Run
 from common.inference.entries import ALONE, Entry, Prediction, count_elements, join, run_batch
-from common.inference.tensor_spec import Tensors
+from common.inference.tensor_spec import Run, Tensors
 from common.service.problems import Problem
 
 NEVER_INLINE = -1

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.inference.batch_proof import Run
-from common.inference.tensor_spec import Tensors
+from common.inference.tensor_spec import Run, Tensors
 from common.service.problems import Problem
 
 ALONE = object()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common.inference.batch_proof import NotProved, Run
-from common.inference.tensor_spec import Tensors
+from common.inference.proof.batch_proof import NotProved
+from common.inference.tensor_spec import Run, Tensors
 
 
 def run_in_batches(run: Run, inputs: Tensors, size: int | None) -> Tensors:

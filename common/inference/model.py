@@ -8,11 +8,11 @@ import logging
 from pathlib import Path
 from typing import Self
 
-from common.inference.batch_proof import NotProved
 from common.inference.cpu_quota import cpu_quota
 from common.inference.fixed_batches import run_in_batches
 from common.inference.given_inputs import read_inputs
 from common.inference.model_file import ModelFile, has_dynamic_quantization, read_model_file
+from common.inference.proof.batch_proof import NotProved
 from common.inference.session import INPUT_ERRORS, Session, first_line
 from common.inference.tensor_spec import Tensors
 from common.inference.warm_up import WarmUp, warm_up

@@ -1,5 +1,6 @@
 """Tensors by name, and what a model's graph says about each: name, dtype, shape."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,9 @@ from numpy.typing import NDArray
 
 Tensors = dict[str, NDArray[Any]]
 """Arrays by the name of a model's input or output; their first axis counts the rows."""
+
+Run = Callable[[Tensors], Tensors]
+"""Runs a graph: outputs for inputs. Raises what onnxruntime raises."""
 
 ANY = -1
 """The length of an axis that may have any length."""

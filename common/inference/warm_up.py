@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.inference.batch_proof import NotProved, Run, prove, prove_beside, prove_neighbours, take
 from common.inference.fixed_batches import run_in_batches
-from common.inference.proof_samples import Sample, extreme_rows, samples
-from common.inference.sample_inputs import WIDE, Guess, guesses
-from common.inference.tensor_spec import Tensors, TensorSpec
+from common.inference.proof.batch_proof import NotProved, prove, prove_beside, prove_neighbours, take
+from common.inference.proof.sample_inputs import WIDE, Guess, guesses
+from common.inference.proof.samples import Sample, extreme_rows, samples
+from common.inference.tensor_spec import Run, Tensors, TensorSpec
 
 MEASUREMENTS = 20
 MEASURE_SECONDS = 0.5

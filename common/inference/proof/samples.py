@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
-from common.inference.batch_proof import ROWS, NotProved, Run, take
 from common.inference.fixed_batches import run_in_batches
-from common.inference.sample_inputs import LENGTHS, WIDE, Guess, extremes
-from common.inference.tensor_spec import ANY, Tensors, TensorSpec
+from common.inference.proof.batch_proof import ROWS, NotProved, take
+from common.inference.proof.sample_inputs import LENGTHS, WIDE, Guess, extremes
+from common.inference.tensor_spec import ANY, Run, Tensors, TensorSpec
 
 Sample = tuple[str, Tensors]
 """The kind of its values, and distinct rows."""

@@ -4,15 +4,13 @@ It is made by running the model, not read off the graph. A graph may take its fi
 the largest of them, and nothing in its shapes says so.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.inference.tensor_spec import Tensors
-
-Run = Callable[[Tensors], Tensors]
+from common.inference.tensor_spec import Run, Tensors
 
 ROWS = 8
 """Distinct rows in a proof: together in runs of 2, 3 and 8, of 8 in the opposite order, and as many as a batch has."""
