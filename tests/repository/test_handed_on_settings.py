@@ -84,9 +84,3 @@ def test_readme_says_how_a_container_gets_a_model_of_ones_own(pattern: str) -> N
     compose_file = (ROOT / pattern / "docker-compose.yml").read_text()
     settings = (ROOT / pattern / "settings.env").read_text().splitlines()
     assert setting[1] in settings or f"${{{setting[1]}:-" in compose_file
-
-
-def test_the_image_is_built_from_an_allow_list(pattern: str) -> None:
-    """A file beside the code, such as one with secrets, cannot enter by mistake."""
-    lines = (ROOT / pattern / "Dockerfile.dockerignore").read_text().splitlines()
-    assert [line for line in lines if not line.startswith(("#", "!"))] == ["*"]

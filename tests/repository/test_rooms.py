@@ -3,12 +3,11 @@
 import ast
 import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from common import domain
+from tests.support.patterns.imports import imports
 from tests.support.processes import PATTERNS, ROOT
 
 ROOMS: dict[str, set[str]] = {
@@ -37,16 +36,6 @@ MEETING_POINTS: dict[str, set[str]] = {
 
 DOMAIN = {"numpy", "pydantic", "pydantic_core", "PIL"}
 """All that the domain may import."""
-
-
-def imports(file: Path) -> Iterator[str]:
-    """The absolute names of the modules that a file imports."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: expected absolute imports"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
 
 
 def test_every_room_is_in_the_table_and_says_what_lives_there() -> None:
