@@ -122,16 +122,44 @@ def serving(step: Step, pattern: str, folder: Path) -> Iterator[None]:
 
 
 def assert_alike(answer: object, shown: object) -> None:
-    """The answer has the shape that is shown; `…` and numbers with a fraction stand for any."""
+    """The answer is what is shown: numbers to the decimals shown, `…` for anything, also for the rest of a list."""
     if isinstance(shown, dict):
         assert isinstance(answer, dict)
         assert list(answer) == list(shown)
         for name, value in shown.items():
             assert_alike(answer[name], value)
+    elif isinstance(shown, list):
+        assert isinstance(answer, list)
+        start = shown[: shown.index(ANYTHING)] if ANYTHING in shown else shown
+        assert len(answer) == len(shown) or len(start) < len(shown)
+        for value, expected in zip(answer[: len(start)], start, strict=True):
+            assert_alike(value, expected)
     elif isinstance(shown, str) and ANYTHING in shown:
         assert str(answer).startswith(shown.partition(ANYTHING)[0])
-    elif isinstance(shown, int | str):
+    elif isinstance(shown, float):
+        assert isinstance(answer, float)
+        assert round(answer, len(str(shown).partition(".")[2])) == shown
+    else:
         assert answer == shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (1.0, 0.99),
+        ("7", 7),
+        ({"digit": 3}, {"digit": None}),
+        ({"digit": 3, "more": 1}, {"digit": 3}),
+        ([0.5, 0.1], [0.0, ANYTHING]),
+        ([0.5, 0.1], [0.5]),
+        ([], [0.0, ANYTHING]),
+        ("x", [ANYTHING]),
+        ("manual", "7"),
+    ],
+)
+def test_another_answer_than_the_one_shown_is_found(answer: object, shown: object) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        assert_alike(answer, shown)
 
 
 def run(step: Step, folder: Path) -> None:
