@@ -8,7 +8,7 @@ called like this; to take it away changes nothing but speed.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from inspect import iscoroutinefunction, isfunction, signature
 from typing import TYPE_CHECKING, get_type_hints
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 FAILURE = "lean_route.failure"
 """Where in the scope an exception lies on its way through FastAPI's stack: a lean handler's, or a refusal of the
-request middleware. It is raised where handlers are called, so that a user's middleware and handlers see it."""
+request middleware; and whether the response had started. It is raised where handlers are called, so that a user's
+middleware and handlers see it."""
 
 
 class LeanRoute(APIRoute):
@@ -53,7 +54,7 @@ class LeanRouting:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find a lean route by method and exact path; FastAPI answers everything else."""
         if FAILURE in scope:
-            inner = self._app if self._is_outermost else ExceptionMiddleware(_raises(scope[FAILURE]), self._handlers)
+            inner = self._app if self._is_outermost else ExceptionMiddleware(_raises(*scope[FAILURE]), self._handlers)
             await inner(scope, receive, send)
             return
         path = local_path(scope) if scope["type"] == "http" else ""
@@ -62,18 +63,23 @@ class LeanRouting:
             await self._pass_on(scope, receive, send)
             return
         scope["route"], scope["endpoint"] = route, route.endpoint
-        response = None
+        started = False
+
+        def note_start(message: Message) -> Awaitable[None]:
+            nonlocal started
+            started = True
+            return send(message)
+
         try:
-            response = await route.endpoint(Request(scope, receive, send))
-            await response(scope, receive, send)
+            response = await route.endpoint(Request(scope, receive, note_start))
+            await response(scope, receive, note_start)
         except Exception as error:
+            sender = _discard if started else send  # a response that has begun cannot be replaced
             if self._is_outermost:
-                scope[FAILURE] = error
-                await self._app(scope, receive, _discard if response else send)
-            elif response:
-                raise
+                scope[FAILURE] = error, started
+                await self._app(scope, receive, sender)
             else:
-                await ExceptionMiddleware(_raises(error), self._handlers)(scope, receive, send)
+                await ExceptionMiddleware(_raises(error, started), self._handlers)(scope, receive, sender)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have FastAPI answer; HEAD as the GET that it declares. Only middleware outside of this one sees the HEAD."""
@@ -91,10 +97,12 @@ async def _discard(message: Message) -> None:
     """Send nothing: the response has begun, and what handles its failure cannot answer any more."""
 
 
-def _raises(error: Exception) -> ASGIApp:
-    """An app that fails like this, for Starlette's own handling of exceptions."""
+def _raises(error: Exception, started: bool = False) -> ASGIApp:
+    """An app that fails like this, before or after its response started, for Starlette's handling of exceptions."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if started:
+            await send({"type": "http.response.start", "status": 500, "headers": []})
         raise error
 
     return app

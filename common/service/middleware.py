@@ -60,7 +60,7 @@ class RequestMiddleware:
                     raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
                 context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
             except Problem as problem:
-                scope[FAILURE] = problem
+                scope[FAILURE] = problem, False
             await self._app(scope, receive, sender.send)
             if context.disconnected or not sender.complete:  # a stream that the client did not read to its end
                 sender.status = CLIENT_CLOSED_REQUEST

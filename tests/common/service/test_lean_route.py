@@ -1,13 +1,14 @@
 """A lean route is an ordinary one to its user: it raises, and takes FastAPI's own way as soon as it needs more."""
 
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.middleware.gzip import GZipMiddleware
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.background import BackgroundTask
@@ -218,3 +219,54 @@ def test_the_handler_of_all_exceptions_sees_a_background_task_that_fails(
     with TestClient(app, raise_server_exceptions=False) as client:
         assert client.post("/lean").json() == 1
     assert [str(error) for error in seen] == ["later"]
+
+
+def fail_later() -> None:
+    raise HTTPException(409, "later")
+
+
+async def fail_midway() -> AsyncIterator[bytes]:
+    yield b"1"
+    raise HTTPException(409, "midway")
+
+
+RESPONSES: dict[str, Callable[[], Response]] = {
+    "file that is not there": lambda: FileResponse("/nowhere.pdf"),
+    "background task": lambda: JSONResponse(1, background=BackgroundTask(fail_later)),
+    "stream": lambda: StreamingResponse(fail_midway()),
+}
+
+
+@pytest.mark.parametrize("kind", RESPONSES)
+@pytest.mark.parametrize("has_middleware", [False, True])
+def test_a_response_that_fails_after_its_handler_has_returned_fails_as_on_fastapis_own_way(
+    kind: str, has_middleware: bool
+) -> None:
+    def outcome(route_class: type[APIRoute]) -> tuple[object, ...]:
+        app, router, seen = Service("own", ServiceSettings()), APIRouter(route_class=route_class), []
+
+        @router.post("/lean")
+        async def lean(request: Request) -> Response:
+            return RESPONSES[kind]()
+
+        @app.exception_handler(Exception)
+        async def handle(request: Request, error: Exception) -> Response:
+            seen.append(type(error))
+            return JSONResponse({"mine": True}, 599)
+
+        if has_middleware:
+            app.add_middleware(GZipMiddleware)
+        app.include_router(router)
+        assert is_lean(app) is (route_class is LeanRoute)
+        with TestClient(app, raise_server_exceptions=False) as client:
+            answer = client.post("/lean")
+            has_timing = "server-timing" in answer.headers
+        with TestClient(app) as client:
+            try:
+                client.post("/lean")
+                raised = None
+            except Exception as error:
+                raised = type(error), str(error)
+        return answer.status_code, answer.content, has_timing, seen, raised
+
+    assert outcome(LeanRoute) == outcome(APIRoute)
