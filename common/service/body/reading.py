@@ -22,10 +22,13 @@ async def read_body(request: Request) -> bytes:
     and `ClientDisconnect`.
     """
     context = request_context(request)
+    was_read = hasattr(request, "_body") or request._stream_consumed  # by a dependency
     # Nearly always the body is here already, and a timer would cost more than reading it. Only a server may be polled.
-    message = poll(request.receive) if request.receive is context.receive else None
+    message = poll(request.receive) if request.receive is context.receive and not was_read else None
     if message and message["type"] == "http.request" and not message.get("more_body"):
         body = bytes(message.get("body", b""))
+    elif was_read:
+        body = await request.body()  # which Starlette has kept
     else:
         body = await _read_in_time(request, context, message)
     if len(body) > context.max_body_bytes:
