@@ -1,7 +1,8 @@
 """How endpoints describe themselves in the OpenAPI document where FastAPI cannot know it: problems, binary bodies.
 
 They are values for FastAPI's own parameters `responses=` and `openapi_extra=`. Schemas are written from the pydantic
-models that check the bodies; `move_definitions` moves what these refer to where OpenAPI wants it.
+models that check the bodies. They refer to nothing else: FastAPI collects only the models of bodies that it reads
+itself, so in a document of your own (`app.openapi = …`, as FastAPI shows it) a reference would lead nowhere.
 """
 
 from http import HTTPStatus
@@ -14,10 +15,10 @@ from common.service.problems import MEDIA_TYPE
 
 Responses = dict[int | str, dict[str, Any]]
 
-REFERENCE = "#/components/schemas/{model}"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 TEXT = {"schema": {"type": "string"}}
 PROBLEM_SCHEMA = {
+    "title": "Problem",
     "type": "object",
     "description": "RFC 9457",
     "required": ["type", "title", "status", "detail"],
@@ -50,7 +51,7 @@ def json_response(model: BaseModel, status: int = 200, headers: dict[str, str] |
 
 def problems(*statuses: int) -> Responses:
     """Problem documents with these statuses, for `responses=`."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}
+    content = {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
@@ -61,16 +62,20 @@ def json_errors(model: Any, *statuses: int) -> Responses:
 
 def request_body(model: Any, *binary: str, json: str = "application/json") -> dict[str, Any]:
     """A body that the handler reads itself: JSON of this type, or bytes of these media types; for `openapi_extra=`."""
-    schema = TypeAdapter(model).json_schema(ref_template=REFERENCE)
-    content: dict[str, Any] = {json: {"schema": schema}, **dict.fromkeys(binary, BINARY)}
+    schema = TypeAdapter(model).json_schema()
+    definitions = schema.pop("$defs", {})
+    content: dict[str, Any] = {json: {"schema": _resolve(schema, definitions)}, **dict.fromkeys(binary, BINARY)}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def move_definitions(document: dict[str, Any]) -> None:
-    """Move the definitions of request bodies to the document's components, and add the problem's schema."""
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Problem"] = PROBLEM_SCHEMA
-    for path in document["paths"].values():
-        for operation in path.values():
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                schemas.update(content.get("schema", {}).pop("$defs", {}))
+def _resolve(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with what it refers to in its place; a model that contains itself may hold anything there."""
+    if isinstance(schema, list):
+        return [_resolve(one, definitions) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if isinstance(reference := schema.get("$ref"), str):
+        name = reference.rpartition("/")[2]
+        others = {other: definition for other, definition in definitions.items() if other != name}
+        return {**_resolve(definitions.get(name, {}), others), **{key: schema[key] for key in schema if key != "$ref"}}
+    return {key: _resolve(value, definitions) for key, value in schema.items() if key != "discriminator"}

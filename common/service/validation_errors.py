@@ -68,6 +68,8 @@ def _operation(request: Request) -> dict[str, Any]:
 def _body_schemas(request: Request, operation: dict[str, Any]) -> dict[str, Any]:
     """The schemas of the fields of a JSON body, by name."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    model = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    schemas: dict[str, Any] = request.app.openapi()["components"]["schemas"].get(model, {}).get("properties", {})
+    schema = content.get("schema", {})
+    name = schema.get("$ref", "").rpartition("/")[2]
+    model = request.app.openapi().get("components", {}).get("schemas", {}).get(name, schema)
+    schemas: dict[str, Any] = model.get("properties", {})
     return schemas

@@ -1,9 +1,14 @@
 """A service is a FastAPI app: its methods, mounted apps and `TestClient` work on every pattern's hot path."""
 
+import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Annotated
 
-from fastapi import FastAPI, Request, Response
+import pytest
+from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
 from fastapi.testclient import TestClient
 
 from tests.support.patterns.hot_paths import HotPath, passed
@@ -72,3 +77,56 @@ def test_a_mounted_app_and_a_service_that_is_mounted_answer(hot_path: HotPath) -
         answer = client.post(f"/digits{path}", json=body)
         assert passed(answer), answer.text
         assert answer.headers["x-outer"] == "yes"
+
+
+async def read_all(request: Request) -> None:
+    assert await request.body()
+
+
+async def read_json(request: Request) -> None:
+    assert isinstance(await request.json(), dict)
+
+
+async def take_json(body: Annotated[dict[str, object], Body()]) -> None:
+    assert body
+
+
+@pytest.mark.parametrize("dependency", [read_all, read_json, take_json])
+def test_a_dependency_may_read_the_body_before_the_endpoint(
+    hot_path: HotPath, dependency: Callable[..., Awaitable[None]]
+) -> None:
+    """As the check of a webhook's signature does."""
+    app, path, body = hot_path
+    guarded = APIRouter()
+    guarded.routes.extend(app.routes)
+    app.include_router(guarded, prefix="/guarded", dependencies=[Depends(dependency)])
+    with TestClient(app) as client:
+        answer = client.post(f"/guarded{path}", json=body)
+        assert passed(answer), answer.text
+
+
+def test_a_body_that_a_dependency_consumed_as_a_stream_is_an_error_at_once(hot_path: HotPath) -> None:
+    """As in FastAPI, where it cannot be read a second time."""
+    app, path, body = hot_path
+
+    async def consume(request: Request) -> None:
+        async for _ in request.stream():
+            pass
+
+    guarded = APIRouter()
+    guarded.routes.extend(app.routes)
+    app.include_router(guarded, prefix="/guarded", dependencies=[Depends(consume)])
+    with TestClient(app) as client, pytest.raises(RuntimeError, match="Stream consumed"):
+        client.post(f"/guarded{path}", json=body)
+
+
+def test_an_openapi_document_of_ones_own_refers_to_nothing_that_it_lacks(hot_path: HotPath) -> None:
+    """Made as FastAPI shows it: https://fastapi.tiangolo.com/how-to/extending-openapi/"""
+    app, path, _ = hot_path
+    app.openapi = lambda: get_openapi(title="mine", version="1", routes=app.routes)  # type: ignore[method-assign]
+    with TestClient(app) as client:
+        document = client.get("/openapi.json").json()
+    assert (document["info"]["title"], path in document["paths"]) == ("mine", True)
+    found = {*re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document))}
+    assert found <= {*document["components"]["schemas"]}
+    assert "#/$defs" not in json.dumps(document)
