@@ -13,7 +13,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.middleware import Middleware
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from common.service.lean_route import LeanRouting
@@ -21,7 +20,6 @@ from common.service.middleware import RequestMiddleware
 from common.service.offline_docs import add_docs
 from common.service.problems import PROBLEM_HANDLERS, ProblemRenderer
 from common.service.process.shutdown import ProcessState, drain_on_sigterm
-from common.service.responses import move_definitions
 from common.service.settings import ServiceSettings
 from common.telemetry.access_log import AccessLog
 from common.telemetry.log_format import configure_logging, reconfigure_uvicorn
@@ -30,6 +28,11 @@ from common.telemetry.metrics import ServiceMetrics
 logger = logging.getLogger(__name__)
 Check = Callable[[], Awaitable[bool]]
 """Whether something works that the service needs."""
+DEFAULTS: dict[str, Any] = {
+    "redoc_url": None,
+    "telemetry": {"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
+}
+"""Of FastAPI's own parameters, where they differ from FastAPI's."""
 CHECK_SECONDS = 1.0
 """How long a check may take: probes have short timeouts themselves."""
 
@@ -46,21 +49,17 @@ class Service(FastAPI):
         self, title: str, settings: ServiceSettings, lifespan: Lifespan[Any] | None = None, **fastapi: Any
     ) -> None:
         configure_logging(settings.log_level, settings.log_format, title)
-        handlers, middleware = fastapi.pop("exception_handlers", None) or {}, fastapi.pop("middleware", None) or ()
+        handlers, docs_url = fastapi.pop("exception_handlers", None) or {}, fastapi.pop("docs_url", "/docs")
         super().__init__(
             title=title,
             lifespan=_lifespan,
             exception_handlers={**PROBLEM_HANDLERS, **handlers},
-            middleware=middleware,
-            telemetry={"tracing": False, "metrics": False, "logs": False},  # the request middleware does this
-            docs_url=None,
-            redoc_url=None,
-            **fastapi,
+            docs_url=None,  # FastAPI's page loads its files from the internet
+            **DEFAULTS | fastapi,
         )
         if lifespan:
             self.include_router(APIRouter(lifespan=lifespan))  # FastAPI runs a router's within the app's
-        self._entry: ASGIApp | None = None
-        self._inner: ASGIApp | None = None
+        self._own_stack: ASGIApp | None = None
         self.settings = settings
         self.metrics = ServiceMetrics()
         self.access_log = AccessLog(self.metrics, settings.log_level, settings.log_format, title)
@@ -69,7 +68,8 @@ class Service(FastAPI):
         self.problem_renderers: dict[str, ProblemRenderer] = {}
         self.lifespan_resources: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         self._checks: list[Check] = []
-        add_docs(self)
+        if docs_url and self.openapi_url:
+            add_docs(self, docs_url)
         self.get("/health/live", summary="Does the process answer?")(self._live)
         self.get("/health/ready", summary="May requests be sent here?")(self._ready)
         self.get("/metrics", summary="Metrics for Prometheus", response_class=Response)(self._metrics)
@@ -94,32 +94,22 @@ class Service(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As FastAPI's, within the request middleware."""
-        if self.root_path:
-            scope["root_path"] = self.root_path
-        scope["app"] = self
-        if self.middleware_stack is None:
-            self.middleware_stack = self.build_middleware_stack()
-        if self._entry is None or self._inner is not self.middleware_stack:  # a tool may have put another one there
-            self._inner = self.middleware_stack
-            is_bare = type(self._inner) is ServerErrorMiddleware and not self.user_middleware
-            stack = LeanRouting(self._inner, self, is_outermost=True) if is_bare else self._inner
-            self._entry = RequestMiddleware(stack, self)
-        await self._entry(scope, receive, send)
+        if not isinstance(self.middleware_stack, RequestMiddleware):  # not built yet, or a tool has put another there
+            inner = self.middleware_stack or self.build_middleware_stack()
+            is_bare = inner is self._own_stack and not self.user_middleware
+            stack = LeanRouting(inner, self, is_outermost=True) if is_bare else inner
+            self.middleware_stack = RequestMiddleware(stack, self)
+        await super().__call__(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """FastAPI's stack, with `LeanRouting` innermost: behind the user's middleware, wherever it was added."""
         users = self.user_middleware
         self.user_middleware = [*users, Middleware(LeanRouting, fastapi_app=self)]
         try:
-            return super().build_middleware_stack()
+            self._own_stack = super().build_middleware_stack()
+            return self._own_stack
         finally:
             self.user_middleware = users
-
-    def openapi(self) -> dict[str, Any]:
-        """FastAPI's document, with the schemas of bodies that handlers read themselves."""
-        document = super().openapi()
-        move_definitions(document)
-        return document
 
     async def _live(self) -> dict[str, bool]:
         return {"live": True}

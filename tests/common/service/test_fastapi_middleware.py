@@ -1,5 +1,7 @@
 """A service is a FastAPI app: a user's middleware stands before every pattern's hot path."""
 
+import json
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -7,12 +9,16 @@ from fastapi import HTTPException, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.support.patterns.hot_paths import HotPath, passed
+from tests.support.patterns.hot_paths import HOT_PATHS, HotPath, passed
+from tests.support.processes import output_of
 
 KEY = {"X-API-Key": "secret"}
 CallNext = Callable[[Request], Awaitable[Response]]
@@ -62,16 +68,22 @@ def test_a_middleware_guards_the_hot_path_however_it_came_into_the_list(hot_path
         assert passed(client.post(path, json=body, headers=KEY))
 
 
-def test_a_tool_that_wraps_the_middleware_stack_finds_the_one_of_starlette_and_sees_every_request(
-    hot_path: HotPath,
-) -> None:
-    """As OpenTelemetry's instrumentation does."""
+def test_opentelemetry_sees_the_hot_path(hot_path: HotPath) -> None:
+    app, path, body = hot_path
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+    with TestClient(app) as client:
+        assert passed(client.post(path, json=body))
+    assert path in {(span.attributes or {}).get("http.route") for span in spans.get_finished_spans()}
+
+
+def test_a_tool_that_puts_a_middleware_stack_of_its_own_in_place_sees_every_request(hot_path: HotPath) -> None:
     app, path, body = hot_path
     build, seen = app.build_middleware_stack, []
 
     def wrap() -> ASGIApp:
         stack = build()
-        assert isinstance(stack, ServerErrorMiddleware)
 
         async def watch(scope: Scope, receive: Receive, send: Send) -> None:
             seen.append(scope.get("path"))
@@ -83,6 +95,13 @@ def test_a_tool_that_wraps_the_middleware_stack_finds_the_one_of_starlette_and_s
     with TestClient(app) as client:
         assert passed(client.post(path, json=body))
     assert path in seen
+
+
+def test_sentry_sees_the_hot_path_of_every_pattern_and_the_request_of_an_error() -> None:
+    """In a process of its own: it patches Starlette for good."""
+    seen = json.loads(output_of(sys.executable, "-m", "tests.support.tracing.sentry").splitlines()[-1])
+    assert {path for _, path, _ in HOT_PATHS.values()} <= {*seen["transactions"]}
+    assert seen["errors"].count("/fails") == len(HOT_PATHS)
 
 
 def test_a_middleware_sees_head_as_the_client_sent_it(hot_path: HotPath) -> None:

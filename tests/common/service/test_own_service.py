@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Request, Response
@@ -146,3 +146,23 @@ def test_docs_load_nothing_from_elsewhere(swagger: TestClient) -> None:
     for file in ("/docs/files/swagger-ui-bundle.js", "/docs/files/swagger-ui.css"):
         assert file in page
         assert len(swagger.get(file).content) > 100_000
+
+
+@pytest.mark.parametrize(
+    ("parameters", "paths"),
+    [
+        ({}, {"/docs"}),
+        ({"docs_url": "/try"}, {"/try"}),
+        ({"docs_url": None}, set()),
+        ({"openapi_url": None}, set()),
+        ({"redoc_url": "/redoc"}, {"/docs", "/redoc"}),
+    ],
+)
+def test_the_pages_of_the_documentation_are_chosen_as_in_fastapi(parameters: dict[str, Any], paths: set[str]) -> None:
+    app = Service("own", ServiceSettings(), telemetry=None, swagger_ui_parameters={"deepLinking": False}, **parameters)
+    with TestClient(app) as client:
+        assert {path for path in ("/docs", "/try", "/redoc") if client.get(path).status_code == 200} == paths
+        for path in paths - {"/redoc"}:
+            page = client.get(path).text
+            assert '"deepLinking": false' in page
+            assert client.get(f"{path}/files/swagger-ui.css").status_code == 200
