@@ -23,6 +23,11 @@ function time(text, timeZone) {
   }
 }
 
+/* The times of a text, which the manager gives in UTC, in this zone. */
+function inZone(text, timeZone) {
+  return text.replace(/(\d{4}-\d\d-\d\d) (\d\d:\d\d)Z/g, (_, day, clock) => time(`${day}T${clock}Z`, timeZone));
+}
+
 /* What the manager answers. Throws an Error that says why there is nothing; `answered`: the manager said so itself. */
 async function ask(path, options) {
   const signal = AbortSignal.timeout(TIMEOUT_MS);
@@ -149,7 +154,7 @@ function fillSchedule(row, schedule) {
     `retry ${schedule.retry}`,
     schedule.next_due && `next ${time(schedule.next_due, schedule.time_zone)}`,
     schedule.last_run && `last run ${schedule.last_run.state}`,
-    schedule.skipped && `skipped: ${schedule.skipped}`,
+    schedule.skipped && `skipped: ${inZone(schedule.skipped, schedule.time_zone)}`,
   ].filter(Boolean).join(" · ");
   row.querySelector(".remove").setAttribute("aria-label", `Remove ${schedule.name}`);
   row.querySelector(".remove").onclick = () => act(row, () => remove(`schedules/${schedule.id}`));

@@ -17,6 +17,7 @@ from batch.page.serve import add_page
 from tests.support.batch.digit_datasets import write_data
 from tests.support.batch.manager import CHUNKS, ROWS, Manager, filled_manager
 from tests.support.browsers import chromium, opened
+from tests.support.processes import wait_until
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
@@ -100,6 +101,16 @@ def test_page_adds_a_schedule_says_what_is_wrong_with_one_shows_due_times_in_its
         expect(row).to_contain_text("5:30:00 GMT+9")
         row.get_by_role("button", name="Remove").click()
         expect(row).to_have_count(0)
+
+
+def test_due_times_that_were_skipped_are_in_the_zone_of_the_schedule(shared: Manager) -> None:
+    schedule = shared.schedule(name="skips", time_zone="Asia/Tokyo", catch_up="none")
+    shared.is_due(schedule, ago=3 * 86_400)
+    wait_until(lambda: shared.server.get(f"/schedules/{schedule['id']}").json()["skipped"])
+    with chromium() as browser, opened(browser, shared.server.url) as page:
+        row = page.locator("#schedules li").filter(has_text="skips")
+        expect(row).to_contain_text(re.compile(r"next [^·]+ GMT\+9 · skipped: [^Z]+ GMT\+9 and after: missed"))
+    shared.server.client.delete(f"/schedules/{schedule['id']}")
 
 
 def test_page_gives_the_command_that_breaks_the_manager(shared: Manager) -> None:
