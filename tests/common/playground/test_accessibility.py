@@ -1,6 +1,7 @@
 """The pages by axe-core's rules: names, roles, contrast, what a keyboard reaches."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -12,6 +13,7 @@ from tests.support.service_process import serving
 
 pytestmark = [pytest.mark.full, pytest.mark.browser]
 
+BACKGROUND = "part => getComputedStyle(part).backgroundColor"
 schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
@@ -36,6 +38,21 @@ def test_axe_finds_nothing_serious_on_the_playground(browser: Browser, scheme: s
         page.click("#read-now")
         expect(page.locator("#answer-card.failed")).to_have_count(1)
         assert serious_violations(page, scheme) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_bars_are_seen_in_forced_colours(browser: Browser, scheme: Literal["light", "dark"]) -> None:
+    """There a browser replaces each background by that of the page, but for the system's own colours."""
+    with serving() as server, opened(browser, server.url) as page:
+        page.emulate_media(forced_colors="active", color_scheme=scheme, reduced_motion="reduce")
+        draw(page, 7)
+        expect_digit(page, 7)
+        ground = page.locator("body").evaluate(BACKGROUND)
+        for bar in page.locator("#answer-bars .bar, #pen-dot").all():
+            assert bar.evaluate(BACKGROUND) != ground
+        best, other = page.locator(".best .bar"), page.locator("li:not(.best) .bar").first
+        assert best.evaluate(BACKGROUND) != other.evaluate(BACKGROUND)
+        assert page.locator(".track").first.evaluate("track => getComputedStyle(track).borderTopWidth") == "1px"
 
 
 @schemes
