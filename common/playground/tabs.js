@@ -1,4 +1,5 @@
-/* Links to the pages of the other patterns, on the same machine; grey where none answers. A container cannot ask the others
+/* Links to the pages of the other patterns, on the same machine; grey where none answers: what starts it is a title for a
+   mouse, and stands below the tabs once it has the focus, by a key or by a tap (base.css). A container cannot ask the others
    (`running` is null): there the page does. It has their names from the start, so nothing moves. Asked again when the
    reader comes back, since a pattern may have been started meanwhile. */
 
@@ -13,7 +14,7 @@ async function showTabs(place) {
   const patterns = response?.ok ? await response.json() : [];
   patterns.forEach(async (pattern, index) => {
     const shown = await tab(pattern);
-    if (round === latest) place.children[index].replaceWith(shown);
+    if (round === latest && !shown.isEqualNode(place.children[index])) place.children[index].replaceWith(shown); // keeps the focus
   });
 }
 
@@ -23,7 +24,7 @@ async function tab({ name, port, running, current }) {
   const tag = Object.assign(document.createElement(isLink ? "a" : "span"), { textContent: name });
   if (current) tag.setAttribute("aria-current", "page");
   else if (isLink) tag.href = url;
-  else tag.title = `It does not run: ${running === null ? "docker compose up" : "make"} ${name}`;
+  else Object.assign(tag, { tabIndex: 0, role: "note", title: `It does not run: ${running === null ? "docker compose up" : "make"} ${name}` });
   return tag;
 }
 

@@ -18,6 +18,8 @@ from tests.support.stack import stack_of
 
 UNREACHABLE = "Failed to load resource: net::ERR_CONNECTION_REFUSED"
 """What the browser itself writes where nothing answers."""
+BELOW = "tab => getComputedStyle(tab, '::after').content"
+"""What the page shows below the tabs."""
 OTHERS = ["asynchronous", "batch", "microservice_vertical", "microservice_horizontal"]
 
 
@@ -35,6 +37,15 @@ def test_a_pattern_that_runs_is_a_click_away_and_one_that_does_not_is_grey() -> 
             expect(tabs.get_by_role("link")).to_have_text(["synchronous"])
             for name in OTHERS:
                 expect(tabs.get_by_title(f"make {name}")).to_have_text(name)
+            tabs.get_by_role("link").focus()
+            page.keyboard.press("Tab")
+            expect(tabs.get_by_title("make asynchronous")).to_be_focused()
+            assert "make asynchronous" in tabs.locator(":focus").evaluate(BELOW)
+            tabs.get_by_title("make batch").click()  # as a tap does
+            assert "make batch" in tabs.locator(":focus").evaluate(BELOW)
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            page.wait_for_load_state("networkidle")
+            expect(tabs.get_by_title("make batch")).to_be_focused()
             tabs.get_by_role("link").click()
             expect(page).to_have_url(f"{other.url}/")
             expect(tabs.locator("[aria-current=page]")).to_have_text("synchronous")
