@@ -38,7 +38,7 @@ export function showAccepted({ text, timings }) {
 }
 
 /* Shows an outcome of request.js. */
-export function show({ problem, answer, text, timings, roundTrip, status, waits }) {
+export function show({ problem, answer, text, timings, reasons, roundTrip, status, waits }) {
   if (problem) {
     const known = answer?.status === "failed" ? { job: "failed", ...facts(answer, {}) } : status && { status };
     render({ label: "!", status: problem, failed: true, text: answer ? pretty(text) : text, timings, roundTrip, facts: known });
@@ -52,7 +52,7 @@ export function show({ problem, answer, text, timings, roundTrip, status, waits 
   const read = isRead(reading);
   const certainty = reading.confidence === undefined ? "" : `, ${sure(reading.confidence)} sure`;
   const sentence = read ? `Read as ${reading[LABEL]}${certainty}.` : unread(answer);
-  const lacks = lacking(answer);
+  const lacks = lacking(answer, reasons);
   const failed = without(answer).map(({ name }) => name);
   const names = [...failed, ...notAwaited(answer)]; // what they took is no part of the answer
   render({
@@ -81,8 +81,9 @@ export function notAwaited(answer) {
 }
 
 /* The same as a sentence: it is an answer, but not all of it. */
-function lacking(answer) {
-  if (isFallback(answer)) return "The predictor gave no reading: this is the fallback.";
+function lacking(answer, reasons = {}) {
+  const why = reasons.fallback ? ` (${reasons.fallback})` : "";
+  if (isFallback(answer)) return `The predictor gave no reading${why}: this is the fallback.`;
   const parts = without(answer).map(({ name, reason }) => (reason ? `${name} (${reason})` : name));
   if (parts.length > 0) return `Without ${parts.join(", ")}.`;
   return answer.attempts > 1 ? `It took ${answer.attempts} attempts.` : "";

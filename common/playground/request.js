@@ -1,7 +1,8 @@
 /* One question to the service: an item goes out, an outcome comes back, and nothing is ever thrown.
 
-   An outcome is { status, answer, text, timings, roundTrip, problem }: the body parsed and as it came, the milliseconds
-   of `Server-Timing` by name, those of the whole round trip, and a sentence where there is no answer to show.
+   An outcome is { status, answer, text, timings, reasons, roundTrip, problem }: the body parsed and as it came, the
+   milliseconds and the descriptions of `Server-Timing` by name, the milliseconds of the whole round trip, and a sentence
+   where there is no answer to show.
    `status` is missing where nothing came back, and `unsent` is true where the browser refused to send it; `waits` is true
    where a job was accepted and has not ended yet. */
 
@@ -77,7 +78,7 @@ async function get(url, options, controller, milliseconds) {
       status: response.status,
       answer,
       text,
-      timings: timings(response.headers.get("Server-Timing") ?? ""),
+      ...serverTiming(response.headers.get("Server-Timing") ?? ""),
       location: location && new URL(location, response.url).href,
       problem: problem(response, answer),
     };
@@ -121,8 +122,12 @@ function problem(response, answer) {
   return undefined;
 }
 
-/* `decode;dur=9.910, queue;dur=0.043` -> { decode: 9.91, queue: 0.043 } */
-function timings(header) {
-  const entries = header.split(",").map((entry) => entry.match(/^\s*([^;\s]+)\s*;.*?dur=([\d.]+)/i));
-  return Object.fromEntries(entries.filter(Boolean).map(([, name, dur]) => [name, Number(dur)]));
+/* `decode;dur=9.910, fallback;dur=0;desc="timeout"` -> timings { decode: 9.91, fallback: 0 }, reasons { fallback: "timeout" } */
+function serverTiming(header) {
+  const entries = header.match(/(?:"[^"]*"|[^",])+/g) ?? [];
+  const found = (pattern) => entries.map((entry) => entry.match(pattern)).filter(Boolean).map(([, name, value]) => [name, value]);
+  return {
+    timings: Object.fromEntries(found(/^\s*([^;\s]+)\s*;.*?dur=([\d.]+)/i).map(([name, dur]) => [name, Number(dur)])),
+    reasons: Object.fromEntries(found(/^\s*([^;\s]+)\s*;.*?desc="([^"]*)"/i)),
+  };
 }

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 
 Timings = dict[str, float]
-"""Seconds by name."""
+"""Seconds by name; a name may have a description: `fallback;desc="timeout"`."""
 
 _ENTRY = re.compile(r"([\w.-]{1,60});dur=([\d.]{1,20})")
 MAX_ENTRIES = 20
@@ -29,4 +29,5 @@ def merge_timings(timings: Timings, backend: str, header: str) -> None:
 @lru_cache(maxsize=256)
 def _template(*names: str) -> str:
     """A place for the milliseconds of each; a service has few sets of names, and formats one for each response."""
-    return ", ".join([f"{name.replace('%', '%%')};dur=%.3f" for name in names])
+    entries = [name.replace("%", "%%").partition(";") for name in names]
+    return ", ".join([f"{name};dur=%.3f{separator}{description}" for name, separator, description in entries])

@@ -112,7 +112,7 @@ def test_letter_without_a_reading_goes_to_the_bin_manual_and_is_degraded(proxy: 
     letter = answer.json()
     assert letter.pop("letter_id")
     assert letter == {"bin": "manual", "degraded": True, "prediction": None}
-    assert "fallback;dur=0" in answer.headers["server-timing"]
+    assert 'fallback;dur=0.000;desc="timeout"' in answer.headers["server-timing"]
     (line,) = proxy.logged(letter_id=answer.json()["letter_id"])
     assert line["predictor"].startswith("timeout")
 

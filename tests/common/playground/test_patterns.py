@@ -129,7 +129,7 @@ def test_a_predictor_that_gives_no_reading_is_amber_without_its_time(browser: Br
         stack.stop("predictor")
         page.click("[title='seven.png']")
         status = page.locator("#answer-card.partial #answer-status")
-        expect(status).to_contain_text("The predictor gave no reading: this is the fallback.")
+        expect(status).to_contain_text("The predictor gave no reading (refused): this is the fallback.")
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
         expect(page.locator(":is(#reading, #to-predictor, #model, #fallback).partial")).to_have_count(4)
         expect(page.locator("[data-ms=predictor]")).to_have_text("")
