@@ -7,6 +7,7 @@
    data-refuses="422"   statuses that this step answers with. It turns red on them; where several steps share a status,
                         it is the first after the last one that was timed
    data-always-timed    its timing is measured where it fails, too: it may be at fault although it was timed
+   data-failed-job="partial"  also part of the way of a job that failed, behind the step that is red: amber, or "lit"
    data-ms="decode"     a text that shows this timing; `round-trip` is what the page measured
    data-whole           red where nothing came back, or no step claims the status
    data-accepted        the last step before the caller of a job is free: lit at the 202, the rest with the outcome
@@ -19,6 +20,7 @@
 
    Amber is what the answer goes without: boxes and timed arrows whose `data-timing` begins with the name of a member that
    is missing or of a stage that failed, and the way of a fallback. Beside a red vote, it is each member that gave none.
+   While a job is open although all members have answered, it is the step that should have closed the job.
    A member that the policy did not wait for is no failure: its parts stay dark. What such a member took, or a step that
    failed, is not shown: it is no part of the answer.
 
@@ -93,13 +95,15 @@ export class Diagram {
     const unanswered = problem ? this.#unanswered(last, timings) : [];
     const amber = [...without(answer).map(({ name }) => name), ...unanswered, "fallback"];
     const dark = notAwaited(answer);
-    const came = (part) => order(part) <= last || part.dataset.when;
+    const behind = (part) => (answer?.status === "failed" ? part.dataset.failedJob : undefined);
+    const came = (part) => order(part) <= last || part.dataset.when || behind(part);
     const isLit = (part) => came(part) && !isOf(part, dark) && (this.#isPart(part, timings, answer) || isMissing(part, amber));
-    const lit = this.#steps().filter(isLit);
+    const lit = this.#steps().filter((part) => part === culprit || isLit(part));
+    const colour = (part) => (part === culprit ? "failed" : isOf(part, amber) ? "partial" : behind(part) ?? "lit");
     const numbers = [...new Set(lit.map(order))];
     const before = numbers.filter((number) => number <= reached).length;
     numbers.forEach((number, index) => this.#later(Math.max(0, index - before), () => {
-      for (const part of lit) if (order(part) === number) part.classList.add(isOf(part, amber) ? "partial" : "lit");
+      for (const part of lit) if (order(part) === number) part.classList.add(colour(part));
     }));
     if (!problem) this.#nameOthers(answer, amber);
     if (answer?.attempts > 1) for (const part of this.#parts("[data-retried]")) part.classList.add("partial");
@@ -109,6 +113,18 @@ export class Diagram {
       this.#write({ "round-trip": roundTrip });
       resolve();
     }));
+  }
+
+  /* A job that has not ended, as it is now: light up the members that have answered, and the way of their answers. */
+  work({ answer }) {
+    const answered = Object.keys(answer.predictions ?? {});
+    const next = this.#culprit(200, {}); // it would be at fault if the job failed now
+    if (answered.length === 0 || !next) return;
+    for (const part of this.#steps()) {
+      if ((order(part) < order(next) || part.dataset.when) && this.#isPart(part, {}, answer)) part.classList.add("lit");
+    }
+    const members = this.#steps().filter(isMember);
+    next.classList.toggle("partial", members.every((part) => isOf(part, answered)));
   }
 
   /* A job that has ended, as it is now: light up the places that have its result. */
@@ -142,19 +158,19 @@ export class Diagram {
     const mayHaveFailed = (part) => unsure.some((step) => step.dataset.timing === part.dataset.timing && order(step) <= order(part));
     const passed = steps.filter((part) => part.dataset.timing in timings && !mayHaveFailed(part)).map(order);
     const claims = (part) => part.dataset.refuses?.split(" ").includes(String(status));
-    const wasAsked = (part) => !unsure.includes(part) || part.dataset.timing in timings;
+    const wasAsked = (part) => !(unsure.includes(part) || isMember(part)) || part.dataset.timing.split(".")[0] in timings;
     return steps.find((part) => claims(part) && wasAsked(part) && order(part) > Math.max(0, ...passed));
   }
 
   /* The members up to this step that were called and gave nothing, where a step after them is at fault. */
   #unanswered(last, timings) {
-    const boxes = this.#steps().filter((part) => part.classList.contains("box") && order(part) <= last);
-    const asked = boxes.map(({ dataset }) => dataset.timing ?? "").filter((timing) => timing.includes(".") && !(timing in timings));
+    const boxes = this.#steps().filter((part) => isMember(part) && order(part) <= last);
+    const asked = boxes.map(({ dataset }) => dataset.timing).filter((timing) => !(timing in timings));
     return asked.map((timing) => timing.split(".")[0]).filter((name) => name in timings);
   }
 
   #fail(culprit, status) {
-    const failed = culprit ? [culprit] : this.#parts("[data-whole]");
+    const failed = culprit ? [] : this.#parts("[data-whole]");
     if (status) failed.push(...this.#parts("[data-step=answer]"));
     for (const part of failed) part.classList.add("failed");
   }
@@ -180,5 +196,6 @@ export class Diagram {
 }
 
 const order = (part) => (part.dataset.step === "answer" ? ANSWER : Number(part.dataset.step));
+const isMember = (part) => part.classList.contains("box") && part.dataset.timing?.includes("."); // another service
 const isMissing = (part, names) => part.classList.contains("box") && isOf(part, names);
 const isOf = (part, names) => names.includes(part.dataset.timing?.split(".")[0]);

@@ -78,6 +78,7 @@ async function read() {
       showAccepted(taken);
       diagram.accept(taken);
     },
+    working: (open) => mine === request && diagram.work(open),
     waiting: (late) => mine === request && show(late),
   });
   if (mine !== request) return; // a newer item is on its way

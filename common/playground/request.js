@@ -15,9 +15,9 @@ const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
 const PAUSES_MS = [100, 1_000]; // between looks at a job: before the patience ends, and after
 const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1_600, 3_200, 6_400]; // between looks at where a result was brought, then the last
 
-/* `accepted` is called with the outcome of a 202, before the job has ended; `waiting` with that of a job that takes long,
-   when its state is new. */
-export async function ask(url, body, headers, controller, { accepted, waiting }) {
+/* `accepted` is called with the outcome of a 202, before the job has ended; `working` with that of each look at it until
+   then; `waiting` with that of a job that takes long, when its state is new. */
+export async function ask(url, body, headers, controller, { accepted, working, waiting }) {
   const started = performance.now();
   const took = (outcome) => ({ ...outcome, roundTrip: performance.now() - started });
   const timeout = Math.max(TIMEOUT_MS, Number(headers[DEADLINE] ?? 0) + MARGIN_MS);
@@ -26,14 +26,14 @@ export async function ask(url, body, headers, controller, { accepted, waiting })
     if (first.status !== 202 || !first.location) return took(first);
     first.timings.accepted = performance.now() - started;
     accepted(first);
-    return took(await finished(first, controller, waiting));
+    return took(await finished(first, controller, working, waiting));
   } catch (error) {
     return { problem: error.name === "AbortError" ? "Cancelled." : error.message, unsent: error.unsent };
   }
 }
 
 /* The service took a job and answers later: ask at the address that it gave, until the job has ended. */
-async function finished(accepted, controller, waiting) {
+async function finished(accepted, controller, working, waiting) {
   const end = performance.now() + PATIENCE_MS;
   const address = new URL(accepted.location);
   address.searchParams.set("wait", WAIT_SECONDS);
@@ -44,6 +44,7 @@ async function finished(accepted, controller, waiting) {
       const taken = accepted.timings; // what both say, such as the total, the look at the job says of itself only
       return { ...outcome, timings: { ...taken, ...outcome.timings, ...taken } };
     }
+    if (outcome.answer) working(outcome);
     const isLate = performance.now() > end;
     if (isLate && outcome.text !== said) waiting({ ...outcome, waits: true });
     if (isLate) said = outcome.text;

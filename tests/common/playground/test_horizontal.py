@@ -200,6 +200,25 @@ def test_a_failed_job_shows_who_answered_and_nothing_of_the_job_before_it(browse
 
 @pytest.mark.full
 @pytest.mark.browser
+def test_a_job_that_is_not_closed_shows_who_answered_and_that_the_post_processor_is_missing(
+    browser: Browser, horizontal: Stack
+) -> None:
+    with opened(browser, horizontal.front.url) as page:
+        choose(page, "sent to", "/jobs")
+        with hung(horizontal, "postprocessor"):
+            page.click("[title='seven.png']")
+            for name in ("linear", "svm", "mlp"):
+                expect(page.locator("#jobs-list .news")).to_contain_text(f"{name}: 7")
+            expect(page.locator("#journey-diagram #postprocessor.partial")).to_have_count(1)
+            assert {"read-by-each", "linear", "svm", "mlp", "published"} <= parts(page, "lit")
+            assert not {"closes", "early", "next-action", "vote", "answer"} & parts(page, "lit")
+        expect_digit(page, 7)
+        expect(page.locator("#journey-diagram :is(#postprocessor, #closes, #answer).lit")).to_have_count(3)
+        assert parts(page, "partial") == set()
+
+
+@pytest.mark.full
+@pytest.mark.browser
 def test_a_stream_that_does_not_answer_is_red_on_the_way_of_a_job(browser: Browser, horizontal: Stack) -> None:
     problem = "Failed to load resource: the server responded with a status of 503"
     with opened(browser, horizontal.front.url, expected=problem) as page:
@@ -240,3 +259,6 @@ def test_predictions_that_are_not_aggregated_are_said_to_be_so(browser: Browser,
         expect(page.locator("#answer-digit")).to_have_text(NOTHING)
         for name in ("linear", "svm", "mlp"):
             expect(page.locator("#answer-facts")).to_contain_text(f"{name} 7,")
+        expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
+        assert {"votes", "ask", "mlp"} <= parts(page, "lit")
+        assert "vote" not in parts(page, "lit")

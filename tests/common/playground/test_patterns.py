@@ -1,6 +1,7 @@
 """The playground of other patterns: their diagrams light up as a request travels, their answers are shown."""
 
 import json
+import signal
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -96,6 +97,9 @@ def test_the_delivery_is_lit_when_the_database_and_the_receiver_have_the_result_
         stack.start("predictor", job_timeout_seconds=0.000001, max_attempts=2, backoff_seconds=0.01)
         page.click("#read-now")
         expect(page.locator("#journey-diagram :is(#retry.partial, #claim.failed)")).to_have_count(2)
+        expect(page.locator("#journey-diagram :is(#predicted, #settle, #settled, #jobs).partial")).to_have_count(4)
+        expect(page.locator("#journey-diagram :is(#fetch, #retrieval, #result).lit")).to_have_count(3)
+        expect(page.locator("#journey-diagram .failed")).to_have_count(2)  # with the answer
         expect(page.locator(":is(#receiver, #database).lit")).to_have_count(2)
 
 
@@ -134,6 +138,39 @@ def test_a_predictor_that_gives_no_reading_is_amber_without_its_time(browser: Br
         expect(page.locator(":is(#reading, #to-predictor, #model, #fallback).partial")).to_have_count(4)
         expect(page.locator("[data-ms=predictor]")).to_have_text("")
         expect(page.locator("#journey-timings")).not_to_contain_text("predictor")
+
+
+@pytest.mark.full
+@pytest.mark.browser
+@pytest.mark.parametrize(("is_killed", "status", "reason"), [(False, 504, "timeout"), (True, 503, "refused")])
+def test_a_predictor_that_gives_no_reading_is_red_if_fallback_is_off(
+    browser: Browser, is_killed: bool, status: int, reason: str
+) -> None:
+    problem = f"Failed to load resource: the server responded with a status of {status}"
+    with synchronous_stack(fallback=False) as stack, opened(browser, stack.front.url, expected=problem) as page:
+        predictor = stack.servers["predictor"].process
+        predictor.send_signal(signal.SIGKILL if is_killed else signal.SIGSTOP)
+        try:
+            page.click("[title='seven.png']")
+            expect(page.locator("#answer-card.failed #answer-status")).to_contain_text(f"predictor: {reason}")
+            expect(page.locator("#journey-diagram :is(#model, #answer).failed")).to_have_count(2)
+            assert page.locator("#journey-diagram .failed").count() == 2
+            lit = page.locator("#journey-diagram .lit").evaluate_all("parts => parts.map(part => part.id)")
+            assert set(lit) == {"client", "request", "registration", "to-reading", "reading", "to-predictor"}
+        finally:
+            predictor.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.full
+@pytest.mark.browser
+def test_a_predictor_that_was_not_called_is_not_blamed(browser: Browser) -> None:
+    """As where the deadline has passed before the flow begins: no step claims that, so it is the whole proxy."""
+    problem = "Failed to load resource: the server responded with a status of 504"
+    with synchronous_stack() as stack, opened(browser, stack.front.url, expected=problem) as page:
+        page.route("**/letters", lambda route: route.fulfill(status=504, json={"detail": "the deadline passed"}))
+        page.click("[title='seven.png']")
+        expect(page.locator("#journey-diagram [data-whole].failed")).to_have_count(1)
+        assert page.locator("#journey-diagram #model.failed").count() == 0
 
 
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "batch"])
