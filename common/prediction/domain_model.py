@@ -62,24 +62,10 @@ class DomainModel:
                 return reason
             if not self._inputs or not self._outputs or not self._gives_rows(model):
                 return other
-            return self._find_wrong_numbers(name, self.to_tensors(model.run(self.to_inputs(EXAMPLE_ROWS))))
+            outputs = self.to_tensors(model.run(self.to_inputs(EXAMPLE_ROWS)))
+            return find_wrong_numbers(name, outputs, len(domain.LABELS), f"the domain has {len(domain.LABELS)} labels")
         except Exception as error:  # whatever a model that does not fit makes of it
             return f"{name} cannot predict the domain's example: {type(error).__name__}: {error}"
-
-    def _find_wrong_numbers(self, model: str, outputs: Tensors) -> str | None:
-        for name, values in outputs.items():
-            if not _is_finite(values):
-                return f"{model} gives no finite {name} for the domain's example"
-        probabilities = outputs[domain.OUTPUTS[0]]
-        if domain.LABELS and probabilities.shape[1:] != (len(domain.LABELS),):
-            sizes = ", ".join(map(str, ["n", *probabilities.shape[1:]]))
-            return (
-                f"{model} gives {domain.OUTPUTS[0]} of shape ({sizes}), but the domain has {len(domain.LABELS)} labels"
-            )
-        if domain.LABELS and (probabilities.min() < 0 or abs(probabilities.sum() - 1) > SUM_TOLERANCE):
-            got = f"the numbers in {domain.OUTPUTS[0]} have the sum {probabilities.sum():.3g}"
-            return f"{model} gives no probabilities for the domain's example: {got}"
-        return None
 
     def _find_lossy_input(self, model: str) -> str | None:
         for name, own, dtype in self._inputs:
@@ -98,6 +84,24 @@ class DomainModel:
             return len(self.to_outputs(model.run(two))) == 2
         except InvalidInput:
             return True
+
+
+def find_wrong_numbers(model: str, outputs: Tensors, classes: int, expected: str) -> str | None:
+    """Why a model must not give these outputs for the domain's example, in one sentence, or None.
+
+    The first must hold probabilities of `classes` classes, and `expected` says whose they are; 0: any finite numbers.
+    """
+    for name, values in outputs.items():
+        if not _is_finite(values):
+            return f"{model} gives no finite {name} for the domain's example"
+    name, probabilities = next(iter(outputs.items()))
+    if classes and probabilities.shape[1:] != (classes,):
+        sizes = ", ".join(map(str, ["n", *probabilities.shape[1:]]))
+        return f"{model} gives {name} of shape ({sizes}), but {expected}"
+    if classes and (probabilities.min() < 0 or abs(probabilities.sum() - 1) > SUM_TOLERANCE):
+        got = f"the numbers in {name} have the sum {probabilities.sum():.3g}"
+        return f"{model} gives no probabilities for the domain's example: {got}"
+    return None
 
 
 def _is_finite(values: NDArray[Any]) -> bool:

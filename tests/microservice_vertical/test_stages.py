@@ -60,10 +60,11 @@ def soft(stack: Stack) -> Server:
 
 @contextmanager
 def another_model(stack: Stack, name: str) -> Iterator[None]:
-    """In its place is a model of that name with other classes."""
+    """In its place is a model of that name with other classes; web_single serves any."""
     other = "mlp" if name == "quality" else "quality"
     with killed(stack, name):
-        stack.start(name, **{f"{name}_model_uri": f"common/models/{other}.onnx"})
+        settings = {f"{name}_model_uri": f"common/models/{other}.onnx"}
+        stack.start(name, app="web_single.predictor:create_app", **settings)
         yield
         stack.stop(name)
 

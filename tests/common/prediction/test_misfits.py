@@ -13,6 +13,7 @@ from common.inference.model import Model
 from common.inference.model_file import read_model_file
 from common.prediction.domain_model import DomainModel
 from common.prediction.output import InvalidNumber, to_prediction
+from common.prediction.required_model import require_classes, require_domain
 from tests.support.models.onnx_models import save, tensor
 from tests.support.processes import ROOT
 from tests.support.samples import SEVEN_JSON, SEVEN_PIXELS
@@ -39,9 +40,9 @@ def domain_model(path: str) -> DomainModel:
     return DomainModel(Model(read_model_file(path)))
 
 
-def reader_of(path: Path, kind: int, width: int = 64) -> str:
+def reader_of(path: Path, kind: int, width: int = 64, classes: int = 10) -> str:
     """A reader by the domain's names, whose input has this data type and width."""
-    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (width, 10))
+    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (width, classes))
     return save(
         path,
         [
@@ -50,7 +51,7 @@ def reader_of(path: Path, kind: int, width: int = 64) -> str:
             helper.make_node("Softmax", ["scores"], ["probabilities"]),
         ],
         [tensor("features", ["n", width], kind)],
-        [tensor("probabilities", ["n", 10])],
+        [tensor("probabilities", ["n", classes])],
         weights=weights,
     )
 
@@ -82,12 +83,55 @@ def test_a_model_that_would_reject_all_that_its_proxy_sends_ends_the_process(pat
     assert line == f"cannot start: the model wide {takes}, but other services {sent}"
 
 
-@pytest.mark.full
-def test_a_stage_of_another_width_ends_the_process(tmp_path: Path) -> None:
-    model = reader_of(tmp_path / "narrow.onnx", TensorProto.FLOAT, width=32)
-    with starting("microservice_vertical.predictor:create_app", model_uri=model) as server:
+NO_DIGITS = "reads no digits: expected one"
+
+
+@pytest.mark.parametrize(
+    ("stage", "width", "classes", "reason"),
+    [
+        ("mlp", 64, 2, f"{NO_DIGITS} output of 10 probabilities a row"),
+        full("specialist", 64, 2, f"{NO_DIGITS} output of 10 probabilities a row"),
+        full("mlp", 32, 10, f"{NO_DIGITS} input of 64 floats a row"),
+        ("quality", 64, 10, "gives probabilities of shape (n, 10), but this service needs 2 classes"),
+        full("quality", 64, 3, "gives probabilities of shape (n, 3), but this service needs 2 classes"),
+        full("quality", 32, 2, "takes features as float32 of shape (n, 32), but other services send it as float32 of"),
+    ],
+)
+def test_a_stage_of_another_width_ends_the_process(
+    stage: str, width: int, classes: int, reason: str, tmp_path: Path
+) -> None:
+    """Each answer of it would be a 502 of the proxy."""
+    model = reader_of(tmp_path / "other.onnx", TensorProto.FLOAT, width, classes)
+    with starting("microservice_vertical.predictor:create_app", model_uri=model, model_name=stage) as server:
         assert server.process.wait(30) == 1
-        assert "takes features as float32 of shape (n, 32), but" in server.log.read_text()
+        (line,) = server.log.read_text().splitlines()
+    assert line.startswith(f"cannot start: the model {stage} {reason}")
+
+
+def test_a_quality_model_gives_probabilities_of_two_classes(tmp_path: Path) -> None:
+    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (64, 2))
+    tables = [tensor("features", ["n", 64])], [tensor("probabilities", ["n", 2])]
+    node = helper.make_node("MatMul", ["features", "weights"], ["probabilities"])
+    scores = Model(read_model_file(save(tmp_path / "scores.onnx", [node], *tables, weights=weights)))
+    with pytest.raises(SystemExit, match="the model scores gives no probabilities for the domain's example"):
+        require_classes(scores, 2)
+    require_classes(Model(read_model_file(str(QUALITY))), 2)
+
+
+def test_other_services_expect_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers may have the sum 1, too, but a proxy would reject each answer. A domain's own `check` need not look."""
+    monkeypatch.setattr(domain, "check", lambda model: None)
+    weights = np.resize(np.linspace(-0.1, 0.1, 7, dtype=np.float32), (64, 10))
+    nodes = [
+        helper.make_node("MatMul", ["features", "weights"], ["scores"]),
+        helper.make_node("Hardmax", ["scores"], ["best"]),
+        helper.make_node("Cast", ["best"], ["probabilities"], to=INT64),
+    ]
+    tables = [tensor("features", ["n", 64])], [tensor("probabilities", ["n", 10], INT64)]
+    model = Model(read_model_file(save(tmp_path / "best.onnx", nodes, *tables, weights=weights)))
+    require_domain(model)
+    with pytest.raises(SystemExit, match="the model best gives probabilities as int64, but other services"):
+        require_domain(model, tensors=True)
 
 
 def test_a_model_that_would_cut_floats_off_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
