@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from prometheus_client import REGISTRY
 
 from tests.support.processes import PATTERNS, ROOT
 from tests.support.samples import SEVEN_JSON
@@ -37,10 +38,13 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, value)
 
 
+def section_of(pattern: str) -> str:
+    return (ROOT / pattern / "README.md").read_text().partition("\n## Make it yours\n")[2].partition("\n## ")[0]
+
+
 def snippets(pattern: str) -> list[str]:
     """The Python blocks under "Make it yours" that define an app."""
-    section = (ROOT / pattern / "README.md").read_text().partition("\n## Make it yours\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```python\n(.*?)^```$", section_of(pattern), re.MULTILINE | re.DOTALL)
     return [block for block in blocks if "def create_app(" in block]
 
 
@@ -83,6 +87,21 @@ def test_own_endpoint_answers_and_is_documented(pattern: str) -> None:
     with client_of(pattern, "/opening-hours") as client:
         assert client.get("/opening-hours").json() == {"weekdays": "08:00-18:00"}
         assert client.get("/openapi.json").json()["paths"].keys() >= {"/opening-hours", REQUESTS[pattern][0]}
+
+
+def test_metric_of_ones_own_stands_on_the_page_once(pattern: str) -> None:
+    (start, line) = re.findall(r"`(from prometheus_client .+?|\w+ = Counter\(.+?\))`", section_of(pattern))
+    module = ModuleType("my_app")
+    exec(f"{start}\n{line}", module.__dict__)
+    try:
+        module.welcomes.inc(3)
+        with client_of(pattern, "/opening-hours") as client:
+            for accept in ("text/plain", "application/openmetrics-text"):
+                page = client.get("/metrics", headers={"Accept": accept}).text
+                for sample in ("welcomes_total 3.0\n", "process_cpu_seconds_total ", "python_info{"):
+                    assert page.count(f"\n{sample}") == 1, (accept, sample)
+    finally:
+        REGISTRY.unregister(module.welcomes)
 
 
 def test_header_is_in_the_log_line(pattern: str, capsys: pytest.CaptureFixture[str]) -> None:

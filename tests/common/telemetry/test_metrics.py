@@ -9,7 +9,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
+from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from common.service.service import Service
+from common.service.settings import ServiceSettings
 from tests.support.models.onnx_models import is_busy, slow_pixels, slow_reader
 from tests.support.processes import wait_until
 from tests.support.samples import MLP, SAMPLES, SEVEN_PIXELS
@@ -102,3 +108,33 @@ def test_whatever_callers_ask_for_the_number_of_series_is_bounded(used: Server) 
     series = [line for line in used.get("/metrics").text.splitlines() if line.startswith("http_requests_total{")]
     assert len(series) <= 40, series
     assert not any(f"METHOD{number}" in line for line in series for number in range(300))
+
+
+@pytest.fixture
+def users_own() -> Iterator[Counter]:
+    """In the default registry, as prometheus-client shows; the gauge has a name of the service's own."""
+    own = Counter("parcels", "Parcels."), Gauge("requests_in_flight", "Another's.")
+    own[0].inc(2)
+    own[1].set(1_000)
+    yield own[0]
+    for metric in own:
+        REGISTRY.unregister(metric)
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
+def test_a_users_metrics_are_on_the_page_of_each_app_and_no_name_is_there_twice(
+    users_own: Counter, accept: str
+) -> None:
+    outer, inner = Service("outer", ServiceSettings()), Service("inner", ServiceSettings())
+    outer.mount("/inner", inner)
+    parse = parse_openmetrics if accept.startswith("application") else parse_text
+    with TestClient(outer) as client:
+        for path in ("/metrics", "/inner/metrics"):
+            page = client.get(path, headers={"Accept": accept}).text
+            names = [line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")]
+            assert len(names) == len({*names}), names
+            samples = {sample.name: sample.value for family in parse(page) for sample in family.samples}
+            assert samples["parcels_total"] == 2
+            assert samples["requests_in_flight"] < 10
+            assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= samples.keys()
+    assert outer.metrics.registry.get_sample_value("parcels_total") == 2
