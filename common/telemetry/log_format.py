@@ -43,7 +43,7 @@ class JsonFormatter(logging.Formatter):
         }
         if trace := current_trace.get():
             line["trace_id"], line["span_id"] = trace.trace_id, trace.span_id
-        line |= {"logger": record.name, "message": record.getMessage()}
+        line |= {"logger": record.name, "message": _message(record)}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return to_json(line, fallback=str).decode()
@@ -59,10 +59,15 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record's time, service, level, message and exception."""
         start = text_start(record.created, self._service, record.levelname, self._colour)
-        lines = [f"{start} {printable(record.getMessage())}{text_end({}, current_trace.get(), self._colour)}"]
+        lines = [f"{start} {printable(_message(record))}{text_end({}, current_trace.get(), self._colour)}"]
         if record.exc_info:
             lines.append(self.formatException(record.exc_info))
         return "\n".join(lines)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Without line breaks at its end: uvicorn's, of an unhandled error, has one before the traceback."""
+    return record.getMessage().rstrip("\r\n")
 
 
 def text_start(time: float, service: str, level: str, colour: bool) -> str:

@@ -73,10 +73,18 @@ def test_text_has_a_traceback_as_python_prints_it_and_the_trace_of_the_request()
     with serving(OWN, log_format="text") as server:
         trace = server.get("/broken").headers["traceparent"].split("-")[1]
         (failed,) = lines(server, " ERROR ")
-        assert failed.endswith(f"trace={trace[:8]}")
+        assert failed.endswith(f"ERROR Exception in ASGI application trace={trace[:8]}")
         log = server.log.read_text()
         assert "Traceback (most recent call last):\n  File " in log
         assert "\nRuntimeError: secret of the house\n" in log
+
+
+def test_json_has_the_message_of_an_unhandled_error_without_its_line_break() -> None:
+    with serving(OWN, log_format="json") as server:
+        server.get("/broken")
+        (failed,) = [json.loads(line) for line in lines(server, '"exception"')]
+    assert failed["message"] == "Exception in ASGI application"
+    assert failed["exception"].endswith("RuntimeError: secret of the house")
 
 
 @pytest.mark.parametrize("path", ["/a%0a12:00:00.000%20web_single%20INFO%20GET%20/secret", "/%1b[2J", "/%c2%9b2J"])
