@@ -15,18 +15,29 @@ from batch.dataset.files import DataError
 from common import domain
 
 
-def _is_numeric(value: object) -> bool:
-    """Whether a field of the example is a number, or a list of them."""
-    values = value if isinstance(value, list) else [value]
-    return all(one is None or isinstance(one, int | float) for one in values)
+def _values(field: object) -> list[object]:
+    return field if isinstance(field, list) else [field]
+
+
+def _is_numeric(field: object) -> bool:
+    """Whether a field of the example is a number or a boolean, or a list of them."""
+    return all(one is None or isinstance(one, int | float) for one in _values(field))
+
+
+def _describe(name: str) -> str:
+    if name in BOOLEANS:
+        return f"a list of {LENGTHS[name]} booleans or numbers" if LENGTHS[name] else "a boolean or a number"
+    return f"a list of {LENGTHS[name]} float32" if LENGTHS[name] else "a number"
 
 
 IMAGE = "image"
 LENGTHS = {name: len(value) if isinstance(value, list) else 0 for name, value in domain.EXAMPLE.items()}
-"""The length of the lists by column; 0: the column holds numbers."""
+"""The length of the lists by column; 0: the column holds no lists."""
+BOOLEANS = {name for name, value in domain.EXAMPLE.items() if any(isinstance(one, bool) for one in _values(value))}
+"""The columns that may hold booleans."""
 NOT_COLUMNS = [name for name, value in domain.EXAMPLE.items() if not _is_numeric(value)]
 """Fields that no column can hold: text, objects, lists of them. Such a domain is read from images only."""
-_COLUMNS = ", ".join(f"{name} (a list of {size} float32)" if size else name for name, size in LENGTHS.items())
+_COLUMNS = ", ".join(f"{name} ({_describe(name)})" for name in LENGTHS)
 _FORMS = (
     "" if NOT_COLUMNS else f"id and {_COLUMNS}",
     f"id and {IMAGE} (the bytes of one, as POST /predict takes them)" if domain.MEDIA_TYPES else "",
@@ -54,7 +65,9 @@ def input_columns(schema: pa.Schema, given: Mapping[str, str] | None = None) -> 
     if not NOT_COLUMNS and {"id", *LENGTHS} <= {*columns}:
         for name, size in LENGTHS.items():
             kind = _plain_type(schema.field(columns[name]).type)
-            if not _is_number(kind.value_type if size and _is_list(kind) else kind) or bool(size) != _is_list(kind):
+            one = kind.value_type if size and _is_list(kind) else kind
+            fits = _is_number(one) or (name in BOOLEANS and pa.types.is_boolean(one))
+            if not fits or bool(size) != _is_list(kind):
                 raise ValueError(f"{EXPECTED}; got {columns[name]} as {schema.field(columns[name]).type}")
         return {name: columns[name] for name in ("id", *LENGTHS)}
     if {"id", IMAGE} <= {*columns} and domain.MEDIA_TYPES:

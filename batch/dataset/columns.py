@@ -1,7 +1,7 @@
 """Turns columns of a Parquet file into rows of the domain, a whole batch at a time; rejects rows with a reason.
 
-The columns are named like the fields of the domain's `Input`: numbers, or lists of numbers, as in its example. If the
-domain reads images, a column `image` with their bytes is accepted too.
+The columns are named like the fields of the domain's `Input`: numbers, booleans, or lists of them, as in its example.
+If the domain reads images, a column `image` with their bytes is accepted too.
 """
 
 import base64
@@ -90,7 +90,7 @@ def _table(values: Any, size: int) -> tuple[NDArray[np.float32], NDArray[np.bool
 
 
 def _numbers(flat: Any) -> NDArray[np.float32]:
-    """As float32, without a copy if they are float32 already; a missing number is NaN."""
+    """As float32, without a copy if they are float32 already; a boolean is 0 or 1, and what is missing is NaN."""
     if flat.null_count or flat.type != pa.float32():
         flat = pc.fill_null(flat.cast(pa.float32(), safe=False), float("nan"))
     numbers: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False)

@@ -28,8 +28,8 @@ Conversions:
     Settings                what these functions can be set to, as environment variables
     from_columns(columns)   columns of a data set, float32, named like the fields of `Input` -> (rows, reasons):
                             `reasons[i]` is None if row i is accepted, else why it is rejected; an empty `reasons`
-                            accepts every row. A missing number is NaN. Only for batch, and only where each field of
-                            the example is a number or a list of numbers
+                            accepts every row. A boolean is 0 or 1, a missing number NaN. Only for batch, and only
+                            where each field of the example is a number, a boolean, or a list of them
     to_columns(outputs)     the model's outputs -> columns of a data set
 
 The model:

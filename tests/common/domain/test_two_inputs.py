@@ -132,3 +132,39 @@ def test_a_domain_that_makes_no_columns_ends_the_job_with_one_sentence(pattern: 
     ended = run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
     expected = "common/domain/ makes no columns of the outputs of the model parcels (KeyError: 'cost')"
     assert (ended.returncode, ended.stderr) == (1, f"failed: {expected}\n")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("pattern", ["batch"])
+def test_a_field_that_is_a_boolean_is_read_from_booleans_or_numbers(pattern: str, project: Path) -> None:
+    """A fragile parcel costs twice as much."""
+    domain = project / "common" / "domain" / "__init__.py"
+    text = domain.read_text().replace('"zone": 2}', '"zone": 2, "fragile": True}')
+    text = text.replace("zone: int\n", "zone: int\n    fragile: bool\n").replace(
+        "[[item.zone]", "[[item.zone * (1 + item.fragile)]"
+    )
+    domain.write_text(text.replace('columns["zone"]', '(columns["zone"] * (1 + columns["fragile"]))'))
+    zones: dict[str, tuple[list[Any], list[Any]]] = {
+        "booleans": ([4, 1, 1], [True, False, None]),
+        "numbers": ([4, 1, 1], [1.0, 0.0, None]),
+        "words": ([4, 1, 1], ["yes", "no", None]),
+        "zones": ([True, True, True], [True, False, None]),
+    }
+    ended = {}
+    for name, (zone, fragile) in zones.items():
+        table = pa.table({"id": [0, 1, 2], "weights": [[1.0, 2.0, 3.5]] * 3, "zone": zone, "fragile": fragile})
+        pq.write_table(table, project / f"{name}.parquet")
+        command = [sys.executable, "-m", "batch.job", "run", "--input", f"{name}.parquet", "--output", name]
+        env = {**os.environ, "MODEL_URI": "parcels.onnx"}
+        ended[name] = run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    for name in ("booleans", "numbers"):
+        assert ended[name].returncode == 0, ended[name].stderr
+        assert pq.read_table(project / name).column("price").to_pylist() == [52.0, 6.5]
+        (rejected,) = pq.read_table(project / name / "_rejected", partitioning=None).to_pylist()
+        assert rejected["id"] == 2
+    expected = (
+        "expected the columns id and weights (a list of 3 float32), zone (a number), fragile (a boolean or a number)"
+    )
+    assert f"{expected}; got fragile as string" in ended["words"].stderr
+    assert f"{expected}; got zone as bool" in ended["zones"].stderr
