@@ -57,7 +57,7 @@ def to_outputs(outputs: Any, model: ModelRef) -> list[dict[str, Any]]:
 def from_columns(columns: Any) -> tuple[Any, list[str | None]]:
     table = np.stack([columns[name] for name in EXAMPLE], axis=1)
     good = np.all((table > 0) & (table <= 30), axis=1)
-    return {"measurements": table}, [None if fits else "expected four lengths from 0 to 30 cm" for fits in good]
+    return {"measurements": table}, [None if fits else "expected four lengths above 0, at most 30 cm" for fits in good]
 
 
 def to_columns(outputs: Any) -> Any:

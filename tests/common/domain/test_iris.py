@@ -71,7 +71,7 @@ def submit_jobs(url: str, project: Path) -> list[Any]:
 
 
 def run_batch(url: str, project: Path) -> list[Any]:
-    flowers: list[dict[str, Any]] = [FLOWER, SETOSA, FLOWER | {"petal_width": -1.0}, {**FLOWER, "petal_width": None}]
+    flowers: list[dict[str, Any]] = [FLOWER, SETOSA, *({**FLOWER, "petal_width": width} for width in (0.0, 30.1, None))]
     table = pa.Table.from_pylist([{"id": number} | flower for number, flower in enumerate(flowers)])
     data = project / ".state" / "batch" / "data"
     (data / "flowers").mkdir(parents=True)
@@ -81,7 +81,8 @@ def run_batch(url: str, project: Path) -> list[Any]:
     run = finished(f"{url}/runs", response.json()["id"])
     assert run["state"] == "done", run
     rejected = pq.read_table(data / "species" / "_rejected", partitioning=None).to_pylist()
-    assert [row["id"] for row in rejected] == [2, 3]
+    assert [row["id"] for row in rejected] == [2, 3, 4]
+    assert {row["reason"] for row in rejected} == {"expected four lengths above 0, at most 30 cm"}
     rows = pq.read_table(data / "species").to_pylist()
     assert list(rows[0]) == ["id", "species", "confidence", "model_version"]
     return [row["species"] for row in sorted(rows, key=lambda row: row["id"])]
