@@ -14,6 +14,7 @@
 --   dead-letters     stream   jobs that were given up: {job_id, attempts, error, payload}
 --   finished         stream   jobs that have ended, for the delivery: {job_id}
 --   webhooks:HOST    zset     ended jobs with a callback URL at this host, by due time (see delivery/outbox.lua)
+--   predictors       zset     predictors, by the time of their latest sign of life; expires
 --   receivers        zset     the hosts of webhooks, by the due time of the first
 --   events           channel  lines "ID STATUS"
 --
@@ -100,6 +101,19 @@ local function release_next_in_order(id, ordering_key)
   if head then add_to_stream(head, ordering_key) end
 end
 
+-- Predictors ----------------------------------------------------------------------------------------------------------
+
+-- A predictor asks for jobs twice a second, or renews its leases. The group's consumers do not show which of them runs:
+-- Redis 7.0 has none for a predictor that got no job yet, and at its start Redis makes all of them look active.
+local function note_sign_of_life(predictor)
+  local predictors = key('predictors')
+  local latest = redis.call('ZSCORE', predictors, predictor)
+  if latest and now - latest < 1 then return end -- Redis writes each change to its disk
+  redis.call('ZADD', predictors, now, predictor)
+  redis.call('ZREMRANGEBYSCORE', predictors, '-inf', now - 60)
+  redis.call('EXPIRE', predictors, 60)
+end
+
 -- Submit: {job_id, ordering_key, idempotency_key, digest, callback_url, traceparent, max_open_jobs, job_ttl}, payload
 -- Stores a job and enqueues it. Returns its id, or the id of the job that has this Idempotency-Key, or 'full', or
 -- 'conflict' (the key came with another digest).
@@ -160,6 +174,7 @@ end
 
 local function renew_leases(args)
   local call, lost = cjson.decode(args[1]), {}
+  note_sign_of_life(call.consumer)
   for _, entry in ipairs(call.entries) do
     if holds(call.consumer, entry) then
       redis.call('XCLAIM', key('jobs'), 'predictors', call.consumer, 0, entry, 'JUSTID')
@@ -239,10 +254,11 @@ local function complete_jobs(args)
   return completed
 end
 
--- Enqueue due retries -------------------------------------------------------------------------------------------------
+-- Enqueue due retries: {consumer} -------------------------------------------------------------------------------------
 -- Puts the failed jobs whose next attempt is due back into the stream. Returns the number of open jobs.
 
-local function enqueue_due_retries()
+local function enqueue_due_retries(args)
+  note_sign_of_life(cjson.decode(args[1]).consumer)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', key('delayed'), '-inf', now, 'LIMIT', 0, 1000)) do
     local id, ordering_key = string.match(member, '^(%S+) (.*)$')
     redis.call('ZREM', key('delayed'), member)

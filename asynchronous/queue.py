@@ -22,7 +22,7 @@ from common.jobs.lua_script import register_operation
 from common.jobs.streams import claim_idle, ensure_group, remove_idle_consumers
 
 STREAM, GROUP = "asynchronous:jobs", "predictors"
-DEAD_LETTERS = "asynchronous:dead-letters"
+DEAD_LETTERS, PREDICTORS = "asynchronous:dead-letters", "asynchronous:predictors"
 EVENTS = "asynchronous:events"
 """The channel of changes: lines with a job's id and its new status."""
 
@@ -98,9 +98,9 @@ class JobQueue:
         ttls = {"job_ttl": self._job_ttl, "result_ttl": self._result_ttl}
         return set(await self._call("complete_jobs", consumer=consumer, outcomes=written, **ttls))
 
-    async def enqueue_due_retries(self) -> int:
+    async def enqueue_due_retries(self, consumer: str) -> int:
         """Put failed jobs whose next attempt is due back into the stream. Returns the number of open jobs."""
-        return int(await self._call("enqueue_due_retries"))
+        return int(await self._call("enqueue_due_retries", consumer=consumer))
 
     async def cancel(self, job_id: str, error: str) -> str | None:
         """End a job that has not started. Returns `cancelled`, or the job's status, or None if there is no such job."""

@@ -4,12 +4,11 @@ import asyncio
 
 from prometheus_client import CollectorRegistry, Gauge
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from asynchronous.queue import DEAD_LETTERS, GROUP, STREAM
+from asynchronous.queue import DEAD_LETTERS, PREDICTORS, STREAM
 
 INTERVAL_SECONDS = 1.0
-IDLE_MS = 10_000
+SILENT_SECONDS = 10.0
 """A predictor asks the queue twice a second, or renews its leases. One that has done neither for so long is dead."""
 
 
@@ -31,19 +30,12 @@ class QueueMonitor:
             commands.xlen(STREAM)
             commands.xrange(STREAM, count=1)
             commands.xlen(DEAD_LETTERS)
-            (seconds, microseconds), depth, oldest, dead_letters = await commands.execute()
+            commands.zrange(PREDICTORS, 0, -1, withscores=True)
+            (seconds, microseconds), depth, oldest, dead_letters, predictors = await commands.execute()
         now = seconds + microseconds / 1e6
-        self.predictors_alive = await self._count_predictors()
+        self.predictors_alive = sum(now - latest < SILENT_SECONDS for _, latest in predictors)
         self._depth.set(depth)
         self._oldest.set(max(0.0, now - int(oldest[0][0].partition(b"-")[0]) / 1e3) if oldest else 0)
         self._dead_letters.set(dead_letters)
         self._predictors.set(self.predictors_alive)
         await asyncio.sleep(INTERVAL_SECONDS)
-
-    async def _count_predictors(self) -> int:
-        """Those that have asked for jobs lately, whether they got any or not."""
-        try:
-            consumers = await self._redis.xinfo_consumers(STREAM, GROUP)
-        except ResponseError:  # no predictor has ever been here
-            return 0
-        return sum(consumer["idle"] < IDLE_MS for consumer in consumers)

@@ -58,7 +58,7 @@ class Worker:
         if monotonic() >= self._next_poll:
             lease_ms = int(self._settings.lease_seconds * 1e3)
             await self._queue.open()
-            self._open_jobs.set(await self._queue.enqueue_due_retries())
+            self._open_jobs.set(await self._queue.enqueue_due_retries(self._consumer))
             await self._queue.remove_idle_consumers(IDLE_LEASES * lease_ms)
             if expired := await self._queue.claim_expired(self._consumer, 1, lease_ms):
                 return expired

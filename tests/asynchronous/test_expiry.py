@@ -42,7 +42,7 @@ def test_expired_jobs_no_longer_count_as_open(valkey: RedisServer, ordering_key:
                 await submit_plain(queue, ordering_key)
             await asyncio.sleep(TTL + 0.1)
             assert await queue.claim("predictor", 10, 1) == []
-            assert (await redis.xlen(STREAM), await queue.enqueue_due_retries()) == (0, 0)
+            assert (await redis.xlen(STREAM), await queue.enqueue_due_retries("predictor")) == (0, 0)
             assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
 
             fresh = await submit_plain(queue, ordering_key)
@@ -60,7 +60,7 @@ def test_a_job_that_expires_before_its_retry_is_not_done(valkey: RedisServer, or
             (job,) = await queue.claim("predictor", 1, 1)
             await queue.complete_jobs("predictor", [Outcome(job, "retry", "so it is", 1)])
             await asyncio.sleep(TTL + 0.1)
-            assert await queue.enqueue_due_retries() == 0
+            assert await queue.enqueue_due_retries("predictor") == 0
             assert await queue.claim("predictor", 1, 1) == []
             assert {key.decode() for key in await redis.eval(FOREVER, 0)} <= FIXED
 
@@ -82,7 +82,7 @@ def test_jobs_behind_one_that_expires_before_its_retry_are_done(valkey: RedisSer
             await asyncio.sleep(0.6 * TTL)
             behind = [await submit_plain(queue, "key") for _ in range(2)]
             await asyncio.sleep(0.6 * TTL)
-            assert await queue.enqueue_due_retries() == 2
+            assert await queue.enqueue_due_retries("predictor") == 2
             for job_id in behind:
                 (job,) = await queue.claim("predictor", 10, 1)
                 await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
@@ -121,6 +121,6 @@ def test_the_result_of_an_expired_job_is_dropped(valkey: RedisServer) -> None:
             await asyncio.sleep(TTL + 0.1)
             await queue.complete_jobs("predictor", [Outcome(job, "done", PREDICTION, 1)])
             assert await queue.get(job.job_id) == {}
-            assert await queue.enqueue_due_retries() == 0
+            assert await queue.enqueue_due_retries("predictor") == 0
 
     asyncio.run(check())

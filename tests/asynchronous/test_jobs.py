@@ -5,6 +5,7 @@ One Redis, one proxy, one predictor.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 from uuid import UUID, uuid4
 
 import pytest
@@ -26,6 +27,7 @@ from tests.support.queue.jobs import (
     moment,
     submit,
 )
+from tests.support.redis_servers import OTHERS, redis_server
 from tests.support.samples import PNG, SAMPLES, SEVEN_JSON
 from tests.support.service_process import Server
 from tests.support.stack import stack_of
@@ -190,6 +192,29 @@ def test_a_job_is_a_503_while_no_predictor_is_running_if_one_is_required() -> No
         assert int(answer.headers["retry-after"]) > 0
         stack.start("predictor")
         wait_until(lambda: submit(proxy).status_code == 202)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["valkey", *OTHERS])
+def test_only_predictors_that_run_are_counted_without_a_job_and_after_a_restart_of_redis(kind: str) -> None:
+    """Redis 7.0 has no consumer for a predictor without a job; at its start, Redis makes all consumers look active."""
+    with redis_server(kind) as server, stack_of("asynchronous") as stack:
+        required = {"redis_url": server.url, "require_predictor": True}
+        proxy = stack.start("asynchronous", **required)
+        for _ in range(2):
+            stack.start("predictor", redis_url=server.url)
+            wait_until(lambda: proxy.metric("predictors_alive") == 1 and submit(proxy).status_code == 202)
+            done(proxy, hand_in(proxy))
+            stack.stop("predictor")
+            wait_until(lambda: proxy.metric("predictors_alive") == 0, 15)
+            server.kill()
+            server.begin()
+            wait_until(server.answers)
+        stack.stop("asynchronous")
+        proxy = stack.start("asynchronous", **required)
+        for _ in range(10):
+            assert (proxy.metric("predictors_alive"), submit(proxy).status_code) == (0, 503)
+            sleep(0.2)
 
 
 def test_only_a_queue_can_require_a_predictor(monkeypatch: pytest.MonkeyPatch) -> None:

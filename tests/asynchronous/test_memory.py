@@ -41,7 +41,7 @@ async def used_memory(redis: Redis) -> int:
 async def work(queue: JobQueue, jobs: int) -> int:
     """Hand them in and do them, a batch at a time, by predictors that are replaced; gives how many were begun."""
     begun = submitted = 0
-    while await queue.enqueue_due_retries() or submitted < jobs:
+    while await queue.enqueue_due_retries("predictor") or submitted < jobs:
         predictor = f"predictor-{submitted // 10_000}"
         numbers = range(submitted, min(submitted + AT_ONCE, jobs))
         await asyncio.gather(*[submit(queue, number) for number in numbers])
@@ -60,7 +60,7 @@ async def take_and_give_back(server: RedisServer, jobs: int, job_ttl: int) -> No
         at_its_end = await used_memory(redis)
 
         assert await redis.xlen(STREAM) == 0
-        assert await queue.enqueue_due_retries() == 0
+        assert await queue.enqueue_due_retries("predictor") == 0
         await deliver(redis)
         await asyncio.sleep(max(job_ttl, TTL) + 0.2)  # dead letters' jobs are kept for longer
         await queue.remove_idle_consumers(100)

@@ -187,8 +187,8 @@ class Machine(RuleBasedStateMachine):
         """What it held is claimed when its lease is over."""
         self.hands[predictor].clear()
 
-    @rule()
-    def enqueue_due_retries(self) -> None:
+    @rule(predictor=predictors)
+    def enqueue_due_retries(self, predictor: str) -> None:
         """What is due in a moment is waited for, so that no job comes due while this asks."""
         soon = [latest for _, latest in self.queue.delayed.values() if latest < self.server_time() + NEVER_SECONDS / 2]
         time.sleep(max(0.0, max(soon, default=0.0) - self.server_time()))
@@ -196,7 +196,7 @@ class Machine(RuleBasedStateMachine):
         for _, job_id in sorted((at, job_id) for job_id, (_, at) in self.queue.delayed.items() if at <= now):
             del self.queue.delayed[job_id]
             self.queue.ready.append(self.queue.jobs[job_id])
-        assert self.run(self.job_queue.enqueue_due_retries()) == self.queue.open
+        assert self.run(self.job_queue.enqueue_due_retries(predictor)) == self.queue.open
 
     def server_time(self) -> float:
         seconds, microseconds = self.run(self.redis.time())

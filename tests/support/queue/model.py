@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from asynchronous.jobs import Outcome
 
-FIXED = {f"asynchronous:{name}" for name in ("jobs", "open", "finished", "dead-letters", "delayed", "webhooks")}
+NAMES = ("jobs", "open", "finished", "dead-letters", "delayed", "webhooks", "predictors")
+FIXED = {f"asynchronous:{name}" for name in NAMES}
 """The keys that are always there, and trimmed; every other one has a time to live."""
 
 FOREVER = """
