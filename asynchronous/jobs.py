@@ -2,6 +2,8 @@
 
 from typing import Literal, NamedTuple
 
+from common.service.problems import Problem
+
 
 class NewJob(NamedTuple):
     """What the proxy submits; `digest` identifies the request's content, for its Idempotency-Key."""
@@ -40,3 +42,9 @@ class QueueFull(Exception):
 
 class IdempotencyConflict(Exception):
     """This Idempotency-Key came before, with another body."""
+
+
+def describe_error(error: Exception) -> bytes:
+    """Why an attempt failed, as its job's clients read it; a `Problem` without its status, which was sent to nobody."""
+    text = str(error.detail) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+    return text.encode(errors="replace")

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from asynchronous.jobs import ClaimedJob, Outcome
+from asynchronous.jobs import ClaimedJob, Outcome, describe_error
 from asynchronous.queue import JobQueue
 from asynchronous.settings import PredictorSettings
 from common.jobs.heartbeat import renewing_leases
@@ -83,7 +83,7 @@ class Worker:
         try:
             prediction = await self._jobs.predict(job.payload, monotonic() + self._settings.job_timeout_seconds)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}".encode(errors="replace")
+            text = describe_error(error)
             if attempts >= self._settings.max_attempts:
                 return Outcome(job, "dead", text, attempts)
             return Outcome(job, "retry", text, attempts, self._settings.backoff_seconds * 2 ** (attempts - 1))

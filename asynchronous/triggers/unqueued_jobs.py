@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
-from asynchronous.jobs import NewJob
+from asynchronous.jobs import NewJob, describe_error
 from asynchronous.schemas import Accepted
 from asynchronous.settings import PredictorSettings
 from common.service.problems import Problem
@@ -69,5 +69,5 @@ class UnqueuedJobs:
         try:
             result = "done", "prediction", await predict(payload, monotonic() + settings.job_timeout_seconds)
         except Exception as error:
-            result = "failed", "error", f"{type(error).__name__}: {error}".encode(errors="replace")
+            result = "failed", "error", describe_error(error)
         await self._finish(args=[job_id, self._result_ttl, *result])
