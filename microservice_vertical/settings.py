@@ -8,6 +8,7 @@ from common.backends.settings import CallerSettings, HttpModelUrl
 from common.jobs.settings import RedisUrl
 from common.prediction.settings import InputSettings, PredictSettings
 from common.store import settings as store
+from common.store.image_store import Scans
 
 
 class StoreSettings(store.StoreSettings):
@@ -25,6 +26,9 @@ class ProxySettings(CallerSettings, InputSettings, StoreSettings):
     quality_required: bool = Field(True, description="true: if it fails, the request fails; false: it is skipped")
     reader_required: bool = Field(True, description="true: if it fails, the request fails; false: ask the specialist")
     specialist_required: bool = Field(False, description="true: if it fails, the request fails; false: degraded")
+    quality_scans: Scans = Field("first", description="which scans of a stored letter its model reads, or all")
+    reader_scans: Scans = Field("first", description="which scans of a stored letter its model reads, or all")
+    specialist_scans: Scans = Field("all", description="which scans of a stored letter its model reads, or first")
     escalate_below: float = Field(
         0.9, ge=0, le=1, description="a reading whose confidence is not above this goes to the specialist"
     )
@@ -35,4 +39,4 @@ class ProxySettings(CallerSettings, InputSettings, StoreSettings):
 class PredictorSettings(PredictSettings, StoreSettings):
     """One of the three predictors; MODEL_URI says which."""
 
-    scans: Literal["first", "all"] = Field("first", description="which scans of a stored letter this model reads")
+    scans: Scans = Field("first", description="which scans of a stored letter this model reads")

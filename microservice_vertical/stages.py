@@ -15,12 +15,14 @@ from common.backends.metrics import BackendMetrics
 from common.inference.tensor_spec import Tensors
 from common.service.request_context import RequestContext
 from common.service.service import Service
+from common.store.image_store import Scans
 from common.store.remote import classify_stored
 from microservice_vertical.results import LEGIBILITY_CLASSES, StageName, StageResult, to_result
 from microservice_vertical.settings import ProxySettings
 
 Letter = Tensors | UUID
 """The rows of a letter's scans, or the id of scans that each predictor loads from the store itself."""
+SLICES: dict[Scans, slice] = {"first": slice(1), "all": slice(None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,14 @@ def connect(app: Service, settings: ProxySettings) -> tuple[Stage, Stage, Stage]
     """Quality, reader and specialist, each with its own circuit breaker, on one connection pool."""
     client, metrics = HttpClient(app), BackendMetrics(app.metrics.registry)
 
-    def stage(name: StageName, url: str, required: bool, classes: int, scans: slice) -> Stage:
+    def stage(name: StageName, url: str, required: bool, classes: int, scans: Scans) -> Stage:
         backend = Backend(name, settings, metrics)
         classifier = RestClassifier(backend, client, url, outputs=domain.OUTPUTS, classes=classes)
-        return Stage(name, classifier, URL(url).with_path("/retrieve"), scans, required)
+        return Stage(name, classifier, URL(url).with_path("/retrieve"), SLICES[scans], required)
 
-    first, every = slice(1), slice(None)
+    labels = len(domain.LABELS)
     return (
-        stage("quality", settings.quality_url, settings.quality_required, LEGIBILITY_CLASSES, first),
-        stage("reader", settings.reader_url, settings.reader_required, len(domain.LABELS), first),
-        stage("specialist", settings.specialist_url, settings.specialist_required, len(domain.LABELS), every),
+        stage("quality", settings.quality_url, settings.quality_required, LEGIBILITY_CLASSES, settings.quality_scans),
+        stage("reader", settings.reader_url, settings.reader_required, labels, settings.reader_scans),
+        stage("specialist", settings.specialist_url, settings.specialist_required, labels, settings.specialist_scans),
     )

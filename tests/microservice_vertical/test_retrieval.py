@@ -14,7 +14,7 @@ from common.training.data import Features
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
-from tests.support.stack import Stack
+from tests.support.stack import Stack, vertical_stack
 from tests.support.vertical.letters import RUN, STAGES, agrees, doubtful, expected, letters, names, picture
 from tests.support.vertical.services import another_proxy, asks, keep, kept
 
@@ -144,6 +144,19 @@ def test_reader_reads_one_scan_and_the_specialist_reads_all(stack: Stack, proxy:
     image_id = kept(proxy, letter(one_of_each()[3]))
     with asks(stack, "batch_rows_sum", quality=1, reader=1, specialist=SCANS):
         assert names(proxy.read(image_id).json()) == STAGES
+
+
+def test_reader_that_is_set_to_all_scans_gets_them_whoever_loads_them() -> None:
+    """READER_SCANS is one setting, of the proxy and of the reader."""
+    every: dict[str, object] = {"reader_scans": "all"}
+    with (
+        vertical_stack({"reader": every}, escalate_below=0, **every) as stack,
+        another_proxy(stack, retrieval="predictor", escalate_below=0, **every) as other,
+    ):
+        image_id = kept(stack.front, letter(one_of_each()[3]))
+        for proxy in (stack.front, other):
+            with asks(stack, "batch_rows_sum", quality=1, reader=SCANS):
+                assert names(proxy.read(image_id).json()) == STAGES[:2]
 
 
 def test_predictor_loads_only_the_scans_that_its_model_reads(stack: Stack, proxies: dict[str, Server]) -> None:
