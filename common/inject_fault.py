@@ -39,7 +39,8 @@ def processes() -> Iterator[tuple[str, Inject]]:
         with suppress(ValueError, ProcessLookupError):
             process = int(file.read_text())
             if os.getsid(process) == process:  # the file of a run that was killed may name another's process by now
-                yield pattern if name == pattern else f"{pattern}-{name}", partial(_signal, process)
+                is_whole = name == pattern or name.startswith(f"{pattern}-")  # of several replicas, "web_single-1"
+                yield name if is_whole else f"{pattern}-{name}", partial(_signal, process)
 
 
 def containers() -> Iterator[tuple[str, Inject]]:
@@ -56,12 +57,16 @@ def containers() -> Iterator[tuple[str, Inject]]:
 
 def find(service: str) -> tuple[str, Inject]:
     """The service of this name, or ending in it; ends the process with one line if it is not exactly one."""
-    running = dict(containers()) | dict(processes())
+    running = running_services()
     found = [name for name in running if name == service] or [name for name in running if name.endswith(f"-{service}")]
     if len(found) != 1:
-        running_names = ", ".join(sorted(running)) or "nothing: start a pattern first, as with `make synchronous`"
-        sys.exit(f"SERVICE={service}: expected the name of one service that runs here; running: {running_names}")
+        sys.exit(_expected_service(service, running))
     return found[0], running[found[0]]
+
+
+def running_services() -> dict[str, Inject]:
+    """All of them; a process before a container of the same name."""
+    return dict(containers()) | dict(processes())
 
 
 def slow_down(inject: Inject) -> None:
@@ -84,13 +89,19 @@ def slow_down(inject: Inject) -> None:
 def main(service: str, how: str) -> None:
     """Break or heal the service."""
     if how not in HOWS:
-        sys.exit(f"HOW={how}: expected " + "; ".join(f"{name} ({what})" for name, what in HOWS.items()))
+        expected = f"HOW={how}: expected " + "; ".join(f"{name} ({what})" for name, what in HOWS.items())
+        sys.exit(expected if service else f"{_expected_service(service, running_services())}\n{expected}")
     name, inject = find(service)
     print(f"{name}: {HOWS[how]}", file=sys.stderr)
     if how == "slow":
         slow_down(inject)
     else:
         inject(how)
+
+
+def _expected_service(service: str, running: dict[str, Inject]) -> str:
+    names = ", ".join(sorted(running)) or "nothing: start a pattern first, as with `make synchronous`"
+    return f"SERVICE={service}: expected the name of one service that runs here; running: {names}"
 
 
 def _signal(group: int, how: str) -> None:

@@ -118,6 +118,22 @@ def test_slowing_a_service_down_ends_with_the_service(worker: subprocess.Popen[b
     assert said.splitlines()[1:] == ["it has ended"]
 
 
+def test_replica_has_the_name_that_compose_gives_it(worker: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    (tmp_path / ".state" / "demo" / "demo-1.pid").write_text(f"{worker.pid}\n")
+    for service in ("demo-1", "1"):
+        assert inject(tmp_path, service, "heal")[1].startswith("demo-1: ")
+
+
+def test_without_a_service_and_a_fault_it_lists_what_runs_and_the_faults(
+    worker: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    status, said = inject(tmp_path, "", "")
+    assert status == 1
+    running, faults = said.splitlines()
+    assert running.endswith("running: demo-worker")
+    assert all(word in faults for word in ("kill", "hang", "slow", "heal"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
