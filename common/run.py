@@ -24,10 +24,11 @@ SIGNALS = ((signal.SIGTERM, 0.3), (signal.SIGTERM, 40.0), (signal.SIGKILL, 5.0))
 """How a process is ended, with the seconds to wait for it: longer than the longest request, then it is killed. A second
 SIGTERM ends a service's drain, since no load balancer has to notice it here."""
 POLL_SECONDS = 0.05
+CAUSES: dict[int, str] = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}
 
 
 class Stopped(Exception):
-    """The user ends the run: by a signal, or by closing the terminal."""
+    """The user ends the run, by this: a signal, or closing the terminal."""
 
 
 class Run:
@@ -47,7 +48,7 @@ class Run:
                 signal.signal(number, lambda number, _: self.signals.append(number))
         require_writable(self.folder, "start it from a folder that you may write into")
         for sentence in self.procfile.find_mistyped():
-            print_line(f"warning: {sentence}")
+            print_line(f"warning: {sentence}", "common.run")
         try:
             for name in sorted(self.procfile.commands, key=lambda name: name != REDIS):
                 self._start(name)
@@ -56,8 +57,8 @@ class Run:
             self._wait_until(self._are_ready)
             print_line(f"ready: http://127.0.0.1:{self.procfile.front.number}/  {self.procfile.hint}".rstrip())
             self._wait_until(lambda: False, Child.keep_running)
-        except Stopped:
-            pass
+        except Stopped as cause:
+            print_line(f"{cause}: ending all by SIGTERM, the front service first")
         finally:
             self._end()
 
@@ -74,10 +75,10 @@ class Run:
                 if visit:
                     visit(child)
                 elif child.has_ended():
-                    sys.exit(f"{name} ended ({child.outcome()}) before all were ready: {child.last_line}".rstrip(": "))
+                    sys.exit(f"{name} ended ({child.outcome()}) before all were ready")
             time.sleep(POLL_SECONDS)
             if self.signals or self.terminal_is_closed():
-                raise Stopped
+                raise Stopped(CAUSES[self.signals[0]] if self.signals else "the terminal is closed")
 
     def _listen(self, *names: str) -> bool:
         return all(port.is_open() for port in self.procfile.ports if port.process in names)

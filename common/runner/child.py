@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from threading import Thread
 MAX_DELAY_SECONDS = 30
 """The longest wait before a restart. A process that has run for longer than this starts again after one second."""
 PR_SET_PDEATHSIG = 1
+MISTYPED = re.compile(r"(\w+) is no setting, and is ignored: is \w+ meant\?")
+_warned_by: dict[str, str] = {}
 
 
 class Child:
@@ -20,7 +23,7 @@ class Child:
 
     def __init__(self, command: str, prefix: str, pid_file: Path) -> None:
         self.command, self.prefix, self.pid_file = command, prefix, pid_file
-        self.last_line, self.delay = "", 0
+        self.delay = 0
         self.start()
 
     def start(self) -> None:
@@ -71,13 +74,14 @@ class Child:
 
     def _print_output(self, process: "subprocess.Popen[bytes]") -> None:
         for line in process.stdout or ():
-            text = line.decode(errors="replace").rstrip()
-            self.last_line = text or self.last_line
-            print_line(self.prefix + text)
+            print_line(self.prefix + line.decode(errors="replace").rstrip(), self.prefix)
 
 
-def print_line(line: str) -> None:
-    """Write a line at once, whatever else is printed."""
+def print_line(line: str, process: str = "") -> None:
+    """Write a line at once, whatever else is printed; of a mistyped setting, the warning of one process."""
+    mistyped = MISTYPED.search(line)
+    if mistyped and _warned_by.setdefault(mistyped[1], process) != process:
+        return
     with suppress(OSError):  # the terminal may be closed
         os.write(sys.stdout.fileno(), f"{line}\n".encode())
 

@@ -45,7 +45,7 @@ def drain_on_sigterm(seconds: float, on_drain: Callable[[], None]) -> Iterator[N
     def drain(number: int, frame: FrameType | None) -> None:
         nonlocal drained
         drained = True
-        logger.info("SIGTERM: not ready any more, closing in %s s", seconds)
+        logger.info("SIGTERM: not ready any more, closing in %s s or at a second SIGTERM", seconds)
         on_drain()
         signal.signal(signal.SIGTERM, server_handler)
         loop.call_later(seconds, server_handler, number, frame)

@@ -20,14 +20,24 @@ def test_it_says_where_the_front_service_answers_and_what_to_try(demo: Path) -> 
         assert this.lines()[-1] == ready
 
 
-def test_a_process_that_ends_before_all_are_ready_ends_the_run_with_its_line(demo: Path) -> None:
+def test_a_process_that_ends_before_all_are_ready_ends_the_run_and_says_why_once(demo: Path) -> None:
     replace(demo, "worker: exec", "worker: sleep 0.5; echo 'cannot start, wrong setting: X=1'; exit 3; exec")
     with run(demo) as this:
         assert this.process.wait(20) == 1
-        reason = "cannot start, wrong setting: X=1"
-        assert this.lines()[-1] == f"worker ended (exit status 3) before all were ready: {reason}"
+        assert this.lines()[-1] == "worker ended (exit status 3) before all were ready"
+        assert [line for line in this.lines() if "X=1" in line] == ["worker | cannot start, wrong setting: X=1"]
         assert not any(line.startswith("ready") or "Traceback" in line for line in this.lines())
         assert not any(map(listens, this.ports.values()))
+
+
+def test_a_mistyped_setting_is_warned_of_once_by_the_runner_and_all_processes(demo: Path) -> None:
+    sentence = "{0}_PROT is no setting, and is ignored: is {0}_PORT meant?"
+    for name in ("demo", "worker"):
+        replace(demo, f"{name}: exec", f"{name}: echo '{sentence.format('DEMO')}'; echo '{sentence.format('X')}'; exec")
+    with run(demo, DEMO_PROT=1) as this:
+        this.wait_for("ready: ")
+        assert [line for line in this.lines() if "DEMO_PROT" in line] == [f"warning: {sentence.format('DEMO')}"]
+        assert len([line for line in this.lines() if "X_PROT" in line]) == 1
 
 
 def test_a_killed_process_is_started_again_and_the_others_go_on(demo: Path) -> None:

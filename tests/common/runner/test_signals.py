@@ -26,7 +26,11 @@ def test_a_signal_ends_all_with_exit_status_0_the_front_first_and_redis_last(dem
         pids = this.pids()
         this.process.send_signal(number)
         assert this.process.wait(20) == 0
-        assert this.lines()[-3:] == ["demo   | ended", "worker | ended", "redis  | ended"]
+        cause = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "SIGHUP"}[signal.Signals(number)]
+        assert this.lines()[-4:] == [
+            f"{cause}: ending all by SIGTERM, the front service first",
+            *("demo   | ended", "worker | ended", "redis  | ended"),
+        ]
         assert not any(map(is_alive, pids.values()))
         assert this.pids() == dict.fromkeys(NAMES, 0)
 

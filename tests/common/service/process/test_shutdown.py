@@ -64,7 +64,9 @@ def test_while_it_drains_a_server_still_answers_and_closes_connections() -> None
         for path in ("/health/ready", "/health/live", "/metrics", "/nowhere", "/predict"):
             assert server.get(path).headers["connection"] == "close"
         server.still_reads_right()
+        assert "SIGTERM: not ready any more, closing in 60.0 s or at a second SIGTERM" in server.log.read_text()
         server.process.send_signal(signal.SIGTERM)
+        assert ended(server, 20) < 10
 
 
 @pytest.mark.full
