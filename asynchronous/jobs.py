@@ -45,6 +45,6 @@ class IdempotencyConflict(Exception):
 
 
 def describe_error(error: Exception) -> bytes:
-    """Why an attempt failed, as its job's clients read it; a `Problem` without its status, which was sent to nobody."""
+    """Why an attempt failed, as its job's clients read it; a `Problem` without its status, which no client received."""
     text = str(error.detail) if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
     return text.encode(errors="replace")

@@ -146,7 +146,7 @@ def test_reader_reads_one_scan_and_the_specialist_reads_all(stack: Stack, proxy:
         assert names(proxy.read(image_id).json()) == STAGES
 
 
-def test_reader_that_is_set_to_all_scans_gets_them_whoever_loads_them() -> None:
+def test_reader_that_is_set_to_all_scans_gets_them_from_the_proxy_and_from_the_store() -> None:
     """READER_SCANS is one setting, of the proxy and of the reader."""
     every: dict[str, object] = {"reader_scans": "all"}
     with (
