@@ -22,7 +22,7 @@ from common.telemetry.tracing import span_of
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-"""How often due retries and expired leases are looked for; also the longest wait for new jobs."""
+"""How often due retries and expired leases are collected; also the longest wait for new jobs."""
 IDLE_LEASES = 10
 """A predictor that holds nothing and has been idle for so many leases is removed from the consumer group."""
 

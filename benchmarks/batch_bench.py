@@ -2,7 +2,7 @@
 
 Contestants take turns, A B C A B C, so that a slow minute of the machine falls on all of them. Each is a program of its
 own; its start and end are in the time. Memory is the largest sum over all of its processes (PSS: what several share
-counts once), looked at ten times a second.
+counts once), polled ten times a second.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from benchmarks.support.report import show_table
 from common.domain import digits, ink
 from common.training.damage import degrade
 from common.training.data import Rows, enlarge, held_out, stack
-from common.training.measure import DAMAGED_COPIES, DOUBT
+from common.training.measure import DAMAGED_COPIES, LOW_CONFIDENCE_BELOW
 from tests.support.inputs.pictures import MAX_PIXELS, encoded, read
 
 COLUMNS = ("scans", "pictures", "refused", "right", "wrong", "wrong with confidence", "right as cells")
@@ -34,7 +34,7 @@ def rows() -> Iterator[list[str]]:
         found = [reading(encoded(enlarge(scan, SIDE))) for scan in given.features]
         refused = sum(one is None for one in found)
         wrong = [one[1] for one, label in zip(found, given.labels, strict=True) if one and one[0] != label]
-        sure = sum(confidence >= DOUBT for confidence in wrong)
+        sure = sum(confidence >= LOW_CONFIDENCE_BELOW for confidence in wrong)
         as_cells = int((read(given.features)[0] == given.labels).sum())
         right = len(found) - refused - len(wrong)
         yield [name, *map(str, (len(found), refused, right, len(wrong), sure, as_cells))]

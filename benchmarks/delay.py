@@ -1,4 +1,4 @@
-"""What handing in and fetching later costs beside waiting (A9), and what it saves: `python -m benchmarks.delay`
+"""What submitting and fetching later costs beside waiting (A9), and what it saves: `python -m benchmarks.delay`
 
 One client sends the same picture to `synchronous` and to `asynchronous`, in turn. A letter is answered when it is read.
 A job is answered when it is kept; its result is then waited for at its address. With a quick model the queue's way is

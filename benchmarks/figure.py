@@ -87,7 +87,7 @@ def draw_foot(drawing: Drawing, results: Results, height: int) -> None:
         f"and the batches ({results.rows:,} rows) have both.",
         f"Measured on {machine['cpu']}, {machine['cpus']} CPUs, {machine['system'].partition('-')[0]}, "
         f"Python {machine['python']}, {results.date}."
-        + (" The machine was not quiet: read the speeds roughly." if results.doubts else ""),
+        + (" The machine was not quiet: read the speeds roughly." if results.warnings else ""),
     )
     for number, line in enumerate(lines):
         drawing.text(MARGIN, y + 20 + 14 * number, line, muted, size=11)

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.support.contestants import MODELS, NAMES
 from benchmarks.support.load.wrk import LoadError
-from benchmarks.support.machine import Cpus, description, doubts, obstacle, part_cpus
+from benchmarks.support.machine import Cpus, description, obstacle, part_cpus, warnings
 from benchmarks.support.report import Report, show
 from benchmarks.support.rounds import Plan, measure_model
 from benchmarks.support.servers.signals import exit_on_sigterm
@@ -34,9 +34,9 @@ def main() -> None:
     exit_on_sigterm()
     console = Console(stderr=True, highlight=False)
     cpus = part_cpus()
-    report = Report(machine=description(), doubts=doubts(cpus))
-    for doubt in report.doubts:
-        console.print(f"[yellow]warning:[/] {doubt}", soft_wrap=True)
+    report = Report(machine=description(), warnings=warnings(cpus))
+    for warning in report.warnings:
+        console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
     minutes, seconds = divmod(plan.total_seconds, 60)
     console.print(f"This takes about {minutes} min {seconds} s; Ctrl-C ends everything.")
     try:

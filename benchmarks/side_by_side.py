@@ -21,7 +21,7 @@ import uvloop
 
 from benchmarks.support.load.questions import PREDICT
 from benchmarks.support.load.wrk import LoadError, load
-from benchmarks.support.machine import begin, description, doubts, part_cpus
+from benchmarks.support.machine import begin, description, part_cpus, warnings
 from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
 from benchmarks.support.servers.pattern import WAYS, Served, served
 from benchmarks.support.servers.start import ServerError
@@ -46,7 +46,7 @@ def main() -> None:
     cpus = part_cpus()
     results = Results(
         machine=description() | {name: version(name) for name in ("redis", "pandas", "dask", "pyspark")},
-        doubts=doubts(cpus),
+        warnings=warnings(cpus),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         callers_per_second=RATE,
         deadline_ms=DEADLINE_MS,

@@ -1,7 +1,7 @@
 """`--all` and the markers: what runs when, and what a machine must have for it; and what the tests of many files need.
 
-Without `--all` (`make test`), tests marked `full` are left out, and those that need a program which this machine lacks
-are skipped, with the reason. With it (`make test-all`) nothing is left out but `[quick]` tests whose `[full]` does the
+Without `--all` (`make test`), tests marked `full` do not run, and those that need a program which this machine lacks
+are skipped, with the reason. With it (`make test-all`) all run but `[quick]` tests whose `[full]` does the
 same, and what is missing is a failure. The one exception: WITHOUT_DOCKER=REASON says that this machine cannot have a
 Docker engine.
 """

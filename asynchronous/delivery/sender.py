@@ -141,7 +141,7 @@ class WebhookDelivery:
 def to_jobs(finished: Sequence[FinishedJob]) -> tuple[list[Job], dict[str, str]]:
     """The jobs to deliver, and the errors of those that cannot be read, by id.
 
-    Those that have expired are left out, and dead letters that are retried: they will end again.
+    Skips those that have expired, and dead letters that are retried: they will end again.
     """
     jobs, odd = [], {}
     for _, job_id, fields in finished:

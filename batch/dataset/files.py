@@ -138,7 +138,7 @@ def _has_magic(filesystem: Any, path: str) -> bool:
         with filesystem.open_input_file(path) as file:
             return bool(file.read_at(len(MAGIC), 0) == MAGIC)
     except (OSError, pa.ArrowException):
-        return True  # not left out in silence: its chunk fails, and says why
+        return True  # not skipped in silence: its chunk fails, and says why
 
 
 def _is_hidden(path: str, folder: str) -> bool:

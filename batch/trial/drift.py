@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from batch.process_chunk import Result
 
 MIN_STD = 0.1
-"""Features that hardly varied in training are left out: their shift has no scale."""
+"""Features that hardly varied in training are skipped: their shift has no scale."""
 
 
 def measure_drift(result: Result, model_uri: str) -> dict[str, float] | None:

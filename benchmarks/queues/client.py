@@ -20,7 +20,7 @@ AT_ONCE = 32
 
 
 async def burst(queue: Any, client: Any, payloads: list[bytes]) -> dict[str, float]:
-    """Jobs/s from the first that is handed in to the last result."""
+    """Jobs/s from the first that is submitted to the last result."""
     numbers, jobs = count(), {}
 
     async def hand_in() -> None:
@@ -45,7 +45,7 @@ async def burst(queue: Any, client: Any, payloads: list[bytes]) -> dict[str, flo
 
 
 async def steady(queue: Any, client: Any, payloads: list[bytes], rate: float) -> dict[str, float]:
-    """Milliseconds from handing in to the result, for jobs that come evenly."""
+    """Milliseconds from submitting to the result, for jobs that come evenly."""
     took: list[float] = []
 
     async def one(payload: bytes, due: float) -> None:

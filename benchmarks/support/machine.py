@@ -69,7 +69,7 @@ def begin() -> None:
         print(f"warning: the machine is busy (load average {busy:.2f}): wait until it is below {BUSY}", file=sys.stderr)
 
 
-def doubts(cpus: Cpus) -> list[str]:
+def warnings(cpus: Cpus) -> list[str]:
     """What on this machine makes the figures worse than they could be."""
     found = []
     if not cpus.pinned:

@@ -37,7 +37,7 @@ class Report(BaseModel):
     """All that was measured, and on what."""
 
     machine: dict[str, str]
-    doubts: list[str]
+    warnings: list[str]
     measurements: list[Measurement] = []
     footprints: list[Footprint] = []
 
@@ -62,8 +62,8 @@ TEXT_COLUMNS = ("model", "contestant", "piece")
 def show(report: Report, console: Console) -> None:
     """Print the report: as tables on a terminal, as Markdown in a file."""
     console.print("; ".join(f"{name} {value}" for name, value in report.machine.items()), soft_wrap=True)
-    for doubt in report.doubts:
-        console.print(f"Doubtful: {doubt}", soft_wrap=True)
+    for warning in report.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
     tables = ((SPEED_COLUMNS, speed_rows(report.measurements)), (FOOTPRINT_COLUMNS, footprint_rows(report.footprints)))
     for columns, rows in tables:
         console.print()

@@ -65,7 +65,7 @@ def model_config(predictor: Predictor) -> dict[str, Any]:
 
 
 def model_statistics(app: Service, predictor: Predictor) -> dict[str, Any]:
-    """Counts and times since the start, from the metrics; what is not measured is left out.
+    """Counts and times since the start, from the metrics; without what is not measured.
 
     `inference_count` is rows and `execution_count` batches, however the model was asked; `success` and `fail` are
     requests to the protocol's inference. Times are in nanoseconds.

@@ -119,7 +119,7 @@ function render({ label, status, failed = false, partial = false, reading = {}, 
   card.classList.toggle("partial", partial);
   card.classList.toggle("idle", label === NOTHING);
   card.removeAttribute("aria-busy");
-  element("answer-digit").textContent = label;
+  element("answer-label").textContent = label;
   element("answer-status").textContent = status;
   element("answer-raw").textContent = text;
   [...bars.children].forEach((row, index) => {
@@ -160,7 +160,7 @@ function facts(answer, reading) {
   if (answer.early) found["next action"] = `${answer.early.action}, after ${answer.early.model} alone`;
   if (answer.degraded) found.degraded = "yes: not every service answered";
   for (const stage of answer.stages ?? []) found[stage.name] = brief(stage);
-  for (const [name, digit] of Object.entries(answer.predictions ?? {})) found[name] = brief(digit);
+  for (const [name, vote] of Object.entries(answer.predictions ?? {})) found[name] = brief(vote);
   for (const { model, reason } of answer.missing ?? []) found[model] = reason === NOT_AWAITED ? reason : `no answer: ${reason}`;
   if (reading.model) found.model = `${reading.model.name} ${reading.model.version}`;
   return found;

@@ -1,4 +1,4 @@
-/* The jobs that this page has handed in, each followed by its events until it has ended: newest first. A job that was
+/* The jobs that this page has submitted, each followed by its events until it has ended: newest first. A job that was
    given up can be tried again. */
 
 const MOST = 3; // event streams at once: a browser keeps six connections to a server, and the page needs some itself

@@ -12,8 +12,8 @@ const TIMEOUT_MS = 5_000; // for one answer
 const MARGIN_MS = 2_000; // for the way of an answer that comes at its deadline
 const PATIENCE_MS = 30_000; // after which a job that was accepted is said to wait; it is followed all the same
 const WAIT_SECONDS = 4; // how long a job's address may hold an answer back
-const PAUSES_MS = [100, 1_000]; // between looks at a job: before the patience ends, and after
-const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1_600, 3_200, 6_400]; // between looks at where a result was brought, then the last
+const PAUSES_MS = [100, 1_000]; // between polls of a job: before the patience ends, and after
+const DELIVERY_PAUSES_MS = [0, 200, 400, 800, 1_600, 3_200, 6_400]; // between polls of a job's deliveries, then the last
 
 /* `accepted` is called with the outcome of a 202, before the job has ended; `working` with that of each look at it until
    then; `waiting` with that of a job that takes long, when its state is new. */
@@ -41,7 +41,7 @@ async function finished(accepted, controller, working, waiting) {
   while (true) {
     const outcome = await get(address, {}, controller, TIMEOUT_MS);
     if (!["queued", "running"].includes(outcome.answer?.status)) {
-      const taken = accepted.timings; // what both say, such as the total, the look at the job says of itself only
+      const taken = accepted.timings; // what both say, such as the total, the poll of the job says of itself only
       return { ...outcome, timings: { ...taken, ...outcome.timings, ...taken } };
     }
     if (outcome.answer) working(outcome);
@@ -53,11 +53,11 @@ async function finished(accepted, controller, working, waiting) {
 }
 
 /* The answer of a job may name places that its result is brought to, with null for those that do not have it yet: ask again
-   until all have it, and call `changed` with each answer. A look that fails is no end: the service may come back. */
+   until all have it, and call `changed` with each answer. A poll that fails is no end: the service may come back. */
 export async function followDelivery(address, answer, controller, changed) {
   changed(answer);
-  for (let look = 0; Object.values(answer.delivered ?? {}).includes(null); look += 1) {
-    await pause(DELIVERY_PAUSES_MS[look] ?? DELIVERY_PAUSES_MS.at(-1));
+  for (let poll = 0; Object.values(answer.delivered ?? {}).includes(null); poll += 1) {
+    await pause(DELIVERY_PAUSES_MS[poll] ?? DELIVERY_PAUSES_MS.at(-1));
     const outcome = await get(address, {}, controller, TIMEOUT_MS).catch(() => ({}));
     if (controller.signal.aborted || outcome.status === 404) return; // a newer item is on its way, or the job has expired
     if (outcome.answer?.job_id) changed((answer = outcome.answer));

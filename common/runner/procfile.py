@@ -13,7 +13,7 @@ from typing import NamedTuple
 SIMILAR = 0.88
 """From this likeness (0 to 1) on, a variable is taken for a mistyped setting: a letter or two differ."""
 REDIS = "redis"
-"""The process that starts first and ends last. Where REDIS_URL is set it is left out: the others use that server."""
+"""The process that starts first and ends last. Where REDIS_URL is set it is not started: the others use that server."""
 LISTENS = re.compile(r"(?:--port |_PORT=|port_value: |run_valkey )(\$\{(\w+)[^\s/\\]*+)(?!\\)")
 """A port in a command, and the setting that changes it; not one whose last digit a `sed` in the command fills in."""
 
@@ -58,7 +58,7 @@ class Procfile:
         if not fronts:
             sys.exit(f"{path}: expected a command with `--port ${{{front}:-NUMBER}}`")
         self.front = fronts[0]
-        self.ports.sort(key=lambda port: port != self.front)  # the one that a user knows is looked at first
+        self.ports.sort(key=lambda port: port != self.front)  # the one that a user knows is checked first
         neighbours = "".join(file.read_text() for file in path.resolve().parent.parent.glob("*/Procfile*"))
         self._settings = set(re.findall(r"\$\{(\w+)", text + neighbours))
         self.hint = _expand("".join(re.findall(r"^# (try: .+)$", text, re.MULTILINE)[:1]))

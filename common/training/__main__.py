@@ -21,7 +21,7 @@ def train(models: Path, samples: Path) -> None:
     console = Console(stderr=True)
     with console.status("drawing digits and warping scans"):
         rows = material()
-    for name, learn in MODELS.items():  # mlp first: the others are compared with it where it is in doubt
+    for name, learn in MODELS.items():  # mlp first: the others are compared with it where its confidence is low
         start = time.perf_counter()
         with console.status(f"training {name}"):
             trained = learn(rows)

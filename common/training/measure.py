@@ -14,7 +14,7 @@ from common.training.data import SEED, Features, Rows, drawn, enlarge, held_out,
 from common.training.foreign import FOREIGN
 from common.training.photographs import DAMAGE, photograph
 
-DOUBT = 0.9  # a reading less sure than this is doubtful
+LOW_CONFIDENCE_BELOW = 0.9
 DAMAGED_COPIES = 4
 DRAWINGS = 1000
 PHOTOGRAPHS = 200  # of each kind
@@ -37,18 +37,18 @@ def runner(onnx: bytes) -> Run:
 
 
 def reader_figures(run: Run, everyday: Run) -> dict[str, float]:
-    """Share of right digits on held-out scans, the same enlarged and damaged, drawings, and what `everyday` doubts."""
+    """Share of right digits: held-out scans, the same enlarged and damaged, drawings, what `everyday` is unsure of."""
     scans = held_out()
     rng = np.random.default_rng(SEED + 1)  # not the seed of training: these are other drawings
     pictures = np.stack([ink.to_features(ink.find_ink(enlarge(scan, 128))) for scan in scans.features])
     damaged = stack(*(Rows(degrade(scans.features, rng), scans.labels) for _ in range(DAMAGED_COPIES)))
     both = stack(scans, damaged)
-    doubtful = everyday(both.features)[1].max(axis=1) < DOUBT
+    unsure = everyday(both.features)[1].max(axis=1) < LOW_CONFIDENCE_BELOW
     return {
         "held_out_scans": _accuracy(run, scans),
         "held_out_scans_as_pictures": _accuracy(run, Rows(pictures, scans.labels)),
         "held_out_scans_damaged": _accuracy(run, damaged),
-        "held_out_scans_doubtful_to_mlp": _accuracy(run, Rows(both.features[doubtful], both.labels[doubtful])),
+        "held_out_scans_low_confidence_of_mlp": _accuracy(run, Rows(both.features[unsure], both.labels[unsure])),
         "drawn_digits": _accuracy(run, drawn(DRAWINGS, rng)),
     }
 

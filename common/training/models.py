@@ -56,7 +56,7 @@ def svm(material: Material) -> Trained:
 
 
 def specialist(material: Material) -> Trained:
-    """Six large networks that vote and that have also learned from damaged scans: slower, and better in doubt."""
+    """Six large networks that vote and have also learned from damaged scans: slower, and better at low confidence."""
     rng = np.random.default_rng(SEED)
     everyday = _everyday(material)
     damaged = [Rows(degrade(part.features, rng), part.labels) for part in (everyday, material.warped)]

@@ -15,12 +15,12 @@ from common.training.strokes import drawn_digits, scribbles
 SIDE = 280  # pixels
 SCANS = {"zero": 0, "two": 2, "four": 4, "seven": 7}
 DRAWN = 3
-DOUBTFUL = 6
+LOW_CONFIDENCE_DIGIT = 6
 SCANS_OF_A_LETTER = 3
 
 
 def write_samples(folder: Path, read: Run) -> None:
-    """Writes six PNGs, of each digit the scan that `read` is surest of; and as JSON, the letter that it doubts most."""
+    """Writes six PNGs, of each digit the scan that `read` is surest of; as JSON, the letter it is least sure of."""
     for name, digit in SCANS.items():
         _scan(digit, read).save(folder / f"{name}.png", optimize=True)
     rng = np.random.default_rng(SEED)
@@ -28,11 +28,11 @@ def write_samples(folder: Path, read: Run) -> None:
     _picture(drawing).save(folder / "drawn_three.png", optimize=True)
     smudge = np.stack(list(scribbles(4, rng)))
     _picture(smudge.mean(axis=0)).filter(ImageFilter.GaussianBlur(12)).save(folder / "smudge.png", optimize=True)
-    letter = [{"pixels": scan.round(1).tolist()} for scan in _doubtful_letter(DOUBTFUL, read)]
-    (folder / "doubtful_letter.json").write_text(f"{json.dumps(letter)}\n")
+    letter = [{"pixels": scan.round(1).tolist()} for scan in _low_confidence_letter(LOW_CONFIDENCE_DIGIT, read)]
+    (folder / "low_confidence_letter.json").write_text(f"{json.dumps(letter)}\n")
 
 
-def _doubtful_letter(digit: int, read: Run) -> Features:
+def _low_confidence_letter(digit: int, read: Run) -> Features:
     """Damaged scans of one digit, shape (3, 64): of all such letters the one whose first scan is hardest to read."""
     features, labels = held_out()
     rng = np.random.default_rng(SEED)

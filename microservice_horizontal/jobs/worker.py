@@ -22,7 +22,7 @@ from microservice_horizontal.settings import PredictorSettings
 logger = logging.getLogger(__name__)
 
 POLL_MS = 500
-"""The longest wait for new jobs; then expired leases are looked for."""
+"""The longest wait for new jobs; then expired leases are collected."""
 
 
 class Worker:

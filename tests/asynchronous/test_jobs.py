@@ -44,7 +44,7 @@ def front(deployment: Deployment) -> Server:
     return deployment.front
 
 
-# Handing in and fetching
+# Submitting and fetching
 
 
 def test_a_job_is_accepted_at_once_and_fetched_later(front: Server) -> None:

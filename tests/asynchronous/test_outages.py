@@ -1,4 +1,4 @@
-"""What cannot be kept is refused at once, and what was accepted is done although Redis is away or full (A1).
+"""What cannot be kept is rejected immediately, and what was accepted is done although Redis is away or full (A1).
 
 A second proxy reaches Redis over a link that can fail, and takes few jobs.
 """

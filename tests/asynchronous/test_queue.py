@@ -80,7 +80,7 @@ class Machine(RuleBasedStateMachine):
     def any_job(self, data: st.DataObject, of: Callable[[Job], bool] = lambda job: True) -> Job:
         return data.draw(st.sampled_from([job for job in self.queue.jobs.values() if of(job)]))
 
-    # Handing in, calling off
+    # Submitting, cancelling
 
     @rule(
         ordering_key=keys, idempotency_key=st.sampled_from(["", "", "i", "j"]), digest=st.sampled_from(["x", "x", "y"])

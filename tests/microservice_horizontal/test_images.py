@@ -93,7 +93,7 @@ def store_away(deployment: LinkedDeployment, kind: str) -> Iterator[None]:
 
 
 def test_unknown_id_is_a_404_with_either_retrieval(proxies: dict[str, Server]) -> None:
-    """Hundreds of times, since members may tell it at the same moment; and no failure is left unheard."""
+    """Hundreds of times, since members may report it at the same moment; and no failure is lost."""
     for proxy in proxies.values():
         for path in ("/predict", "/predict/mlp"):
             for _ in range(100):

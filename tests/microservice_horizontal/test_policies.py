@@ -200,7 +200,7 @@ def test_full_proxy_answers_with_the_other_votes_while_members_hang(
 
 @contextmanager
 def svm_busy(deployment: LinkedDeployment) -> Iterator[None]:
-    """svm looks at a picture as long as the block (and a second), so that others wait in its queue."""
+    """svm reads a picture as long as the block (and a second), so that others wait in its queue."""
     svm = deployment.stack.servers["svm"]
     with ThreadPoolExecutor(1) as thread:
         seconds = 1.2

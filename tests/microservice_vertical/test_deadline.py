@@ -17,7 +17,7 @@ from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server
 from tests.support.stack import Stack
 from tests.support.vertical.letters import STAGES, names
-from tests.support.vertical.services import ask_in_time, degraded, doubtful_scan, failed, hung, well_again
+from tests.support.vertical.services import ask_in_time, degraded, failed, hung, low_confidence_scan, well_again
 
 pytestmark = pytest.mark.full
 
@@ -39,7 +39,7 @@ def slow(stack: Stack) -> Iterator[None]:
 
 def test_three_slow_stages_take_the_sum_of_their_times_within_the_deadline(stack: Stack) -> None:
     """V7: latency adds up, and the answer shows where it comes from."""
-    scan = doubtful_scan()  # takes a while, so before the stages' timers start
+    scan = low_confidence_scan()  # takes a while, so before the stages' timers start
     with slow(stack):
         answer = ask_in_time(stack.front, scan, 10_000)
     stages = answer.json()["stages"]
@@ -54,7 +54,7 @@ def test_three_slow_stages_take_the_sum_of_their_times_within_the_deadline(stack
 @pytest.mark.parametrize("turn", range(3), ids=STAGES)
 def test_three_slow_stages_share_one_deadline(stack: Stack, turn: int) -> None:
     """The stage that runs when the deadline passes has failed: only the specialist is optional."""
-    scan = doubtful_scan()
+    scan = low_confidence_scan()
     with slow(stack):
         answer = ask_in_time(stack.front, scan, int((turn + 0.6) * STAGE_SECONDS * 1e3))
     if STAGES[turn] == "specialist":
@@ -66,7 +66,7 @@ def test_three_slow_stages_share_one_deadline(stack: Stack, turn: int) -> None:
 
 def test_hung_specialist_is_waited_for_until_the_deadline_then_the_readers_answer_stands(stack: Stack) -> None:
     with hung(stack, "specialist"):
-        answer = ask_in_time(stack.front, doubtful_scan(), 500).json()
+        answer = ask_in_time(stack.front, low_confidence_scan(), 500).json()
     degraded(answer, "specialist")
     assert "timeout" in answer["stages"][2]["error"]
     well_again(stack.front)
@@ -81,13 +81,13 @@ def test_hung_quality_is_a_504_by_the_deadline(stack: Stack) -> None:
 def test_hung_specialist_delays_no_clear_picture_and_its_breaker_opens(stack: Stack) -> None:
     """V6: requests that need it wait beside the others; after a few of them, its breaker is open."""
     with hung(stack, "specialist"), ThreadPoolExecutor(12) as threads:
-        waiting = [threads.submit(ask_in_time, stack.front, doubtful_scan(), 1_500) for _ in range(12)]
+        waiting = [threads.submit(ask_in_time, stack.front, low_confidence_scan(), 1_500) for _ in range(12)]
         answers = [timed(stack.front, SEVEN_JSON) for _ in range(20)]
         assert not any(future.done() for future in waiting)
         assert all(answer["digit"] == 7 and seconds < 0.5 for answer, seconds in answers)
         for future in waiting:
             degraded(future.result().json(), "specialist")
-        answer, seconds = timed(stack.front, doubtful_scan())
+        answer, seconds = timed(stack.front, low_confidence_scan())
         degraded(answer, "specialist")
         assert "breaker open" in answer["stages"][2]["error"]
         assert seconds < 0.5
@@ -109,7 +109,7 @@ def test_client_disconnect_cancels_the_calls_of_all_stages(stack: Stack) -> None
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(
                 f"{stack.front.url}/predict",
-                json=doubtful_scan(),
+                json=low_confidence_scan(),
                 headers={"X-Request-Timeout-Ms": "20000", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
                 timeout=0.3,
             )

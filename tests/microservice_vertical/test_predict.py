@@ -1,4 +1,4 @@
-"""The vertical pattern as its callers see it: quality, the reader, and in doubt the specialist (V1, V2, V5, V8)."""
+"""The vertical pattern as its callers see it: quality, reader, at low confidence the specialist (V1, V2, V5, V8)."""
 
 import json
 import random
@@ -12,7 +12,17 @@ from tests.support.inputs.drawn_letters import letters as drawn_letters
 from tests.support.samples import MLP, SEVEN_PIXELS, SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
 from tests.support.stack import Stack
-from tests.support.vertical.letters import MODELS, RUN, STAGES, agrees, doubtful, illegible, letters, names, picture
+from tests.support.vertical.letters import (
+    MODELS,
+    RUN,
+    STAGES,
+    agrees,
+    illegible,
+    letters,
+    low_confidence,
+    names,
+    picture,
+)
 from tests.support.vertical.services import another_proxy, asks
 
 SPAN = "00f067aa0ba902b7"
@@ -73,7 +83,7 @@ def test_noise_stops_at_quality(stack: Stack) -> None:
 
 def test_reading_of_low_confidence_is_replaced_by_the_specialists(stack: Stack) -> None:
     """V2, V5: the next service is chosen by the answer of the one before."""
-    scans = doubtful().features[:, 0]
+    scans = low_confidence().features[:, 0]
     with asks(stack, quality=len(scans), reader=len(scans), specialist=len(scans)):
         answers = [stack.front.read(picture(scan)).json() for scan in scans]
     for answer in answers:
@@ -90,7 +100,7 @@ def test_reading_of_low_confidence_is_replaced_by_the_specialists(stack: Stack) 
 def test_a_setting_says_below_which_confidence_the_specialist_is_asked(
     stack: Stack, escalate_below: int, specialists: int
 ) -> None:
-    scans = [SEVEN_PNG, *map(picture, doubtful().features[:5, 0])]
+    scans = [SEVEN_PNG, *map(picture, low_confidence().features[:5, 0])]
     with another_proxy(stack, escalate_below=escalate_below) as proxy:
         answers = [proxy.read(scan).json() for scan in scans]
     assert [names(answer).count("specialist") for answer in answers] == [specialists] * len(scans)
@@ -118,7 +128,7 @@ def test_hundreds_of_scans_match_the_models_and_beat_the_reader_alone(stack: Sta
 
 
 def test_server_timing_shows_each_stage(stack: Stack) -> None:
-    for scan, stages in [(SMUDGE_PNG, 1), (SEVEN_PNG, 2), (picture(doubtful().features[0, 0]), 3)]:
+    for scan, stages in [(SMUDGE_PNG, 1), (SEVEN_PNG, 2), (picture(low_confidence().features[0, 0]), 3)]:
         response = stack.front.read(scan)
         entries = dict(entry.split(";dur=") for entry in response.headers["server-timing"].split(", "))
         shown = {stage["name"]: stage["milliseconds"] for stage in response.json()["stages"]}
@@ -133,7 +143,7 @@ def test_server_timing_shows_each_stage(stack: Stack) -> None:
 def test_one_trace_runs_through_the_logs_of_all_services(stack: Stack) -> None:
     """V1: each model is a service of its own, and one transaction can be followed through all."""
     trace = f"{random.getrandbits(128) | 1:032x}"
-    scan = picture(doubtful().features[0, 0])
+    scan = picture(low_confidence().features[0, 0])
     answer = stack.front.read(scan, traceparent=f"00-{trace}-{SPAN}-01")
     assert answer.headers["traceparent"].split("-")[1] == trace
     lines = [line for name in (stack.front_name, *STAGES) for line in stack.servers[name].logged(trace_id=trace)]

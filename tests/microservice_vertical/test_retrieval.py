@@ -15,7 +15,7 @@ from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
 from tests.support.stack import Stack, vertical_stack
-from tests.support.vertical.letters import RUN, STAGES, agrees, doubtful, expected, letters, names, picture
+from tests.support.vertical.letters import RUN, STAGES, agrees, expected, letters, low_confidence, names, picture
 from tests.support.vertical.services import another_proxy, asks, keep, kept
 
 BLANK = {"pixels": [0] * 64}
@@ -171,7 +171,7 @@ def test_predictor_loads_only_the_scans_that_its_model_reads(stack: Stack, proxi
 
 def test_letter_is_read_the_same_with_either_retrieval(proxies: dict[str, Server]) -> None:
     """And as the models say that are asked directly; an id that one proxy gave is good at the other."""
-    some = [*letters(SCANS).features[:30], *doubtful(SCANS).features[:10]]
+    some = [*letters(SCANS).features[:30], *low_confidence(SCANS).features[:10]]
     for scans in some:
         image_id = kept(proxies["proxy"], letter(scans))
         by_proxy, by_predictor = (proxies[retrieval].read(image_id).json() for retrieval in ("proxy", "predictor"))
@@ -185,12 +185,12 @@ def test_letter_is_read_the_same_with_either_retrieval(proxies: dict[str, Server
 def test_specialist_is_more_accurate_with_all_scans_than_with_one(proxies: dict[str, Server], retrieval: str) -> None:
     """V4, V5: what the further scans are kept for."""
     proxy = proxies[retrieval]
-    some = [doubtful(SCANS, seed) for seed in (1, 2, 3)]
+    some = [low_confidence(SCANS, seed) for seed in (1, 2, 3)]
     scans, labels = (np.concatenate(parts) for parts in zip(*some, strict=True))
     assert len(scans) > 150
     with_one, with_all = share_right(proxy, scans[:, :1], labels), share_right(proxy, scans, labels)
     reader = (RUN["reader"](scans[:, 0])[0] == labels).mean()
-    print(f"{len(scans)} doubtful letters: reader {reader:.3f}, one scan {with_one:.3f}, {SCANS} scans {with_all:.3f}")
+    print(f"{len(scans)} unsure letters: reader {reader:.3f}, one scan {with_one:.3f}, {SCANS} scans {with_all:.3f}")
     assert with_all > with_one + 0.03
     assert with_one > reader + 0.2
 

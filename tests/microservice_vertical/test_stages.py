@@ -23,10 +23,10 @@ from tests.support.vertical.services import (
     another_proxy,
     ask_in_time,
     degraded,
-    doubtful_scan,
     failed,
     hung,
     killed,
+    low_confidence_scan,
     well_again,
 )
 
@@ -104,9 +104,9 @@ FAULTS: dict[str, tuple[Fault, int]] = {
 def test_failed_required_stage_is_a_problem_and_failed_optional_stage_leaves_the_best_answer(
     stack: Stack, hard: Server, soft: Server, stage: str, fault: str
 ) -> None:
-    """Asked for what depends on it: a clear picture, or of the specialist a doubtful one."""
+    """Asked for what depends on it: a clear picture, or of the specialist one that is read with low confidence."""
     happens, status = FAULTS[fault]
-    body = doubtful_scan() if stage == "specialist" else SEVEN_JSON
+    body = low_confidence_scan() if stage == "specialist" else SEVEN_JSON
     with happens(stack, stage):
         failed(ask_in_time(hard, body), stage, status)
         degraded(answer_without(soft, body), stage)
@@ -128,7 +128,7 @@ def answer_without(proxy: Server, body: object) -> dict[str, Any]:
 def test_no_reading_is_a_problem_and_never_a_digit(stack: Stack, soft: Server) -> None:
     """All stages are optional, and both that could read are down; an illegible scan needs no reading."""
     with killed(stack, "reader"), killed(stack, "specialist"):
-        for body in (SEVEN_JSON, doubtful_scan()):
+        for body in (SEVEN_JSON, low_confidence_scan()):
             failed(ask_in_time(soft, body), "specialist", 503)
         illegible(soft.read(SMUDGE_PNG).json())
         with hung(stack, "quality"):
@@ -140,7 +140,7 @@ def test_clear_pictures_are_answered_without_the_specialist(stack: Stack, hard: 
     """V6: one that fails does not take the others down."""
     with killed(stack, "specialist"):
         answers = [proxy.read(SEVEN_JSON) for _ in range(100) for proxy in (hard, soft)]
-        degraded(ask_in_time(soft, doubtful_scan()).json(), "specialist")
+        degraded(ask_in_time(soft, low_confidence_scan()).json(), "specialist")
     assert [answer.status_code for answer in answers] == [200] * 200
     assert all(answer.json()["digit"] == 7 and not answer.json()["degraded"] for answer in answers)
     well_again(hard, soft)

@@ -20,7 +20,7 @@ from tests.support.readmes import ITEM, count_lines, reading_lists, section_of
 from tests.support.samples import SEVEN_JSON
 from tests.support.service_process import Server, is_ready
 from tests.support.stack import Stack, stack_of
-from tests.support.vertical.services import doubtful_scan
+from tests.support.vertical.services import low_confidence_scan
 
 BEFORE = ["When to use it", "Diagram", "Run", "Try", "Failures"]
 AFTER = ["Read in this order", "Settings", "Make it yours", "Claims"]
@@ -74,7 +74,7 @@ def sort_letter(front: Server) -> None:
 
 
 def predict_in_three_stages(front: Server) -> None:
-    assert len(front.read(doubtful_scan()).json()["stages"]) == 3
+    assert len(front.read(low_confidence_scan()).json()["stages"]) == 3
 
 
 def do_job(front: Server) -> None:

@@ -9,6 +9,8 @@ from tests.support.processes import ROOT
 
 PROSE = ["whoever", "whomever", "anew", "thereof", "shall", "nobody", "somebody", "told", "tells", "hear", "hears"]
 PROSE += ["heard", "verdict", "judge", "judges", "deaths", "sweep", "sweeps", "at all events", "take up again"]
+PROSE += ["doubt", "doubts", "doubtful", "unheard", "left out", "hand in", "handed in", "handing in", "looks at"]
+PROSE += ["looked at", "looking at", "refused at once", "called off", "carry over", "set aside"]
 """Words that readers who are not native speakers stumble over, or that stand for a term of the field."""
 
 IDENTIFIERS = ["Account", "Envelope", "Era", "add_companion", "add_endpoint", "EndpointRoute", "Operation"]
@@ -21,14 +23,19 @@ IDENTIFIERS += ["DOUBT_UP_TO", "doubt_up_to", "QUALITY_STEP", "READER_STEP", "SP
 IDENTIFIERS += ["STOP_SECONDS", "MAX_RUNNING", "MAX_DEATHS"]
 """Names that were this repository's own before the field's names took their place."""
 
-SUFFIXES = {".py", ".md", ".lua", ".js", ".html", ".css", ".yaml", ".yml", ".toml", ".svg"}
+SUFFIXES = {".py", ".md", ".lua", ".js", ".json", ".html", ".css", ".yaml", ".yml", ".toml", ".svg", ".dockerignore"}
 NAMES = {"Makefile", "Procfile", "Procfile.replicas", "Dockerfile"}
 THIS = Path(__file__)
+WORDS = {word for word in PROSE if " " not in word}
+
+
+def tracked() -> list[str]:
+    run = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return run.stdout.splitlines()
 
 
 def files() -> list[Path]:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    paths = [ROOT / name for name in tracked.splitlines()]
+    paths = [ROOT / name for name in tracked()]
     return [path for path in paths if path != THIS and (path.suffix in SUFFIXES or path.name in NAMES)]
 
 
@@ -52,9 +59,21 @@ def test_no_private_name_is_left() -> None:
     assert places(rf"\b({'|'.join(IDENTIFIERS)})\b") == []
 
 
+def test_no_file_is_named_by_such_a_word() -> None:
+    """Of any kind: a sample's name is the text of a button."""
+    assert [name for name in tracked() if WORDS & {*re.split(r"[^a-z]+", name.lower())}] == []
+
+
+def test_no_member_of_a_json_file_is_named_by_such_a_word() -> None:
+    """Such as a figure of a model's card."""
+    parts = "|".join(WORDS)
+    found = [place for place in places(rf'"[a-z_]*(?<![a-z])({parts})(?![a-z])[a-z_]*":') if ".json:" in place]
+    assert found == []
+
+
 def test_no_name_holds_such_a_word() -> None:
     """Nor as a part of it. The user of a container is named by one of them, by the field itself."""
-    words = {word for word in PROSE if " " not in word} - {"nobody"}
+    words = WORDS - {"nobody"}
     found = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in files()
@@ -112,6 +131,16 @@ def test_only_the_domain_names_what_is_read() -> None:
         if re.search(r"\b(pictures?|digits?|pixels)\b", str(text.value), re.IGNORECASE)
     ]
     assert said == []
+
+
+def test_pages_and_diagrams_name_nothing_of_the_domain() -> None:
+    """Those that a copy with another domain shows. The page is also where one draws a picture."""
+    diagrams = [f"{pattern}/diagram.svg" for pattern in ("web_single", "synchronous", "asynchronous", "batch")]
+    pages = ("common/playground/", "batch/page/")
+    of_digits = places(r"\bdigits?\b|\b\d+ numbers\b|\b0 to 9\b", re.IGNORECASE)
+    of_pictures = places(r">[^<]*\b(pictures?|pixels|scans?)\b", re.IGNORECASE)
+    assert [place for place in of_digits if place.startswith((*diagrams, *pages))] == []
+    assert [place for place in of_pictures if place.startswith(tuple(diagrams))] == []
 
 
 def texts(module: ast.Module) -> list[ast.Constant]:

@@ -78,5 +78,5 @@ def draw(page: Page, digit: int, style: int = 0) -> None:
 
 
 def expect_digit(page: Page, digit: int) -> None:
-    expect(page.locator("#answer-digit")).to_have_text(str(digit))
+    expect(page.locator("#answer-label")).to_have_text(str(digit))
     expect(page.locator("#answer-status")).to_contain_text(f"Read as {digit},")

@@ -16,12 +16,12 @@ SIZE = (1100, 900)
 
 
 def take_pictures(browser: Browser, url: str, folder: Path) -> None:
-    """The playground after the sample about which the reader is in doubt, in light and dark."""
+    """The playground after the sample that is read with low confidence, in light and dark."""
     for scheme in ("light", "dark"):
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]}, color_scheme=scheme)
         page.goto(url)
         page.wait_for_load_state("networkidle")
-        page.click("[title='doubtful_six.png']")
+        page.click("[title='low_confidence_six.png']")
         expect(page.locator("#journey-diagram #specialist.lit")).to_have_count(1)
         expect(page.locator("[data-ms=round-trip]")).to_contain_text(" ms")
         diagram = page.locator("#journey-diagram").bounding_box()

@@ -20,7 +20,7 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 
 @pytest.fixture(scope="module", params=["http", "grpc"])
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A predictor that looks at one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
+    """A predictor that reads one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     predictor: dict[str, object] = {"model_uri": model, "model_threads": 1, "max_batch_rows": 1}
     with synchronous_stack(request.param, predictor=predictor) as stack:
@@ -29,7 +29,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_client_disconnect_cancels_the_call_down_to_the_predictors_queue(stack: Stack, accept: str) -> None:
-    """Two letters are before it: one is looked at, one waits. They are read, and that of who left is not."""
+    """Two letters are before it: one is read, one waits. They are read, and that of who left is not."""
     proxy, predictor, trace = stack.front, stack.servers["predictor"], uuid4().hex
     read, left = predictor.metric("batch_rows_sum"), proxy.metric("backend_calls_total", outcome="cancelled")
     letter = raw_post(

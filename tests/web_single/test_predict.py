@@ -46,7 +46,7 @@ def test_every_sample_is_read(server: Server, picture: Path) -> None:
     response = server.read(picture.read_bytes())
     assert response.status_code == 200, response.text
     name = picture.stem.rpartition("_")[2]
-    if picture.stem not in ("smudge", "doubtful_six"):  # in doubt, other models are asked
+    if picture.stem not in ("smudge", "low_confidence_six"):  # there, other models are asked
         assert response.json()["digit"] == DIGITS[name]
 
 

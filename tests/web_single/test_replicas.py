@@ -182,7 +182,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 
 @pytest.mark.full
 def test_call_rejected_by_a_busy_replica_is_answered_by_another(slow: Replicas) -> None:
-    """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be left out."""
+    """Its 503 says that it has not begun, so asking another is safe; and busy is no reason to be skipped."""
     with ThreadPoolExecutor(2) as threads:
         for _ in range(2):  # one is worked on, one waits
             threads.submit(httpx.post, f"{slow.url(1)}/predict", json=slow_pixels(4), headers=PATIENT, timeout=9)

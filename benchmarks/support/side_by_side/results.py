@@ -56,7 +56,7 @@ class Results(BaseModel):
     """All of one run, by the contestants' names."""
 
     machine: dict[str, str]
-    doubts: list[str]
+    warnings: list[str]
     date: str
     callers_per_second: int = Field(description="during an incident")
     deadline_ms: int

@@ -191,7 +191,7 @@ def test_a_webhook_waits_for_a_delivery_that_can_sign_it(deployment: DeliveryDep
 def test_the_delivery_sends_nothing_to_addresses_inside_the_network(
     deployment: DeliveryDeployment, receiver: Receiver
 ) -> None:
-    """Where the name led elsewhere when the job was handed in, or a proxy allows what the delivery does not."""
+    """Where the name led elsewhere when the job was submitted, or a proxy allows what the delivery does not."""
     deployment.stack.stop("delivery")
     server = deployment.start_delivery(webhook_allow_private=False)
     try:

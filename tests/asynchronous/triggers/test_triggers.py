@@ -120,7 +120,7 @@ def test_only_pubsub_loses_jobs_without_a_subscriber_and_jobs_of_a_killed_predic
     deployment: Deployment, trigger: str
 ) -> None:
     front = deployment.fronts[trigger]
-    unheard = hand_in(front, slow_pixels(0))
+    unseen = hand_in(front, slow_pixels(0))
     with deployment.predictors(trigger, deployment.slow) as (server,):
         done(front, hand_in(front, slow_pixels(0)))
         begun = hand_in(front, slow_pixels(1.5))
@@ -133,9 +133,9 @@ def test_only_pubsub_loses_jobs_without_a_subscriber_and_jobs_of_a_killed_predic
         done(front, hand_in(front, slow_pixels(0)))
         if trigger == "pubsub":
             sleep(1)
-            assert [look(front, job_id)["status"] for job_id in (unheard, begun)] == ["queued", "running"]
+            assert [look(front, job_id)["status"] for job_id in (unseen, begun)] == ["queued", "running"]
         else:
-            done(front, unheard, begun)
+            done(front, unseen, begun)
 
 
 @pytest.mark.parametrize(("trigger", "times"), [("cache", 2), ("pubsub", 1)])

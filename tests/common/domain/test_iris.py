@@ -133,4 +133,4 @@ def test_the_playground_of_a_domain_without_images_is_a_form(pattern: str, proje
         page.locator("#input-json").fill(json.dumps(SETOSA))
         expect(page.locator("#curl-command")).to_contain_text('"petal_width": 0.2')
         page.locator("#send-json").click()
-        expect(page.locator("#answer-digit")).to_have_text("setosa")
+        expect(page.locator("#answer-label")).to_have_text("setosa")

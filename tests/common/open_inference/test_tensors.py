@@ -110,7 +110,7 @@ def test_a_long_right_request_is_read_however_nested(elements: list[Any], shape:
 
 @given(st.integers(0, 100), st.data())
 def test_a_damaged_request(seed: int, choose: st.DataObject) -> None:
-    """Bytes changed, left out, put in anywhere, or another length of the JSON: tensors or a Problem."""
+    """Bytes changed, removed, put in anywhere, or another length of the JSON: tensors or a Problem."""
     head, tail = request(seed)
     body = bytearray(head + tail)
     start = choose.draw(st.integers(0, len(body)))

@@ -183,7 +183,7 @@ def test_a_failed_job_shows_who_answered_and_nothing_of_the_job_before_it(browse
         with hung(horizontal, "svm", "mlp"):
             page.click("#read-now")
             expect(page.locator("#answer-status")).to_contain_text("Accepted after")
-            expect(page.locator("#answer-digit")).to_have_text(NOTHING)
+            expect(page.locator("#answer-label")).to_have_text(NOTHING)
             expect(page.locator("#answer-bars .best")).to_have_count(0)
             expect(page.locator("#answer-facts")).to_be_empty()
             expect(page.locator("#journey-timings")).not_to_contain_text("round trip")
@@ -256,7 +256,7 @@ def test_predictions_that_are_not_aggregated_are_said_to_be_so(browser: Browser,
         expect(page.locator("#answer-status")).to_have_text(
             "The predictions are not aggregated: see each of them below."
         )
-        expect(page.locator("#answer-digit")).to_have_text(NOTHING)
+        expect(page.locator("#answer-label")).to_have_text(NOTHING)
         for name in ("linear", "svm", "mlp"):
             expect(page.locator("#answer-facts")).to_contain_text(f"{name} 7,")
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)

@@ -43,7 +43,7 @@ def test_asynchronous_job_is_seen_to_travel_through_the_queue(browser: Browser) 
                 expect(page.locator(f"#journey-diagram #{part}.lit")).to_have_count(1)
             for timing in ("decode", "queue", "stream", "predictor", "round-trip"):
                 expect(page.locator(f"[data-ms={timing}]")).to_contain_text(" ms")
-            page.click("#clear-pad")  # which ends the looks at where the result was brought
+            page.click("#clear-pad")  # which ends the polls of the job's deliveries
             stack.stop("predictor")
             stack.stop("redis")
         problem = "Failed to load resource: the server responded with a status of 503"

@@ -20,20 +20,20 @@ def vertical() -> Iterator[Stack]:
 
 @pytest.mark.full
 @pytest.mark.browser
-def test_a_sample_of_several_scans_is_stored_and_read_in_doubt_by_the_specialist(
+def test_a_sample_of_several_scans_is_stored_and_read_at_low_confidence_by_the_specialist(
     browser: Browser, vertical: Stack
 ) -> None:
     url = vertical.front.url
     with opened(browser, url) as page:
-        page.get_by_role("button", name="doubtful letter").click()
+        page.get_by_role("button", name="low confidence letter").click()
         expect_digit(page, 6)
         expect(page.locator("#journey-diagram #answer.lit")).to_have_count(1)
         expect(page.locator("#journey-diagram :is(#store, #quality, #reader, #specialist).lit")).to_have_count(4)
         stages = json.loads(page.locator("#answer-raw").inner_text())["stages"]
         assert [stage["name"] for stage in stages] == ["quality", "reader", "specialist"]
         command = page.locator("#curl-command")
-        expect(command).to_contain_text(f"@common/samples/doubtful_letter.json {url}/images | curl")
-        expect(page.locator("#draw-hint")).to_have_text("doubtful letter")
+        expect(command).to_contain_text(f"@common/samples/low_confidence_letter.json {url}/images | curl")
+        expect(page.locator("#draw-hint")).to_have_text("low confidence letter")
         with page.expect_request("**/images"):
             page.click("#read-now")
         draw(page, 7)
@@ -48,7 +48,7 @@ def test_a_store_that_does_not_answer_is_red(browser: Browser, vertical: Stack) 
     redis = vertical.servers["redis"].process.pid
     with opened(browser, vertical.front.url, expected=problem) as page:
         os.kill(redis, signal.SIGSTOP)
-        page.click("[title='doubtful_letter.json']")
+        page.click("[title='low_confidence_letter.json']")
         expect(page.locator("#answer-status")).to_contain_text("the store does not answer")
         os.kill(redis, signal.SIGCONT)
         expect(page.locator("#journey-diagram #store.failed")).to_have_count(1)

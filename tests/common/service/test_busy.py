@@ -1,4 +1,4 @@
-"""A service whose model is busy: probes answer, deadlines are kept, one request too many is refused at once."""
+"""A service whose model is busy: probes answer, deadlines are kept, one request too many is rejected immediately."""
 
 import json
 import re

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.parametrize("project", [FRONT], indirect=True, scope="package"),
 ]
-DOUBTFUL = json.loads((ROOT / "common" / "samples" / "doubtful_letter.json").read_text())[0]
+LOW_CONFIDENCE = json.loads((ROOT / "common" / "samples" / "low_confidence_letter.json").read_text())[0]
 ANOTHER_MODEL = {"READER_MODEL_URI": "common/models/specialist.onnx"}
 """One that is in the image, and reads what the reader reads."""
 
@@ -42,15 +42,15 @@ def updated(project: Composed, service: str, **environment: str) -> subprocess.C
 
 
 def test_a_killed_specialist_leaves_the_readers_answer_marked_degraded(project: Composed) -> None:
-    whole = post(project, "/predict", DOUBTFUL)
+    whole = post(project, "/predict", LOW_CONFIDENCE)
     assert (whole["degraded"], whole["model"]["name"]) == (False, "specialist")
     project.compose("kill", SPECIALIST)
-    answer = post(project, "/predict", DOUBTFUL)
+    answer = post(project, "/predict", LOW_CONFIDENCE)
     assert (answer["degraded"], answer["model"]["name"]) == (True, "mlp")
     assert "specialist" in answer["stages"][-1]["error"]
-    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7  # no stage is in doubt
+    assert FRONT_SERVICES[FRONT].read(project.port)["digit"] == 7  # no confidence is low
     project.compose("start", SPECIALIST)
-    wait_until(lambda: not post(project, "/predict", DOUBTFUL)["degraded"])
+    wait_until(lambda: not post(project, "/predict", LOW_CONFIDENCE)["degraded"])
 
 
 def test_an_update_replaces_one_service_under_load_and_no_request_fails(project: Composed) -> None:

@@ -186,7 +186,7 @@ def rows_of(output: Path) -> dict[Any, tuple[int, float, str]]:
 
 
 def rejected_of(output: Path) -> dict[Any, str]:
-    """The reason by the id of each row that was set aside."""
+    """The reason by the id of each rejected row."""
     tables = [pq.read_table(file, partitioning=None).to_pydict() for file in parts(output / "_rejected")]
     return {one: reason for table in tables for one, reason in zip(table["id"], table["reason"], strict=True)}
 

@@ -60,5 +60,5 @@ def has_answers(proxy: Server, job: str, count: int) -> Answer:
 
 
 def rows(server: Server) -> float:
-    """How many pictures a member has looked at."""
+    """How many pictures a member has read."""
     return server.metric("batch_rows_sum")

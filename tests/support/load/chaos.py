@@ -1,4 +1,4 @@
-"""A queue in a storm: any of its processes is killed at any moment, while clients hand in jobs and look at them."""
+"""A queue in a storm: any of its processes is killed at any moment, while clients submit jobs and fetch them."""
 
 import json
 import random

@@ -36,7 +36,7 @@ def save(
 
 
 def slow_pixels(seconds: float) -> dict[str, list[float]]:
-    """A picture of a seven that the slow reader looks at for so long."""
+    """A picture of a seven that the slow reader reads for so long."""
     return {"pixels": [seconds, *SEVEN_PIXELS[1:]]}
 
 

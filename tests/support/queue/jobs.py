@@ -1,4 +1,4 @@
-"""The asynchronous pattern for a test; jobs as its clients have them: handed in, looked at, fetched."""
+"""The asynchronous pattern for a test; jobs as its clients have them: submitted, polled, fetched."""
 
 import signal
 import socket
@@ -45,7 +45,7 @@ def deployment_with(**predictor: object) -> Iterator[Deployment]:
 def submit(
     front: Server, body: object = SEVEN_JSON, headers: dict[str, str] | None = None, **query: str
 ) -> httpx.Response:
-    """The answer to a job that is handed in."""
+    """The answer to a job that is submitted."""
     return front.client.post("/jobs", json=body, headers=headers, params=query)
 
 
@@ -85,7 +85,7 @@ def done(front: Server, *job_ids: str) -> list[Any]:
 
 
 def looks(redis: Redis) -> int:
-    """How often a job has been looked at: a client that waits for one has looked once."""
+    """How often a job has been fetched: a client that waits for one has fetched once."""
     stats: Any = redis.info("commandstats")
     return int(stats.get("cmdstat_hgetall", {"calls": 0})["calls"])
 

@@ -15,7 +15,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return found
 """
-"""The keys that have no time to live; the lines are looked at one by one."""
+"""The keys that have no time to live; the lines are checked one by one."""
 
 
 @dataclass(eq=False, slots=True)

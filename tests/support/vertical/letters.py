@@ -24,8 +24,8 @@ def letters(scans: int = 1, seed: int = 1) -> Rows:
 
 
 @cache
-def doubtful(scans: int = 1, seed: int = 1) -> Rows:
-    """Those of them whose first scan is legible, and leaves the reader in doubt."""
+def low_confidence(scans: int = 1, seed: int = 1) -> Rows:
+    """Those of them whose first scan is legible, and read with low confidence."""
     every = letters(scans, seed)
     chosen = [len(expected(letter)[0]) == 3 for letter in every.features]
     return Rows(every.features[chosen], every.labels[chosen])

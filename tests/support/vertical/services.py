@@ -13,7 +13,7 @@ from tests.support.processes import wait_until
 from tests.support.samples import PNG
 from tests.support.service_process import Server, serving
 from tests.support.stack import Stack
-from tests.support.vertical.letters import MODELS, RUN, STAGES, doubtful, names, picture
+from tests.support.vertical.letters import MODELS, RUN, STAGES, low_confidence, names, picture
 
 TIMEOUT_MS = 500
 SLACK_SECONDS = 0.3
@@ -79,9 +79,9 @@ def hung(stack: Stack, name: str) -> Iterator[None]:
         stack.servers[name].process.send_signal(signal.SIGCONT)
 
 
-def doubtful_scan() -> dict[str, list[float]]:
+def low_confidence_scan() -> dict[str, list[float]]:
     """One that the reader and the specialist do not read alike."""
-    scans = doubtful().features[:, 0]
+    scans = low_confidence().features[:, 0]
     differ = RUN["reader"](scans)[0] != RUN["specialist"](scans)[0]
     return picture(scans[differ][0])
 
@@ -122,7 +122,7 @@ def well_again(*proxies: Server) -> float:
     """Seconds until each gives the whole answer, three stages and none failed."""
     began = time.monotonic()
     for proxy in proxies:
-        wait_until(lambda proxy=proxy: is_whole(ask_in_time(proxy, doubtful_scan())), BACK_SECONDS)  # type: ignore[misc]
+        wait_until(lambda proxy=proxy: is_whole(ask_in_time(proxy, low_confidence_scan())), BACK_SECONDS)  # type: ignore[misc]
     return time.monotonic() - began
 
 
