@@ -93,6 +93,12 @@ def crop(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def scale(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same with `SIDE` pixels along the longer side."""
+    height, width = (max(1, round(side * SIDE / max(ink.shape))) for side in ink.shape)
+    return np.asarray(Image.fromarray(ink).resize((width, height), Image.Resampling.BOX))
+
+
 def detail(picture: NDArray[np.float32]) -> float:
     """How much of the contrast 16x16 cells do not show: little in a scan of 8x8 cells, enlarged."""
     image = Image.fromarray(picture)

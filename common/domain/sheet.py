@@ -1,7 +1,6 @@
 """A sheet of paper on a dark desk: light on dark like chalk on a board, with the digit as a hole in it."""
 
 import numpy as np
-from PIL import Image
 
 from common.domain import marks
 from common.domain.paper import FAINT, WIDEST_STROKE, Bands, Grey, Ink, darker, edge, over_squares, reduce, to_logarithm
@@ -36,16 +35,13 @@ def find_sheet(bands: Bands) -> Grey | None:
 def has_sharp_strokes(grey: Grey) -> bool:
     """Whether a pen drew what is darker than the paper around it, and not a scanner of 8x8 cells."""
     local = darker(grey, WIDEST_STROKE)
-    strokes = np.where(local > marks.INKED * float(np.percentile(local, 99.5)), local, np.float32(0))
+    strokes = np.where(local > marks.INKED * float(np.percentile(local, 99.9)), local, np.float32(0))
     return bool(strokes.any()) and marks.detail(marks.crop(strokes)) > marks.SHARP
 
 
 def _is_solid(digit: Ink) -> bool:
     """Whether it is somewhere wider than the strokes of a digit, both ways."""
-    scale = marks.SIDE / max(digit.shape)
-    height, width = (max(1, round(side * scale)) for side in digit.shape)
-    small = Image.fromarray((digit > FAINT).astype(np.float32)).resize((width, height), Image.Resampling.BOX)
-    full = np.pad(np.asarray(small) > FULL, 1).astype(np.uint8)
+    full = np.pad(marks.scale((digit > FAINT).astype(np.float32)) > FULL, 1).astype(np.uint8)
     solid = over_squares(np.minimum, full, int(WIDEST * marks.SIDE) | 1)
     return bool(solid.any())
 
@@ -53,7 +49,7 @@ def _is_solid(digit: Ink) -> bool:
 def _crop(grey: Grey) -> Grey | None:
     """The sheet of paper on a dark desk, from which the sides that are mostly desk are cut away; None without one."""
     ink = darker(grey, WIDEST_STROKE)
-    desk = ink > 0.5 * float(np.percentile(ink, 99.5))
+    desk = ink > 0.5 * float(np.percentile(ink, 99.9))
     if edge(desk).mean() < DESK:
         return None
     top, left, (bottom, right) = 0, 0, desk.shape

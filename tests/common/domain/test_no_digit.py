@@ -9,7 +9,7 @@ from benchmarks.damaged_scans import COLUMNS, rows
 from common.domain import digits, ink
 from common.training.damage import degrade
 from common.training.data import enlarge, held_out
-from tests.support.inputs.no_digits import KINDS, no_digits
+from tests.support.inputs.no_digits import KINDS, PAIRS, no_digits
 from tests.support.inputs.pictures import MAX_PIXELS, digit_of, encoded, read
 
 full = pytest.mark.full
@@ -29,6 +29,11 @@ def confidences(kind: str, count: int, seed: int) -> Iterator[float]:
 def test_of_400_pictures_that_are_no_digit_at_most_5_percent_are_read_with_confidence(count: int) -> None:
     sure = [confidence >= 0.9 for kind in KINDS for confidence in confidences(kind, count, seed=3)]
     assert np.mean(sure) <= 0.05
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_of_50_pairs_of_digits_at_most_4_are_read_with_confidence(kind: str) -> None:
+    assert sum(confidence >= 0.9 for confidence in confidences(kind, 50, seed=4)) <= 4
 
 
 @pytest.mark.parametrize("kind", ["text", "two_digits"])

@@ -41,6 +41,32 @@ def two_digits(rng: np.random.Generator) -> Image.Image:
     return image
 
 
+def two_sizes(rng: np.random.Generator) -> Image.Image:
+    """Side by side, one half as tall."""
+    return _pair(rng, (180, 240), 240, (420, 240), 120)
+
+
+def one_above_another(rng: np.random.Generator) -> Image.Image:
+    return _pair(rng, (320, 120), 160, (320, 340), 160)
+
+
+def touching(rng: np.random.Generator) -> Image.Image:
+    return _pair(rng, (270, 240), 240, (390, 240), 240)
+
+
+def _pair(
+    rng: np.random.Generator, first: tuple[int, int], height: int, second: tuple[int, int], other_height: int
+) -> Image.Image:
+    """Two digits around these points, so tall."""
+    image = Image.new("L", (WIDTH, HEIGHT), 255)
+    for (x, y), tall in ((first, height), (second, other_height)):
+        drawing = draw(STYLES[int(rng.integers(0, 10))][0], rng)
+        drawing = drawing.crop(drawing.getbbox())
+        drawing = drawing.resize((max(12, min(tall, drawing.width * tall // drawing.height)), tall))
+        image.paste(0, (x - drawing.width // 2, y - tall // 2), drawing)
+    return image
+
+
 def texture(rng: np.random.Generator) -> Image.Image:
     """Waves, squares or dots, at any angle."""
     across, down = np.meshgrid(np.arange(WIDTH), np.arange(HEIGHT))
@@ -55,9 +81,13 @@ KINDS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     kind.__name__: kind for kind in (text, noise, two_digits, texture)
 }
 
+PAIRS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+    kind.__name__: kind for kind in (two_sizes, one_above_another, touching)
+}
+
 
 def no_digits(kind: str, count: int, seed: int) -> Iterator[bytes]:
     """So many pictures of this kind, as PNG files."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        yield encoded(KINDS[kind](rng))
+        yield encoded((KINDS | PAIRS)[kind](rng))
