@@ -140,7 +140,11 @@ def find_ink(image: Image.Image) -> NDArray[np.float32]:
     ink[ink < np.clip(GRAIN * grain, PAPER * strongest, strongest / 2)] = 0
     ink /= strongest
     in_uneven_light = find_ink_in_uneven_light(bands, ink)
-    return ink if in_uneven_light is None else in_uneven_light
+    if in_uneven_light is None:
+        return ink
+    if not in_uneven_light.any():
+        raise InvalidImage(422, "body: expected a picture of one digit, got light too uneven to tell ink from shadows")
+    return in_uneven_light
 
 
 def require_digit(ink: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ wider than its window, however hard. What is left of a narrower shadow reaches t
 than ink. So several windows and thresholds are tried; the one that leaves the least beside a digit is taken.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -22,6 +22,7 @@ from common.domain.paper import (
     Ink,
     darker,
     edge,
+    has_even_paper,
     is_dark_on_light,
     reduce,
     to_logarithm,
@@ -34,19 +35,21 @@ LEAST_SIDE = 72  # pixels; in a smaller picture strokes are as wide as shadows
 WINDOWS = WIDEST_STROKE, 1 / 8, 1 / 14  # of a side: wider strokes are taken for paper, narrower shadows for ink
 THRESHOLDS = 0.35, 0.5, 0.65  # of the strongest ink: below is paper, or a shadow
 DIRT = 0.04  # of the largest mark: lesser ones are dust, or grain
-LEAST_DIGIT = 0.08  # of the picture's longer side
+LEAST_DIGIT = 0.05  # of the picture's longer side
 LEAST_CLEAN = 0.25  # so much of the ink, at least
 CLEAN = 0.97  # of the ink belongs to the digit
 SOLID = 0.8  # the mean of a digit's ink; a shadow that joins it is fainter
 LEAST_INK = 20.0  # of 255 in logarithms
 DARKEST = 0.12  # of the range of brightness: pixels that are ink in any light
 DARKEST_FOUND = 0.7  # of them: a digit without them is a part of one that reaches the edge
-DETAIL = 0.075  # of the contrast: a scan of 8x8 cells, enlarged, has less of what 16x16 cells do not show
+DETAIL = 0.3  # of the contrast: a scan of 8x8 cells, enlarged, has less of what 16x16 cells do not show
+CELLS = 0.05  # the same of square cells: 16x16 show them
+LARGER = 1.15  # times as long
 MORE_INK = 4  # in uneven light the distance from one paper colour finds so many times the ink, or more
 
 
 def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
-    """Ink of shape (height, width), smaller, 0 to 1 the strongest, measured from the paper around it.
+    """Ink of shape (height, width), smaller, 0 to 1 the strongest, from the paper around it; 0 if none is found.
 
     `ink` is the same measured from one paper colour; None where this is right, as in even light.
     """
@@ -59,28 +62,31 @@ def find_ink_in_uneven_light(bands: Bands, ink: Ink) -> Ink | None:
     if sheet is not None and (digit := _find_cleanest(_candidates(sheet), None, on_desk)[0]) is not None:
         return digit
     best, most = None, 0.0
+    is_safe = any(has_even_paper(to_logarithm(reduce(bands, polarity), polarity)) for polarity in (True, False))
     for polarity in (True,) if is_dark_on_light(bands.mean(axis=0)) else (False, True):
         brightness = reduce(bands, polarity)
         grey = to_logarithm(brightness, polarity)
+        is_soft = _is_soft(grey)
+        windows = WINDOWS[:1] if is_soft else WINDOWS  # cells are as wide as the others
+        is_safe = is_safe or is_soft
         has_desk = on_desk and polarity
         darkest = _find_darkest(brightness, has_desk)
         if _is_small_scan(ink, brightness, grey):  # its strokes reach the edge, unless all is clean at once
             digit, score = _find_cleanest(islice(_candidates(grey), 1), darkest)
             return digit if score > CLEAN * SOLID else None
-        digit, score = _find_cleanest(_candidates(grey), darkest, has_desk)
+        digit, score = _find_cleanest(_candidates(grey, windows), darkest, has_desk)
         if score > most:
             best, most = digit, score
         if most > CLEAN * SOLID:
             break
-    return best
+    return best if best is not None or is_safe else np.zeros_like(ink)
 
 
-def _candidates(grey: Grey) -> Iterator[Ink]:
+def _candidates(grey: Grey, windows: Sequence[float] = WINDOWS) -> Iterator[Ink]:
     """Ink by each window and each threshold, the most careful first."""
-    strongest = 0.0
-    for window in WINDOWS:
+    for window in windows:
         ink = darker(grey, window)
-        strongest = strongest or float(np.percentile(ink, 99.5))
+        strongest = float(np.percentile(ink, 99.9))
         if strongest < LEAST_INK:
             return
         for threshold in THRESHOLDS:
@@ -89,25 +95,37 @@ def _candidates(grey: Grey) -> Iterator[Ink]:
 
 def _is_small_scan(ink: Ink, brightness: Grey, grey: Grey) -> bool:
     """Whether this is a scan of few cells, enlarged, whose strokes are as wide as shadows and may reach the edge."""
-    detail = marks.detail(brightness.astype(np.float32))
-    if detail > DETAIL and marks.detail(marks.crop(ink)) > DETAIL:
-        return False
-    if detail > marks.SHARP and has_sharp_strokes(grey):  # beside a shadow that is as dark
-        return False
     local = darker(grey, WIDEST_STROKE)
-    local_share = (local > FAINT * float(np.percentile(local, 99.5))).mean()
+    if marks.detail(local) > DETAIL:
+        return False
+    if marks.detail(brightness.astype(np.float32)) > marks.SHARP and has_sharp_strokes(grey):
+        return False  # beside a shadow that is as dark
+    local_share = (local > FAINT * float(np.percentile(local, 99.9))).mean()
     return bool((ink > FAINT).mean() < MORE_INK * local_share) and one_digit.what_is_no_digit(marks.crop(ink)) is None
 
 
+def _is_soft(grey: Grey) -> bool:
+    """Whether all edges are as soft as those of a scan of few cells, enlarged, or those of its square cells."""
+    local = darker(grey, WIDEST_STROKE)
+    small = marks.scale(local / max(1, float(local.max())))
+    return marks.detail(local) < CELLS or one_digit.steepness(small) < one_digit.STEEP
+
+
 def _find_cleanest(candidates: Iterable[Ink], darkest: Mask | None, has_desk: bool = False) -> tuple[Ink | None, float]:
-    """The first clean digit, else the cleanest; it has most of the `darkest`. None, 0 if there is none."""
-    best, most = None, LEAST_CLEAN
+    """The first clean digit, else the cleanest; it has most of the `darkest`. None, 0 if there is none.
+
+    A larger one that is as clean is the whole of a digit of which the first is the part in a shadow.
+    """
+    best, most, length = None, LEAST_CLEAN, 0.0
     for candidate in candidates:
         found, score = _find_digit(candidate, has_desk)
-        if score > most and (darkest is None or found[darkest].astype(bool).mean() > DARKEST_FOUND):
-            best, most = found, score
-        if most > CLEAN * SOLID:
-            break
+        if score <= min(most, CLEAN * SOLID) or (
+            darkest is not None and found[darkest].astype(bool).mean() <= DARKEST_FOUND
+        ):
+            continue
+        side = max(marks.crop(found).shape)
+        if most <= CLEAN * SOLID or side > LARGER * length:
+            best, most, length = found, score, side
     return best, 0.0 if best is None else most
 
 

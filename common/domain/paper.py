@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 Bands = NDArray[np.float32]
 Grey = NDArray[np.uint8]
@@ -19,6 +18,7 @@ LOGARITHM = (255 * np.log1p(np.arange(256) / 20) / np.log1p(12.75)).astype(np.ui
 """Of a brightness: light multiplies it, so the difference of two logarithms is the same in a shadow."""
 SIDE = 128  # pixels a side, up to twice as many, at which the paper is estimated
 FAINT = 0.2  # of the strongest ink; less may be paper
+EVEN = 16  # of 255 in logarithms: so much the brightness of paper in even light differs
 WIDEST_STROKE = 1 / 4  # of a side of the picture
 
 
@@ -31,9 +31,12 @@ def is_dark_on_light(grey: NDArray[np.float32], parts: int = 6) -> bool:
 
 
 def reduce(bands: Bands, dark_on_light: bool) -> Grey:
-    """One band, smaller, with ink darker than paper."""
-    image = Image.fromarray((bands.min(axis=0) if dark_on_light else 255 - bands.max(axis=0)).astype(np.uint8))
-    return np.asarray(image.reduce(max(1, max(image.size) // SIDE)))
+    """One band, smaller, with ink darker than paper: the darkest of each square, which thin strokes survive."""
+    values = (bands.min(axis=0) if dark_on_light else 255 - bands.max(axis=0)).astype(np.uint8)
+    factor = max(1, max(values.shape) // SIDE)
+    height, width = (side // factor for side in values.shape)
+    squares = values[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return np.asarray(squares.min(axis=(1, 3)))
 
 
 def to_logarithm(brightness: Grey, dark_on_light: bool) -> Grey:
@@ -49,6 +52,12 @@ def edge(values: NDArray[Any]) -> NDArray[Any]:
 def darker(grey: Grey, window: float) -> Ink:
     """How much darker each pixel is than the paper around it."""
     return (_close(grey, int(max(grey.shape) * window) | 1) - grey).astype(np.float32)
+
+
+def has_even_paper(grey: Grey) -> bool:
+    """Whether light falls evenly on it."""
+    low, high = np.percentile(_close(grey, int(max(grey.shape) * WIDEST_STROKE) | 1), [5, 95])
+    return bool(high - low < EVEN)
 
 
 def _close(values: Grey, size: int) -> Grey:

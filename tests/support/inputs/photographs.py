@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.support.inputs.drawn_digits import digits
 from tests.support.inputs.pictures import encoded
@@ -123,12 +123,17 @@ LIGHTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 }
 
 
-def photographs(light: str, each: int, seed: int, **options: Any) -> Iterator[tuple[int, bytes]]:
-    """So many photographs of each digit, as JPEG files; options are those of the encoder."""
+def photographs(light: str, each: int, seed: int, size: int = 560, **options: Any) -> Iterator[tuple[int, bytes]]:
+    """So many photographs of each digit, as JPEG files; options are those of the encoder.
+
+    Less than half the size is drawn with a thin pen.
+    """
     rng = np.random.default_rng(seed)
     for digit, drawing in digits(each, seed):
         mask = Image.new("L", (SIDE, SIDE))
-        mask.paste(drawing.convert("L").resize((560, 560)), tuple(rng.integers(140, 200, 2).tolist()))
+        drawn = drawing.convert("L").resize((size, size))
+        thin = drawn.filter(ImageFilter.MinFilter(5)) if size < 280 else drawn
+        mask.paste(thin, tuple(rng.integers(SIDE // 2 - size // 2 - 30, SIDE // 2 - size // 2 + 30, 2).tolist()))
         sheet = 235 - 0.8 * np.asarray(mask, float)
         photo = LIGHTS[light](sheet, rng) + rng.normal(0, NOISE, sheet.shape)
         yield digit, encoded(Image.fromarray(np.clip(photo, 0, 255).astype(np.uint8)), "JPEG", quality=85, **options)
