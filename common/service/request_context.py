@@ -7,6 +7,8 @@ route class and behind any middleware.
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from functools import cache
+from time import monotonic
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -15,6 +17,7 @@ from starlette.types import Message, Receive
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle as H11Cycle
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle as HttpToolsCycle
 
+from common.service.settings import ServiceSettings
 from common.telemetry.server_timing import Timings
 
 T = TypeVar("T")
@@ -44,9 +47,19 @@ class RequestContext:
 
 
 def request_context(request: Request) -> RequestContext:
-    """What the middleware knows of this request."""
-    context: RequestContext = request.scope["state"]["request_context"]
+    """What the middleware knows of this request; in an app that is no `Service`, the deadline begins here."""
+    state = request.scope.setdefault("state", {})
+    if "request_context" not in state:
+        settings = _settings()
+        deadline = monotonic() + settings.request_timeout_ms / 1e3
+        state["request_context"] = RequestContext(deadline, settings.max_body_bytes, pollable(request.receive))
+    context: RequestContext = state["request_context"]
     return context
+
+
+@cache
+def _settings() -> ServiceSettings:
+    return ServiceSettings.from_environment()
 
 
 async def client_disconnected(request: Request) -> bool:

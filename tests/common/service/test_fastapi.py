@@ -11,7 +11,12 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.testclient import TestClient
 
+from common.inference.predictor import Predictor, load_model
+from common.prediction.predict_endpoint import predict_router
+from common.telemetry.metrics import ServiceMetrics
 from tests.support.patterns.hot_paths import HotPath, passed
+from tests.support.samples import SEVEN_PIXELS
+from web_single.settings import Settings as WebSingleSettings
 
 CallNext = Callable[[Request], Awaitable[Response]]
 
@@ -130,3 +135,14 @@ def test_an_openapi_document_of_ones_own_refers_to_nothing_that_it_lacks(hot_pat
     found = {*re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document))}
     assert found <= {*document["components"]["schemas"]}
     assert "#/$defs" not in json.dumps(document)
+
+
+def test_the_router_of_predictions_answers_in_a_plain_fastapi_app() -> None:
+    """With the deadline and the limits of the settings; what else is a service's stays away."""
+    settings, app = WebSingleSettings(grpc_port=0), FastAPI()
+    predictor = Predictor(load_model(settings), settings, ServiceMetrics())
+    app.include_router(predict_router(predictor, settings), prefix="/digits")
+    with TestClient(app) as client:
+        answer = client.post("/digits/predict", json={"pixels": SEVEN_PIXELS})
+        assert (answer.status_code, answer.json()["digit"]) == (200, 7)
+        assert client.post("/digits/predict", json={"pixels": []}).status_code == 422
