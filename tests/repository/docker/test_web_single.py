@@ -27,6 +27,7 @@ ROOMS = (
     "server",
     "telemetry",
     "inference",
+    "proof",
     "domain",
     "prediction",
     "open_inference",
