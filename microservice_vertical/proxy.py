@@ -68,7 +68,7 @@ def images_router(flow: Flow, store: ImageStore, settings: ProxySettings) -> API
         status_code=201,
         response_model=StoredImage,
         responses=problems(400, 405, 408, 413, 415, 422, 500, 503, 504),
-        openapi_extra=request_body(domain.Input | inputs.many, *domain.MEDIA_TYPES),
+        openapi_extra=request_body(domain.Input | list[domain.Input], *domain.MEDIA_TYPES),
     )
     async def store_image(request: Request) -> Response:
         """A picture, or a JSON list of several scans of the same letter, gives an `image_id`."""

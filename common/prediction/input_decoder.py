@@ -3,10 +3,10 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Request
-from pydantic import FailFast, Field, TypeAdapter, ValidationError
+from pydantic import FailFast, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from common import domain
@@ -37,11 +37,6 @@ class InputDecoder:
         self._settings = settings
         self._max_items = max_items
         self._threads = ThreadPoolExecutor(cpu_quota(), "decode")
-
-    @property
-    def many(self) -> Any:
-        """The type of a list that `decode` takes, for the OpenAPI document."""
-        return Annotated[list[domain.Input], Field(min_length=1, max_length=self._max_items)]
 
     async def decode(self, request: Request, body: bytes) -> tuple[Tensors, bool]:
         """Rows, and whether they came as a list.

@@ -28,7 +28,7 @@ def predict_router(predictor: Predictor, settings: PredictSettings) -> APIRouter
         description=domain.DESCRIPTION,
         response_model=domain.Output | list[domain.Output],
         responses=problems(400, 405, 408, 409, 413, 415, 422, 500, 503, 504),
-        openapi_extra=request_body(domain.Input | inputs.many, *domain.MEDIA_TYPES),
+        openapi_extra=request_body(domain.Input | list[domain.Input], *domain.MEDIA_TYPES),
     )
     async def predict(request: Request) -> Response:
         if model.misfit:
