@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from common.domain.digits import from_image
+from common.domain.ink import InvalidImage
 from common.training.damage import noise
 from common.training.data import held_out
 from tests.support.inputs.drawn_letters import letters as drawn_letters
@@ -65,10 +66,17 @@ def test_illegible_picture_has_no_digit_and_no_further_stage(stack: Stack) -> No
     illegible(answer.json())
 
 
+def has_ink_of_a_digit(picture: bytes) -> bool:
+    """Whether the domain takes it for one digit; an M has more strokes, and is a 422."""
+    try:
+        return from_image(picture, 2**22) is not None
+    except InvalidImage:
+        return False
+
+
 def test_letters_stop_at_quality(stack: Stack) -> None:
-    drawn = [(picture, from_image(picture, 2**22)) for picture in drawn_letters(20, seed=1)]
-    pictures = [picture for picture, row in drawn if RUN["quality"](row[np.newaxis])[0] == 0]
-    assert len(pictures) > 17  # its card says how many it takes for digits
+    pictures = [picture for picture in drawn_letters(10, seed=1) if has_ink_of_a_digit(picture)]
+    assert len(pictures) > 7
     with asks(stack, quality=len(pictures)):
         answers = [stack.front.read(picture) for picture in pictures]
     for answer in answers:
