@@ -10,7 +10,8 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from common.training.data import Features
+from common.training.damage import noise
+from common.training.data import Features, held_out
 from tests.support.processes import wait_until
 from tests.support.samples import SEVEN_PNG, SMUDGE_PNG
 from tests.support.service_process import Server
@@ -29,8 +30,9 @@ def letter(scans: Features) -> list[dict[str, list[float]]]:
 
 
 def one_of_each() -> dict[int, Features]:
-    """A letter of several scans by the number of stages that it takes."""
-    return {len(expected(scans)[0]): scans for scans in letters(SCANS).features}
+    """A letter of several scans by the number of stages that it takes; noise takes one."""
+    illegible = noise(held_out().features[:SCANS], np.random.default_rng(1))
+    return {len(expected(scans)[0]): scans for scans in (*letters(SCANS).features, illegible)}
 
 
 # What is taken and what is not
