@@ -13,7 +13,7 @@ import numpy as np
 from common.inference.fixed_batches import run_in_batches
 from common.inference.proof.batch_proof import NotProved, prove, prove_beside, prove_neighbours, take
 from common.inference.proof.sample_inputs import WIDE, Guess, guesses
-from common.inference.proof.samples import Sample, extreme_rows, samples
+from common.inference.proof.samples import Sample, contrasting_rows, samples
 from common.inference.tensor_spec import Run, Tensors, TensorSpec
 
 MEASUREMENTS = 20
@@ -151,8 +151,8 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
             exact &= prove(run_rows, rows, alone, [most], deadline)[0]
         most_rows = 0  # a number of rows acts alike on all samples: the first, and shortest, is enough
     if shortest and size != 1:
-        extreme = extreme_rows(run, take(shortest, [0]), size)
-        prove_beside(run_rows, shortest, extreme, deadline)
+        for row, others in contrasting_rows(run, take(shortest, [0]), size):
+            prove_beside(run_rows, row, others, deadline)
     if not any_differ:
         raise NotProved("no inputs could be guessed for which rows differ")
     return exact

@@ -60,14 +60,13 @@ def prove_neighbours(run: Run, rows: Tensors, deadline: float) -> None:
                 raise NotProved(f"{name} of a row depends on the rows beside it")
 
 
-def prove_beside(run: Run, rows: Tensors, others: Iterable[Tensors], deadline: float) -> None:
-    """Raise `NotProved` unless the first two rows get the same bits beside each of the `others`, which are one row."""
-    first, second = take(rows, [0]), take(rows, [1])
-    before = _run_together(run, take(rows, [0, 0, 1]), np.arange(3), deadline)
+def prove_beside(run: Run, row: Tensors, others: Iterable[Tensors], deadline: float) -> None:
+    """Raise `NotProved` unless this row gets the same bits after each of the `others`, which are one row, too."""
+    expected: dict[str, bytes] = {}
     for other in others:
-        between = {name: np.concatenate([first[name], other[name], second[name]]) for name in rows}
-        for name, values in _run_together(run, between, np.arange(3), deadline).items():
-            if _bits(values[::2]) != _bits(before[name][::2]):
+        both = {name: np.concatenate([other[name], value]) for name, value in row.items()}
+        for name, values in _run_together(run, both, np.arange(2), deadline).items():
+            if _bits(values[1:]) != expected.setdefault(name, _bits(values[1:])):
                 raise NotProved(f"{name} of a row depends on the rows beside it")
 
 

@@ -54,29 +54,6 @@ def guesses(specs: Sequence[TensorSpec]) -> Iterator[Guess]:
             yield from (Guess(length, first, kind) for kind in KINDS)
 
 
-def extremes(row: Tensors) -> list[list[Tensors]]:
-    """This row with numbers that a graph may treat in a way of their own: of floats, then of whole numbers."""
-    found: list[list[Tensors]] = []
-    for kinds in ("f", "iu"):
-        numbers = {name: _extremes(value.dtype) for name, value in row.items() if value.dtype.kind in kinds}
-        found.append(
-            [
-                row | {name: np.full_like(row[name], number) for name, number in zip(numbers, each, strict=True)}
-                for each in zip(*numbers.values(), strict=True)
-            ]
-        )
-    return found
-
-
-def _extremes(dtype: np.dtype[Any]) -> list[float]:
-    """The smaller ones first. A whole number may be a length, so none would fill the memory."""
-    if dtype.kind == "f":
-        largest = float(np.finfo(dtype).max)
-        return [min(1e6, largest), np.nan, np.inf, -np.inf, largest, -largest]
-    limits = np.iinfo(dtype)
-    return [max(int(limits.min), min(int(limits.max), number)) for number in (10**5 + 1, 10**6 + 1, -(10**6) - 1)]
-
-
 def _values(random: np.random.Generator, dtype: np.dtype[Any], shape: list[int], kind: str, first: int) -> NDArray[Any]:
     """Each row has its own values and, of floats, its own range, which a scale over the whole batch would blur."""
     if kind in ("ones", "zeros"):

@@ -1,11 +1,14 @@
 """The rows with which a proof is made: of several kinds and lengths, and only those that the model takes."""
 
 from collections.abc import Iterator, Sequence
-from time import monotonic
+from time import perf_counter
+
+import numpy as np
 
 from common.inference.fixed_batches import run_in_batches
 from common.inference.proof.batch_proof import ROWS, NotProved, take
-from common.inference.proof.sample_inputs import LENGTHS, WIDE, Guess, extremes
+from common.inference.proof.contrasts import extremes, ladders
+from common.inference.proof.sample_inputs import LENGTHS, WIDE, Guess
 from common.inference.tensor_spec import ANY, Run, Tensors, TensorSpec
 
 Sample = tuple[str, Tensors]
@@ -13,7 +16,8 @@ Sample = tuple[str, Tensors]
 
 ENOUGH_LENGTH = 8
 """Of the lengths of free axes in a proof, one is at least this."""
-MAX_EXTREME_SECONDS = 0.1
+GROWTH_SECONDS = 0.001
+"""What a run may take, and more than twice the quickest run, before its larger numbers are taken for the cause."""
 
 
 def samples(
@@ -31,17 +35,28 @@ def samples(
     return iter([("given", take(given, list(range(min(count, ROWS)))))])
 
 
-def extreme_rows(run: Run, row: Tensors, size: int | None) -> Iterator[Tensors]:
-    """Rows of NaN, of infinities and of large numbers, those that the model takes, and as long as it stays quick."""
-    for of_one_kind in extremes(row):
-        for extreme in of_one_kind:
-            started = monotonic()
-            is_taken = _runs(run, extreme, size)
-            is_slow = monotonic() - started > MAX_EXTREME_SECONDS
-            if is_taken:
-                yield extreme
-            if is_slow:  # it may be a number of steps: a larger one would take hours
-                break
+def contrasting_rows(run: Run, row: Tensors, size: int | None) -> Iterator[tuple[Tensors, list[Tensors]]]:
+    """Single rows that the model takes, each with those that run beside it in a proof."""
+    yield row, [row, *_taken(run, extremes(row), size)]
+    for below, above in ladders(row):
+        down, up = _taken(run, below, size), _taken(run, above, size)
+        rows = [*down, *up]
+        yield from ((each, [*rows[:1], *down[-1:], *up[-1:]]) for each in rows)
+
+
+def _taken(run: Run, rows: list[Tensors], size: int | None) -> list[Tensors]:
+    """Those that the model takes, up to one that takes longer: it may count steps, and the next one take hours."""
+    taken: list[Tensors] = []
+    allowed = np.inf
+    for row in rows:
+        seconds = _seconds(run, row, size)
+        if np.isinf(seconds):
+            continue
+        if seconds > allowed and _seconds(run, row, size) > allowed:
+            break
+        taken.append(row)
+        allowed = min(allowed, 2 * seconds + GROWTH_SECONDS)
+    return taken
 
 
 def _more_samples(run: Run, specs: Sequence[TensorSpec], guess: Guess, size: int | None) -> Iterator[Sample]:
@@ -74,11 +89,17 @@ def _rows_that_run(run: Run, rows: Tensors, size: int | None, all_: bool) -> Ten
 
 
 def _runs(run: Run, inputs: Tensors, size: int | None) -> bool:
+    return _seconds(run, inputs, size) < np.inf
+
+
+def _seconds(run: Run, inputs: Tensors, size: int | None) -> float:
+    """How long a run takes; infinite if the model does not take these inputs."""
+    started = perf_counter()
     try:
         run_in_batches(run, inputs, size)
     except Exception:  # onnxruntime's exceptions share no base class
-        return False
-    return True
+        return np.inf
+    return perf_counter() - started
 
 
 def _distinct_rows(guess: Guess, specs: Sequence[TensorSpec], size: int | None) -> Tensors:

@@ -68,27 +68,65 @@ def finely_quantized(path: Path) -> str:
 
 def doubled_by_one_large_value(path: Path) -> str:
     """[n, 4] -> [n, 4]: all rows twice, if any value in any row is above 20."""
-    return _doubled_above(path, np.array(20, np.float32), TensorProto.FLOAT)
+    return doubled_if(path, "ReduceMax", "Greater", np.array(20, np.float32))
 
 
 def doubled_by_one_huge_value(path: Path) -> str:
     """[n, 4] -> [n, 4]: all rows twice, if any value in any row is above 100,000."""
-    return _doubled_above(path, np.array(1e5, np.float32), TensorProto.FLOAT)
+    return doubled_if(path, "ReduceMax", "Greater", np.array(1e5, np.float32))
 
 
 def doubled_by_one_huge_integer(path: Path) -> str:
     """[n, 4] -> [n, 4]: all rows twice, if any whole number in any row is above 1,000,000."""
-    return _doubled_above(path, np.array(10**6), TensorProto.INT64)
+    return doubled_if(path, "ReduceMax", "Greater", np.array(10**6), kind=TensorProto.INT64)
 
 
-def _doubled_above(path: Path, threshold: NDArray[Any], kind: int) -> str:
+def doubled_if(
+    path: Path,
+    reduction: str,
+    comparison: str,
+    threshold: NDArray[Any],
+    row: tuple[int, ...] = (4,),
+    kind: int = TensorProto.FLOAT,
+) -> str:
+    """[n, *row] -> the same of the threshold's type: all rows twice, if what all values reduce to compares so."""
+    type_ = helper.np_dtype_to_tensor_dtype(threshold.dtype)
     nodes = [
-        NODE("ReduceMax", ["x"], ["largest"], keepdims=0),
-        NODE("Greater", ["largest", "threshold"], ["is_large"]),
-        NODE("Add", ["x", "x"], ["doubled"]),
-        NODE("Where", ["is_large", "doubled", "x"], ["y"]),
+        NODE("Cast", ["x"], ["values"], to=type_),
+        NODE(reduction, ["values"], ["reduced"], keepdims=0),
+        NODE(comparison, ["reduced", "threshold"], ["holds"]),
+        NODE("Add", ["values", "values"], ["doubled"]),
+        NODE("Where", ["holds", "doubled", "values"], ["y"]),
     ]
-    return save(path, nodes, [tensor("x", ["n", 4], kind)], [tensor("y", ["n", 4], kind)], threshold=threshold)
+    return save(path, nodes, [tensor("x", ["n", *row], kind)], [tensor("y", ["n", *row], type_)], threshold=threshold)
+
+
+def split_at_spaces(path: Path) -> str:
+    """[n] strings -> [n, words], padded to the text with most words."""
+    nodes = [NODE("StringSplit", ["s"], ["y", "count"], delimiter=" ")]
+    outputs = [tensor("y", ["n", "words"], TensorProto.STRING), tensor("count", ["n"], TensorProto.INT64)]
+    return save(path, nodes, [tensor("s", ["n"], TensorProto.STRING)], outputs)
+
+
+def bag_of_words(path: Path) -> str:
+    """[n] strings -> [n, 2]: the mean of the vectors of their words, those that pad a shorter text included."""
+    words: dict[str, Any] = {"keys_strings": ["good", "bad"], "values_int64s": [1, 2], "default_int64": 0}
+    nodes = [
+        NODE("StringSplit", ["s"], ["words", "count"], delimiter=" "),
+        NODE("LabelEncoder", ["words"], ["i"], domain="ai.onnx.ml", **words),
+        NODE("Gather", ["vectors", "i"], ["found"]),
+        NODE("ReduceMean", ["found", "second"], ["y"], keepdims=0),
+    ]
+    constants = {"vectors": weights(3, 2), "second": np.array([1])}
+    return save(path, nodes, [tensor("s", ["n"], TensorProto.STRING)], [tensor("y", ["n", 2])], **constants)
+
+
+def tokenized(path: Path) -> str:
+    """[n] strings -> [n, words], by onnxruntime's own operator, padded to the text with most words."""
+    how: dict[str, Any] = {"mark": 0, "pad_value": "#", "mincharnum": 1, "separators": [" "]}
+    nodes = [NODE("Tokenizer", ["s"], ["y"], domain="com.microsoft", **how)]
+    kind = TensorProto.STRING
+    return save(path, nodes, [tensor("s", ["n"], kind)], [tensor("y", ["n", "words"], kind)])
 
 
 def emptied_by_nan(path: Path) -> str:

@@ -30,7 +30,11 @@ def save(
     """An ONNX file of these nodes; the constants become initializers."""
     initializers = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, path.stem, inputs, outputs, initializers)
-    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 2)]
+    opsets = [
+        helper.make_opsetid("", 21),
+        helper.make_opsetid("ai.onnx.ml", 2),
+        helper.make_opsetid("com.microsoft", 1),
+    ]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return str(path)
 
