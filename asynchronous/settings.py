@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from common.jobs.settings import RedisUrl, WaitSettings
 from common.prediction.settings import InputSettings, PredictSettings
+from common.service.process.folders import LocalPath
 from common.service.settings import ServiceSettings
 
 SECRET_PREFIX, SECRET_BYTES = "whsec_", range(24, 65)
@@ -79,6 +81,6 @@ class PredictorSettings(PredictSettings, QueueSettings):
 class DeliverySettings(ServiceSettings, ResultSettings, WebhookSettings):
     """The delivery."""
 
-    results_database: str = Field(".state/asynchronous/results.sqlite", description="path of an SQLite file")
+    results_database: LocalPath = Field(Path(".state/asynchronous/results.sqlite"), description="an SQLite file")
     delivery_timeout_seconds: float = Field(5.0, gt=0, description="timeout of one attempt at a webhook")
     delivery_attempts: int = Field(8, gt=0, description="attempts at a webhook, 1, 2, 4, … seconds apart")

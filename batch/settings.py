@@ -8,6 +8,7 @@ from pydantic import Field, create_model
 
 from common import domain
 from common.inference.settings import MODELS
+from common.service.process.folders import LocalPath
 from common.service.settings import ProgramSettings, ServiceSettings
 
 COLUMNS = ("id", *domain.Input.model_fields, *(["image"] if domain.MEDIA_TYPES else []))
@@ -52,8 +53,8 @@ class JobSettings(ColumnSettings):
 class ManagerSettings(ServiceSettings):
     """Settings of the manager. It passes those of the job on, so it warns of their misspellings too."""
 
-    data_root: Path = Field(Path(".state/batch/data"), description="all inputs and outputs are inside it")
-    manager_database: Path = Field(Path(".state/batch/manager.sqlite"), description="schedules and runs, SQLite")
+    data_root: LocalPath = Field(Path(".state/batch/data"), description="all inputs and outputs are inside it")
+    manager_database: LocalPath = Field(Path(".state/batch/manager.sqlite"), description="schedules and runs, SQLite")
     max_concurrent_runs: int = Field(1, gt=0, description="jobs at a time; further runs stay queued")
     max_crashes: int = Field(5, gt=0, description="a run fails after this many jobs without a result")
     history_days: float = Field(90.0, gt=0, description="runs that ended earlier are deleted, with their logs")

@@ -36,8 +36,8 @@ REJECTED = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, s
 class ResultDatabase:
     """An SQLite file; only one thread at a time may use it."""
 
-    def __init__(self, path: str) -> None:
-        require_writable(Path(path).parent, "set RESULTS_DATABASE to a file elsewhere")
+    def __init__(self, path: Path) -> None:
+        require_writable(path.parent, "set RESULTS_DATABASE to a file elsewhere")
         self._path = path
         self._open()
         self._connection.execute(CREATE)

@@ -33,6 +33,10 @@ class OutputInUse(Exception):
     """Another job has the lock of this output."""
 
 
+class OutputNotWritable(OSError):
+    """No job can write into this output."""
+
+
 class ModelMismatch(Exception):
     """The output was begun with another model."""
 
@@ -58,9 +62,14 @@ class OutputFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock: no other job writes here. Raises `OutputInUse`."""
-        make_folder(self.path)
-        with (self.path / LOCK).open("a+") as lock:
+        """Hold the lock: no other job writes here. Raises `OutputInUse`, `OutputNotWritable`."""
+        try:
+            make_folder(self.path)
+            opened = (self.path / LOCK).open("a+")
+        except OSError as error:
+            reason = f"nothing can be written there ({error.strerror})"
+            raise OutputNotWritable(f"--output {self.path}: {reason}: name another folder") from None
+        with opened as lock:
             if not acquire(lock):
                 lock.seek(0)
                 raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} has its lock")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from common.service.process.folders import LocalPath
 from common.service.settings import ServiceSettings
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -23,7 +24,7 @@ class ModelSettings(ServiceSettings):
     max_batch_rows: int = Field(64, gt=0, description="rows of one inference; a request with more is split")
     max_queue_rows: int = Field(1_024, gt=0, description="rows that may wait, and so rows of one request")
     batching: str = Field("auto", pattern="^(auto|on|off)$", description="auto: proved at start by running the model")
-    warm_up: Annotated[Path | None, BeforeValidator(lambda path: path or None)] = Field(
+    warm_up: Annotated[LocalPath | None, BeforeValidator(lambda path: path or None)] = Field(
         None, description="JSON or .npz of inputs for the warm-up, in place of guessed ones"
     )
     warm_up_seconds: float = Field(10.0, gt=0, description="how long the warm-up and the proof may take")

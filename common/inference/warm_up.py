@@ -4,6 +4,7 @@ What cannot be proved is run request by request; a model that no guess makes run
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 from time import monotonic, perf_counter
 from typing import NamedTuple
@@ -11,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from common.inference.fixed_batches import run_in_batches
-from common.inference.proof.batch_proof import NotProved, prove, prove_beside, prove_neighbours, take
+from common.inference.proof.batch_proof import NotProved, prove, prove_beside, prove_neighbours, prove_rows, take
 from common.inference.proof.sample_inputs import WIDE, Guess, guesses
-from common.inference.proof.samples import Sample, contrasting_rows, samples
+from common.inference.proof.samples import GIVEN, Sample, contrasting_rows, samples
 from common.inference.tensor_spec import Run, Tensors, TensorSpec
 
 MEASUREMENTS = 20
@@ -73,7 +74,9 @@ def warm_up(
     guess, inputs, outputs = found
     proved, reason, independent = "off", "BATCHING=off", False
     if batching == "on" and shared:
-        proved, reason, independent = "trusted", "BATCHING=on", True
+        reason = _mixed_up(run, inputs, size)
+        if not reason:
+            proved, reason, independent = "trusted", "BATCHING=on", True
     elif batching != "off":
         try:
             if not shared:
@@ -125,6 +128,17 @@ def _sample(
     return f"no inputs could be guessed that run ({first_error})"
 
 
+def _mixed_up(run: Run, inputs: Tensors, size: int | None) -> str:
+    """Why the rows of a shared run could not be told apart, whatever BATCHING says; empty if they can."""
+    try:
+        prove_rows(partial(run_in_batches, run, size=size), take(inputs, [0]), (2, 3))
+    except NotProved as error:
+        return f"BATCHING=on, but {error}"
+    except Exception:  # these inputs do not run together, but others may
+        return ""
+    return ""
+
+
 def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_rows: int, deadline: float) -> bool:
     """Whether every proof was bit for bit; raises `NotProved`."""
 
@@ -154,7 +168,8 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
         for row, others in contrasting_rows(run, take(shortest, [0]), size):
             prove_beside(run_rows, row, others, deadline)
     if not any_differ:
-        raise NotProved("no inputs could be guessed for which rows differ")
+        source = "the rows of WARM_UP" if kind == GIVEN else "all rows that could be guessed"
+        raise NotProved(f"{source} get one and the same answer")
     return exact
 
 

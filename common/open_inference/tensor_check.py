@@ -78,6 +78,8 @@ class TensorCheck:
 
     @staticmethod
     def _fits(shape: Sequence[int], expected: tuple[int, ...]) -> bool:
+        if not expected:  # a scalar, or an input of which the graph says no shape: onnxruntime knows which
+            return True
         if len(shape) != len(expected):
             return False
         return all(got == length or (length == ANY and got >= 0) for got, length in zip(shape, expected, strict=True))
@@ -85,6 +87,8 @@ class TensorCheck:
 
 def _lists_per_element(shape: tuple[int, ...]) -> float:
     """How many lists a tensor of this shape has at most for each element, if it is nested, besides the outermost."""
+    if not shape:
+        return 1.0
     return sum(1 / prod([max(1, length) for length in shape[axis:]]) for axis in range(1, len(shape)))
 
 

@@ -41,7 +41,7 @@ def from_json_data(data: object, spec: TensorSpec, shape: Sequence[int]) -> NDAr
         expected = f"expected a list of {EXPECTED[kind]} that fit {spec.dtype.name}"
         raise Problem(400, f"input {spec.name}: {expected}, got {short_repr(data)}") from None
     check_count(spec.name, values.size, shape)
-    if values.ndim != 1 and values.shape != tuple(shape):
+    if values.ndim != 1 and values.shape != tuple(shape[: values.ndim] if not values.size else shape):
         got = f"got lists of the shape {list(values.shape)}"
         raise Problem(400, f"input {spec.name}: expected a flat list, or lists of the shape {list(shape)}, {got}")
     return values.reshape(shape)

@@ -5,6 +5,7 @@ the largest of them, and nothing in its shapes says so.
 """
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from time import monotonic
 
 import numpy as np
@@ -68,6 +69,12 @@ def prove_beside(run: Run, row: Tensors, others: Iterable[Tensors], deadline: fl
         for name, values in _run_together(run, both, np.arange(2), deadline).items():
             if _bits(values[1:]) != expected.setdefault(name, _bits(values[1:])):
                 raise NotProved(f"{name} of a row depends on the rows beside it")
+
+
+def prove_rows(run: Run, row: Tensors, counts: Iterable[int]) -> None:
+    """Raise `NotProved` unless, for these numbers of rows, each output has a row for each."""
+    for count in counts:
+        _run_together(run, row, np.zeros(count, np.intp), inf)
 
 
 def take(rows: Tensors, index: Sequence[int] | NDArray[np.intp]) -> Tensors:

@@ -14,6 +14,8 @@ from common.inference.tensor_spec import ANY, Run, Tensors, TensorSpec
 Sample = tuple[str, Tensors]
 """The kind of its values, and distinct rows."""
 
+GIVEN = "given"
+"""By WARM_UP."""
 ENOUGH_LENGTH = 8
 """Of the lengths of free axes in a proof, one is at least this."""
 GROWTH_SECONDS = 0.001
@@ -32,7 +34,7 @@ def samples(
     count = min(map(len, given.values()))
     if count < 2 or len({*map(len, given.values())}) > 1:
         raise NotProved("WARM_UP has fewer than two rows")
-    return iter([("given", take(given, list(range(min(count, ROWS)))))])
+    return iter([(GIVEN, take(given, list(range(min(count, ROWS)))))])
 
 
 def contrasting_rows(run: Run, row: Tensors, size: int | None) -> Iterator[tuple[Tensors, list[Tensors]]]:

@@ -9,6 +9,8 @@ import zlib
 from common.service.problems import Problem
 
 WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+MAX_MEMBERS = 100
+"""Of one gzip body, one after another (RFC 1952, 2.2): more of them cost more time than they hold bytes."""
 ACCEPTED = {"Accept-Encoding": "gzip, deflate"}
 """The header of an answer that rejects an encoding: it names those that are accepted (RFC 9110, 15.5.16)."""
 WORTHWHILE_BYTES = 1024
@@ -21,16 +23,21 @@ def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
         return body
     if encoding not in WINDOW_BITS:
         raise Problem(415, f"Content-Encoding: expected gzip or deflate, got {encoding!r:.60}", ACCEPTED)
-    inflator = zlib.decompressobj(WINDOW_BITS[encoding])
-    try:
-        content = inflator.decompress(body, max_bytes + 1)
-    except zlib.error as error:
-        raise Problem(400, f"the body is not {encoding} ({error})") from None
-    if len(content) > max_bytes:
-        raise Problem(413, f"expected a body of at most {max_bytes} bytes (MAX_BODY_BYTES), got more inflated")
-    if not inflator.eof or inflator.unused_data:
-        raise Problem(400, f"the body is not {encoding} ({'goes on after its end' if inflator.eof else 'cut short'})")
-    return content
+    content = b""
+    for _ in range(MAX_MEMBERS if "gzip" in encoding else 1):
+        inflator = zlib.decompressobj(WINDOW_BITS[encoding])
+        try:
+            content += inflator.decompress(body, max_bytes + 1 - len(content))
+        except zlib.error as error:
+            raise Problem(400, f"the body is not {encoding} ({error})") from None
+        if len(content) > max_bytes:
+            raise Problem(413, f"expected a body of at most {max_bytes} bytes (MAX_BODY_BYTES), got more inflated")
+        if not inflator.eof:
+            raise Problem(400, f"the body is not {encoding} (cut short)")
+        body = inflator.unused_data
+        if not body:
+            return content
+    raise Problem(400, f"the body is not {encoding} (goes on after its end)")
 
 
 def deflate(body: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:

@@ -2,6 +2,19 @@
 
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+
+def _refuse_address(path: str | Path) -> str | Path:
+    if "://" in str(path):
+        raise ValueError("expected a path on this machine, got an address")
+    return path
+
+
+LocalPath = Annotated[Path, BeforeValidator(_refuse_address)]
+"""A path in the settings; `postgres://…` or `s3://…` would make a folder of that name."""
 
 
 def require_writable(folder: Path, advice: str) -> None:

@@ -133,7 +133,7 @@ def test_a_database_that_another_domain_wrote_gets_a_column_for_the_label(tmp_pa
     job = to_job("one", fields)
     assert job.error is None
     for _ in range(2):  # also when the file is opened again
-        database = ResultDatabase(str(path))
+        database = ResultDatabase(path)
         with database.keep_open():
             assert database.upsert([job]) == {}
     with closing(sqlite3.connect(path)) as connection:

@@ -8,6 +8,7 @@ from time import monotonic
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from common.inference.model import Model
 from common.inference.model_file import ModelError
@@ -180,16 +181,55 @@ def test_a_warm_up_file_without_the_inputs_is_one_line(tmp_path: Path, text: str
         Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=tmp_path / "inputs.json")
 
 
+WRONG_INPUTS = {
+    "float32": ("[[1e50, 0, 0, 0]]", "overflow"),
+    "int64": ("[[1.5, 0, 0, 0]]", "expected int64, got float64"),
+    "uint8": ("[[300, 0, 0, 0]]", "expected uint8"),
+    "float64": ('[["1", "2", "3", "4"]]', "expected float64"),
+    "object": ("[[1, 2, 3, 4]]", "expected object"),
+}
+
+
+@pytest.mark.parametrize("dtype", WRONG_INPUTS)
+def test_a_warm_up_value_that_its_input_cannot_hold_is_one_line(tmp_path: Path, dtype: str) -> None:
+    text, message = WRONG_INPUTS[dtype]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    inputs, outputs = [tensor("x", ["n", 4], kind)], [tensor("y", ["n", 4], kind)]
+    uri = save(tmp_path / "model.onnx", [kinds.NODE("Identity", ["x"], ["y"])], inputs, outputs)
+    (tmp_path / "inputs.json").write_text(f'{{"x": {text}}}')
+    with pytest.raises(ModelError, match=f"WARM_UP=.*{message}"):
+        Model.load(uri, warm_up_file=tmp_path / "inputs.json")
+
+
+def test_warm_up_rows_that_do_not_differ_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "inputs.json").write_text('{"i": [1000, 1000]}')
+    model = Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=tmp_path / "inputs.json")
+    assert model.batching == "off"
+    assert "the rows of WARM_UP get one and the same answer" in caplog.messages[-1]
+
+
 def test_batching_overrides_the_proof_either_way(tmp_path: Path) -> None:
     assert Model.load(str(MLP), batching="off").batching == "off"
     assert Model.load(kinds.centred(tmp_path / "model.onnx"), batching="on").batching == "trusted"
-    assert Model.load(kinds.scalar_output(tmp_path / "scalar.onnx"), batching="on").batching == "trusted"
 
 
-def test_trusted_rows_are_never_shortened(tmp_path: Path) -> None:
-    uri = kinds.scalar_output(tmp_path / "model.onnx")
-    requests = [{"x": kinds.weights(3) * n} for n in range(8)]
-    for got, request in zip(predict_all(Model.load(uri, batching="on"), requests, 3), requests, strict=True):
+UNTRUSTED: dict[Callable[[Path], str], Tensors] = {
+    kinds.scalar_output: {"x": kinds.weights(3)},
+    kinds.with_a_table: {"x": kinds.weights(3, 4)},
+}
+
+
+@pytest.mark.parametrize("build", UNTRUSTED)
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_outputs_without_a_row_for_each_are_never_shortened_even_if_batching_is_on(
+    tmp_path: Path, build: Callable[[Path], str], size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri, inputs = build(tmp_path / "model.onnx"), UNTRUSTED[build]
+    model = Model.load(uri, batching="on")
+    assert model.batching == "off"
+    assert "BATCHING=on, but " in caplog.messages[-1]
+    requests = [{"x": inputs["x"] * n} for n in range(size)]
+    for got, request in zip(predict_all(model, requests, 3), requests, strict=True):
         same(got, by_onnxruntime(uri, request))
 
 

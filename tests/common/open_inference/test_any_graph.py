@@ -116,6 +116,26 @@ def test_scalars_and_empty_axes_come_back_as_they_are(
             assert_same(served.infer(way, request), by_onnxruntime(str(path), request))
 
 
+@pytest.mark.parametrize("shape", [[], [4], [2, 3], [1, 2, 2]])
+def test_an_input_of_which_the_graph_says_no_shape_takes_any(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop, shape: list[int]
+) -> None:
+    path = tmp_path / "model.onnx"
+    save(path, [NODE("Neg", ["x"], ["y"])], [tensor("x", None)], [tensor("y", None)])
+    request: Arrays = {"x": np.full(shape, 2, np.float32)}
+    with in_process(path, loop) as served:
+        for way in WAYS:
+            assert_same(served.infer(way, request), by_onnxruntime(str(path), request))
+
+
+def test_a_list_where_the_graph_needs_a_scalar_is_a_problem(tmp_path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    path = tmp_path / "model.onnx"
+    kinds.counted(path)
+    with in_process(path, loop) as served, pytest.raises(Problem, match="cannot process this input") as caught:
+        served.infer("grpc", {"n": np.ones(3, np.float32)})
+    assert caught.value.status_code == 422
+
+
 DIFFERENT_ROWS = {
     "independent": [NODE("Neg", ["a"], ["y"]), NODE("Neg", ["b"], ["z"])],
     "broadcast": [NODE("Add", ["a", "b"], ["y"]), NODE("Mul", ["a", "b"], ["z"])],

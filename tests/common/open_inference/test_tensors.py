@@ -78,6 +78,13 @@ def test_written_tensors_are_read_back_unchanged(seed: int, rows: int, offset: i
         np.testing.assert_array_equal(from_json_data(written, spec(type_), shape), array)
 
 
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (2, 0, 2), (0, 3), (1, 2, 0)])
+def test_lists_without_elements_are_read_as_their_shape_says(shape: tuple[int, ...]) -> None:
+    empty = np.empty(shape, np.float32)
+    assert from_json_data(empty.tolist(), spec("FP32"), shape).shape == shape
+    assert from_json_data([], spec("FP32"), shape).shape == shape
+
+
 def request(seed: int) -> tuple[bytes, bytes]:
     inputs = values(2, seed)
     tensors = described(inputs)

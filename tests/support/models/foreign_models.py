@@ -218,6 +218,12 @@ def scalar_output(path: Path) -> str:
     return save(path, [NODE("ReduceSum", ["x"], ["y"], keepdims=0)], [tensor("x", ["n"])], [tensor("y", [])])
 
 
+def with_a_table(path: Path) -> str:
+    """[n, 4] -> the same, and a table of three rows that has nothing to do with them."""
+    nodes = [NODE("Neg", ["x"], ["y"]), NODE("Identity", ["w"], ["table"])]
+    return save(path, nodes, [tensor("x", ["n", 4])], [tensor("y", ["n", 4]), tensor("table", [3, 2])], w=weights(3, 2))
+
+
 def expanded(path: Path) -> str:
     """A row, and the shape to which it is expanded."""
     inputs = [tensor("x", [1, 3]), tensor("shape", [2], TensorProto.INT64)]

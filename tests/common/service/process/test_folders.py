@@ -22,7 +22,7 @@ UVICORN = ("uvicorn", "--factory", "--port", "0")
         ((*UVICORN, "batch.manager:create_app"), {"DATA_ROOT": NOWHERE}, "set DATA_ROOT"),
         (("common.jobs.run_valkey", "0", NOWHERE), {}, "another folder"),
         (("batch.sample", NOWHERE), {}, "another folder"),
-        (("batch.job", "run", "--input", ".", "--output", NOWHERE), {}, f"No such file or directory: '{NOWHERE}'"),
+        (("batch.job", "run", "--input", ".", "--output", NOWHERE), {}, f"--output {NOWHERE}: nothing"),
     ],
     ids=["delivery", "manager", "data root", "valkey", "sample", "job"],
 )
@@ -40,3 +40,28 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
     assert done.returncode == 1
     assert advice in done.stderr.strip().splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("app", "setting", "address"),
+    [
+        ("batch.manager", "MANAGER_DATABASE", "postgresql://user:geheim@database/runs"),
+        ("batch.manager", "DATA_ROOT", "s3://bucket/data"),
+        ("asynchronous.delivery", "RESULTS_DATABASE", "sqlite:///results.sqlite"),
+        ("web_single.predictor", "WARM_UP", "https://models/inputs.json?signature=geheim"),
+    ],
+)
+def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str, address: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *UVICORN, f"{app}:create_app"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0", setting: address},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert f"wrong setting: {setting}=" in done.stderr
+    assert "expected a path on this machine" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "geheim" not in done.stderr
+    assert not list(tmp_path.iterdir())
