@@ -12,62 +12,75 @@ from numpy.typing import NDArray
 
 from common.inference.tensor_spec import Tensors
 
+Limits = dict[str, tuple[Any, Any]]
+"""By input, the least and the largest value that it is filled with."""
+
 FLOATS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e13)
 INTEGERS = (1, 10, 100, 10**3, 10**4, 10**5, 10**6, 10**7)
 """The small ones first, since a whole number may be a length; the largest of its type comes last."""
+USUAL = 1e3
+"""Up to here, values between zero and a magnitude are tried too, not only those between it and its double."""
 STRINGS = ("a", "a b", "a" * 100, "one, two;three|four\tfive\nsix-seven_eight.nine/ten:" + "eleven" * 50)
 """Of one word and of several, by each separator that a graph may split at, the longest last."""
 
 
-def extremes(row: Tensors) -> list[Tensors]:
-    """This row with all floats NaN, infinite, or the largest of their type."""
-    return _replaced(row, {name: _extremes(value) for name, value in row.items() if value.dtype.kind == "f"})
+def extremes(row: Tensors) -> list[Limits]:
+    """All floats NaN, infinite, or the largest of their type."""
+    return _each({name: _extremes(value.dtype) for name, value in row.items() if value.dtype.kind == "f"})
 
 
-def ladders(row: Tensors) -> Iterator[tuple[list[Tensors], list[Tensors]]]:
-    """This row with other floats, then with other whole numbers, booleans, strings.
+def ladders(row: Tensors) -> Iterator[tuple[list[Limits], list[Limits]]]:
+    """Values for all floats of a row, then for its whole numbers, its booleans, its strings.
 
-    Of each kind, the rows from zero downwards, and those from there upwards.
+    Of each kind, those from zero downwards, and those from there upwards.
     """
-    for kinds, rungs in (("f", _numbers), ("iu", _numbers), ("b", _booleans), ("O", _strings)):
-        of_kind = {name: value for name, value in row.items() if value.dtype.kind in kinds}
-        down, up = ({name: rungs(value, sign) for name, value in of_kind.items()} for sign in (-1, 1))
-        yield _replaced(row, down), _replaced(row, up)
+    for kinds in ("f", "iu", "b", "O"):
+        dtypes = {name: value.dtype for name, value in row.items() if value.dtype.kind in kinds}
+        down, up = ({name: _ranges(dtype, sign) for name, dtype in dtypes.items()} for sign in (-1, 1))
+        yield _each(down), _each(up)
 
 
-def _replaced(row: Tensors, values: dict[str, list[NDArray[Any]]]) -> list[Tensors]:
-    """This row with the first of these values, with the second, and so on, none twice."""
-    rungs = [dict(zip(values, each, strict=True)) for each in zip(*values.values(), strict=True)]
-    unique = {b"".join(value.tobytes() for value in rung.values()): rung for rung in rungs}
-    return [row | rung for rung in unique.values()]
+def fill(row: Tensors, limits: Limits) -> Tensors:
+    """This row with other values."""
+    return row | {name: _values(row[name], *pair) for name, pair in limits.items()}
 
 
-def _extremes(like: NDArray[Any]) -> list[NDArray[Any]]:
-    largest = np.finfo(like.dtype).max
-    return [np.full_like(like, number) for number in (np.nan, np.inf, -np.inf, largest, -largest)]
+def _each(ranges: dict[str, list[tuple[Any, Any]]]) -> list[Limits]:
+    """The first range of each input, the second of each, and so on, none twice."""
+    return [dict(zip(ranges, pairs, strict=True)) for pairs in dict.fromkeys(zip(*ranges.values(), strict=True))]
 
 
-def _numbers(like: NDArray[Any], sign: int) -> list[NDArray[Any]]:
-    """For each magnitude, values between zero and it, then values between it and its double."""
-    is_float = like.dtype.kind == "f"
-    largest = float(np.finfo(like.dtype).max) if is_float else int(np.iinfo(like.dtype).max)
-    shares = np.random.default_rng(0).random(like.shape)
-    values = [np.zeros_like(like)]
+def _extremes(dtype: np.dtype[Any]) -> list[tuple[Any, Any]]:
+    largest = np.finfo(dtype).max
+    return [(number, number) for number in (np.nan, np.inf, -np.inf, largest, -largest)]
+
+
+def _ranges(dtype: np.dtype[Any], sign: int) -> list[tuple[Any, Any]]:
+    if dtype.kind == "b":
+        return [(sign > 0, sign > 0)]
+    if dtype.kind == "O":
+        return [(text, text) for text in (STRINGS if sign > 0 else ("",))]
+    is_float = dtype.kind == "f"
+    largest = float(np.finfo(dtype).max) if is_float else int(np.iinfo(dtype).max)
+    pairs: list[tuple[Any, Any]] = [(0, 0)]
     for magnitude in FLOATS if is_float else INTEGERS:
-        step = min(magnitude, largest // 2)
-        below = np.asarray(shares * step if is_float else (shares * step).round()).astype(like.dtype)
-        values += [below, below + like.dtype.type(step)]
+        pairs += [(0, magnitude)] if magnitude <= USUAL else []
+        pairs += [(magnitude, 2 * magnitude)]
     if not is_float:
-        values += [np.full_like(like, largest // 2 + 1), np.full_like(like, largest)]
-        values[0].flat[:1] = sign > 0  # and zeros after it, as in a padded row
+        pairs += [(largest, largest)]
     if sign > 0:
+        return [(min(low, largest), min(high, largest)) for low, high in pairs]
+    least = 0 if dtype.kind == "u" else -largest
+    return [(max(-high, least), max(-low, least)) for low, high in pairs]
+
+
+def _values(like: NDArray[Any], low: Any, high: Any) -> NDArray[Any]:
+    values = np.full_like(like, low)
+    if low is high or low == high:
         return values
-    return [np.zeros_like(value) if like.dtype.kind == "u" else np.negative(value) for value in values]
-
-
-def _booleans(like: NDArray[Any], sign: int) -> list[NDArray[Any]]:
-    return [np.full_like(like, sign > 0)]
-
-
-def _strings(like: NDArray[Any], sign: int) -> list[NDArray[Any]]:
-    return [np.full_like(like, text) for text in (STRINGS if sign > 0 else ("",))]
+    shares = np.random.default_rng(0).random(like.shape)
+    if like.dtype.kind == "f":
+        return np.asarray(low + shares * (high - low), like.dtype)
+    shares.flat[:1], shares.flat[-1:] = 1, 0  # of 0 to 1 one element only; and zeros at the end may be padding
+    values += np.floor(shares * (high - low)).astype(like.dtype)
+    return values

@@ -7,7 +7,7 @@ import numpy as np
 
 from common.inference.fixed_batches import run_in_batches
 from common.inference.proof.batch_proof import ROWS, NotProved, take
-from common.inference.proof.contrasts import extremes, ladders
+from common.inference.proof.contrasts import Limits, extremes, fill, ladders
 from common.inference.proof.sample_inputs import LENGTHS, WIDE, Guess
 from common.inference.tensor_spec import ANY, Run, Tensors, TensorSpec
 
@@ -39,24 +39,26 @@ def samples(
 
 def contrasting_rows(run: Run, row: Tensors, size: int | None) -> Iterator[tuple[Tensors, list[Tensors]]]:
     """Single rows that the model takes, each with those that run beside it in a proof."""
-    yield row, [row, *_taken(run, extremes(row), size)]
+    yield row, [row, *(fill(row, limits) for limits in _taken(run, row, extremes(row), size))]
     for below, above in ladders(row):
-        down, up = _taken(run, below, size), _taken(run, above, size)
-        rows = [*down, *up]
-        yield from ((each, [*rows[:1], *down[-1:], *up[-1:]]) for each in rows)
+        down, up = _taken(run, row, below, size), _taken(run, row, above, size)
+        rungs = [*down, *up]
+        others = [fill(row, limits) for limits in (*rungs[:1], *down[-1:], *up[-1:])]
+        yield from ((fill(row, limits), others) for limits in rungs)
 
 
-def _taken(run: Run, rows: list[Tensors], size: int | None) -> list[Tensors]:
+def _taken(run: Run, row: Tensors, rungs: list[Limits], size: int | None) -> list[Limits]:
     """Those that the model takes, up to one that takes longer: it may count steps, and the next one take hours."""
-    taken: list[Tensors] = []
+    taken: list[Limits] = []
     allowed = np.inf
-    for row in rows:
-        seconds = _seconds(run, row, size)
+    for limits in rungs:
+        filled = fill(row, limits)
+        seconds = _seconds(run, filled, size)
         if np.isinf(seconds):
             continue
-        if seconds > allowed and _seconds(run, row, size) > allowed:
+        if seconds > allowed and _seconds(run, filled, size) > allowed:
             break
-        taken.append(row)
+        taken.append(limits)
         allowed = min(allowed, 2 * seconds + GROWTH_SECONDS)
     return taken
 
