@@ -1,8 +1,7 @@
 """uvicorn's HTTP/1.1 protocol, quicker and safer: `uvicorn … --http common.server.http_protocol:HttpProtocol`.
 
 - An offer to upgrade is ignored, as RFC 9110 allows. Java's HttpClient and `curl --http2` send `Upgrade: h2c`, and
-  httptools would lose the body of that request. A WebSocket passes, which only a GET can open. Where requests are
-  pipelined, a further offer closes the connection after its response.
+  httptools would lose the body of that request. A WebSocket passes, which only a GET can open.
 - Headers that are too long get a 431, and the connection is closed: they cannot fill the memory.
 - Headers that do not end in time close the connection, and so does a connection without any request. A body that still
   comes after its request was answered has a few seconds to end.
@@ -22,8 +21,7 @@ from common.service.problems import MEDIA_TYPE, Problem
 
 END_OF_HEADERS = b"\r\n\r\n"
 OFFER = b"\r\nupgrade:"
-ANY_OFFER = re.compile(OFFER + rb"[^\r\n]*", re.IGNORECASE)
-OFFER_NOT_OF_WEBSOCKET = re.compile(OFFER + rb"(?![ \t]*websocket)[^\r\n]*", re.IGNORECASE)
+OFFER_LINE = re.compile(OFFER + rb"[ \t]*(websocket)?[^\r\n]*(?=\r\n)", re.IGNORECASE)
 DISCARD_SECONDS = 1.0
 """How long a refused client may go on sending: a connection that is closed at once may lose the 431."""
 
@@ -88,14 +86,13 @@ class HttpProtocol(HttpToolsProtocol):
             if end > self.max_header_bytes:
                 self._refuse_headers()
                 return
-            if OFFER in data[:end].lower():
-                ignored = OFFER_NOT_OF_WEBSOCKET if data.startswith(b"GET ") else ANY_OFFER
-                data = ignored.sub(b"", data[:end]) + data[end:]
             self._between_requests = False
         else:
             self._bytes_without_progress += len(data)
+        if OFFER in data.lower():
+            data = self._parse_offers(data)
         super().data_received(data)
-        if self._header_timer or getattr(self.cycle, "scope", None) is not self.scope:
+        if self._header_timer or self._is_in_headers():
             self._watch_headers()
         if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
             self._refuse_headers()
@@ -124,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
         return self.scope["method"] == "GET" and super()._should_upgrade_to_ws()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Close after this response: the parser gives up at an offer that came in the packet of an earlier request."""
+        """Close after this response: the parser gives up at an offer that came to it in several packets."""
         self._ignore_input()
         self.cycle.keep_alive = False
 
@@ -134,9 +131,24 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport = cast(ResponseTransport, self.transport).detach()
         super().handle_websocket_upgrade()
 
+    def _parse_offers(self, data: bytes) -> bytes:
+        """Pass the parser all but the offers in headers; returns what comes after the last one. A body stays whole."""
+        start = 0
+        for offer in OFFER_LINE.finditer(data):
+            super().data_received(data[start : offer.start()])
+            start = offer.start()
+            is_websocket = offer[1] and self.parser.get_method() == b"GET"
+            if self._is_in_headers() and not is_websocket:
+                start = offer.end()
+        return data[start:]
+
+    def _is_in_headers(self) -> bool:
+        """Whether the parser knows some headers of a request, but not all."""
+        return getattr(self.cycle, "scope", None) is not self.scope
+
     def _watch_headers(self) -> None:
         """Limit the time for headers that are with the parser, since they began in the packet that ended a request."""
-        if getattr(self.cycle, "scope", None) is self.scope:  # the parser knows all headers of the last request
+        if not self._is_in_headers():
             self._stop_header_timer()
         elif not self._ignores_input:
             self._between_requests = False

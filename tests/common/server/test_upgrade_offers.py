@@ -31,19 +31,45 @@ def test_the_body_of_a_request_with_an_upgrade_offer_is_read(server: Server, nam
 
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
 @pytest.mark.parametrize("split", [False, True], ids=["in one packet", "in several"])
-def test_a_pipelined_offer_closes_the_connection_and_its_body_is_not_taken_for_a_request(
+def test_pipelined_requests_with_an_upgrade_offer_are_answered_one_after_another(
     server: Server, split: bool, protocol: bytes
 ) -> None:
+    request = HEAD + OFFER.replace(b"h2c", protocol) + b"\r\n" + SEVEN
+    packets = [2 * request + request[:-100], request[-100:]] if split else [3 * request]
+    with connect(server) as client:
+        for packet in (*packets, GET):
+            client.sendall(packet)
+            time.sleep(0.1)
+        for _ in range(3):
+            status, _, body = response(client)
+            assert (status, json.loads(body)["digit"]) == (200, 7)
+        assert response(client)[0] == 200
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket"])
+def test_the_body_of_a_pipelined_request_with_an_offer_is_not_taken_for_a_request(
+    server: Server, protocol: bytes
+) -> None:
     offer = OFFER.replace(b"h2c", protocol)
-    request = HEAD + offer + b"\r\n" + SEVEN
     smuggled = b"POST /predict HTTP/1.1\r\nHost: test\r\n" + offer + b"Content-Length: %d\r\n\r\n" % len(GET) + GET
     with connect(server) as client:
-        client.sendall(request + smuggled[: -len(GET)] * split + smuggled * (not split))
+        client.sendall(HEAD + offer + b"\r\n" + SEVEN + smuggled)
+        assert [response(client)[0] for _ in range(2)] == [200, 415]
+        client.sendall(HEAD + b"\r\n" + SEVEN)
+        assert json.loads(response(client)[2])["digit"] == 7  # the next answer is that of the next request
+
+
+@pytest.mark.parametrize("end", [b"\r\nUpg", b"\r\nUpgrade: h2", b"\r\nUpgrade: h2c"])
+def test_an_offer_that_comes_in_two_packets_after_an_earlier_request_closes_the_connection(
+    server: Server, end: bytes
+) -> None:
+    request = HEAD + OFFER + b"\r\n" + SEVEN
+    cut = request.index(b"\r\nUpgrade: h2") + len(end)
+    with connect(server) as client:
+        client.sendall(request + request[:cut])
         assert response(client)[0] == 200
-        if split:
-            client.sendall(GET)
-        status, headers, _ = response(client)
-        assert (status, headers["connection"]) == (415, "close")
+        client.sendall(request[cut:] + GET)
+        assert response(client)[1]["connection"] == "close"
         assert is_closed(client)
 
 
