@@ -129,7 +129,7 @@ def _sample(
 
 
 def _mixed_up(run: Run, inputs: Tensors, size: int | None) -> str:
-    """Why the rows of a shared run could not be told apart, whatever BATCHING says; empty if they can."""
+    """Why the outputs of a shared run cannot be split into rows, even with BATCHING=on; empty if they can be."""
     try:
         prove_rows(partial(run_in_batches, run, size=size), take(inputs, [0]), (2, 3))
     except NotProved as error:

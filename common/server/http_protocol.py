@@ -89,9 +89,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._between_requests = False
         else:
             self._bytes_without_progress += len(data)
-        if OFFER in data.lower():
-            data = self._parse_offers(data)
-        super().data_received(data)
+        self._parse(data)
         if self._header_timer or self._is_in_headers():
             self._watch_headers()
         if self._bytes_without_progress > self.max_header_bytes:  # a trailer or a chunk's header without an end
@@ -131,16 +129,16 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport = cast(ResponseTransport, self.transport).detach()
         super().handle_websocket_upgrade()
 
-    def _parse_offers(self, data: bytes) -> bytes:
-        """Pass the parser all but the offers in headers; returns what comes after the last one. A body stays whole."""
+    def _parse(self, data: bytes) -> None:
+        """Pass data to the parser, but no offers that stand in headers; a body that mentions one stays whole."""
         start = 0
-        for offer in OFFER_LINE.finditer(data):
+        for offer in OFFER_LINE.finditer(data) if OFFER in data.lower() else ():
             super().data_received(data[start : offer.start()])
-            start = offer.start()
+            if self.transport.is_closing():  # the parser has refused it
+                return
             is_websocket = offer[1] and self.parser.get_method() == b"GET"
-            if self._is_in_headers() and not is_websocket:
-                start = offer.end()
-        return data[start:]
+            start = offer.end() if self._is_in_headers() and not is_websocket else offer.start()
+        super().data_received(data[start:])
 
     def _is_in_headers(self) -> bool:
         """Whether the parser knows some headers of a request, but not all."""

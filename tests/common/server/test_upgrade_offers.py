@@ -73,6 +73,15 @@ def test_an_offer_that_comes_in_two_packets_after_an_earlier_request_closes_the_
         assert is_closed(client)
 
 
+def test_a_request_that_the_parser_refuses_is_answered_and_logged_once(server: Server) -> None:
+    before = server.log.read_text().count("Invalid HTTP request")
+    with connect(server) as client:
+        client.sendall(b"GARBAGE" + 1_000 * b"\r\nUpgrade: h2c" + b"\r\n\r\n")
+        assert response(client)[0] == 400
+        assert is_closed(client)
+    assert server.log.read_text().count("Invalid HTTP request") == before + 1
+
+
 def test_a_body_that_mentions_an_upgrade_stays_as_it_is(server: Server) -> None:
     body = b'{"pixels": "\r\nUpgrade: h2c\r\n"}'
     with connect(server) as client:
