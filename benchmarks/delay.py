@@ -42,10 +42,11 @@ def main() -> None:
             with ExitStack() as stack:
                 office = stack.enter_context(stack_of("synchronous"))
                 queue = stack.enter_context(stack_of("asynchronous"))
-                office.start("predictor", model_uri=model, **QUIET)
+                batched = QUIET | {"model_uri": model, "batching": "on"}
+                office.start("predictor", **batched)
                 office.start("synchronous", predictor_url=predictor_url(office, "http"), log_level="WARNING")
                 for service in ("redis", "asynchronous", "predictor"):
-                    queue.start(service, **(QUIET | {"model_uri": model} if service == "predictor" else {}))
+                    queue.start(service, **(batched if service == "predictor" else {}))
                 rows += compared(name, office, queue, slow_pixels(seconds), number)
     show_table(COLUMNS, rows, Console())
 

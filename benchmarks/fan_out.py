@@ -56,7 +56,9 @@ def main() -> None:
         members = {name: these.start(name, **QUIET, model_threads=1) for name in MEMBERS}
         model = slow_reader(Path(stack.enter_context(TemporaryDirectory())) / "svm.onnx")
         port = {"microservice_horizontal_svm_port": free_port()}
-        slow = members | {"svm": these.start("svm", **QUIET, model_threads=1, svm_model_uri=model, **port)}
+        slow = members | {
+            "svm": these.start("svm", **QUIET, **port, model_threads=1, svm_model_uri=model, batching="on")
+        }
         redis_url = f"redis://127.0.0.1:{these.port('redis')}/0"
         proxies = [
             stack.enter_context(proxy("microservice_horizontal", **settings(some, redis_url)))

@@ -23,7 +23,7 @@ from benchmarks.support.rounds import SMALL_MODEL, WARM_UP_SECONDS
 from benchmarks.support.servers.pattern import Served, served
 from benchmarks.support.servers.proxies import prepare, show
 from common.domain.digits import EXAMPLE
-from tests.support.models.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import BATCHED, slow_pixels, slow_reader
 
 CONNECTIONS = (1, 32, 128, 512)
 ROWS = (1, 4, 16, 64)
@@ -86,7 +86,7 @@ def model_rows(folder: Path, seconds: int) -> Iterator[tuple[str, ...]]:
         for model, pause in ((SMALL_MODEL, 0.0), (large, 0.0), *[(slow, pause) for pause in SLOW_SECONDS]):
             label = f"{pause * 1e3:g}" if pause else {SMALL_MODEL: "small: 0.01", large: "large: about 1"}[model]
             question = PREDICT._replace(body=json.dumps(slow_pixels(pause)).encode()) if pause else PREDICT
-            with served(name, model, part_cpus().server, folder, **STRICT) as one:
+            with served(name, model, part_cpus().server, folder, **STRICT, **BATCHED) as one:
                 for connections in (1, 32):
                     if pause * connections > 1 and name == "minimal":
                         continue  # one after another, they take longer than anyone waits

@@ -28,7 +28,7 @@ from benchmarks.support.servers.start import ServerError
 from benchmarks.support.side_by_side.alternatives import measure_batches, measure_queues, say
 from benchmarks.support.side_by_side.callers import Trouble, callers_of
 from benchmarks.support.side_by_side.results import FILE, Incident, Results, Speed
-from tests.support.models.onnx_models import slow_pixels, slow_reader
+from tests.support.models.onnx_models import BATCHED, slow_pixels, slow_reader
 
 CALLERS = 32
 RATE, DEADLINE_MS, INCIDENT_SECONDS = 50, 500, 5.0
@@ -116,7 +116,7 @@ def measure_incidents(results: Results, arguments: argparse.Namespace, folder: P
     slow_picture = json.dumps(slow_pixels(SLOW_PICTURE_SECONDS)).encode()
     os.sched_setaffinity(0, cpus.load)
     for name in arguments.contestants:
-        with served(name, model, cpus.server, folder) as one:
+        with served(name, model, cpus.server, folder, **BATCHED) as one:
             slow = Trouble(body=lambda since: slow_picture if 0 <= since < SLOW_SECONDS else PREDICT.body)
             say(f"{name}: a slow model")
             results.slow[name] = incident(one, slow)

@@ -11,7 +11,7 @@ from typing import Self
 from common.inference.cpu_quota import cpu_quota
 from common.inference.fixed_batches import run_in_batches
 from common.inference.given_inputs import read_inputs
-from common.inference.model_file import ModelFile, has_dynamic_quantization, read_model_file
+from common.inference.model_file import CONTROL_FLOW, DYNAMIC_QUANTIZATION, ModelFile, has_operator, read_model_file
 from common.inference.proof.batch_proof import NotProved
 from common.inference.session import INPUT_ERRORS, Session, first_line
 from common.inference.tensor_spec import Tensors
@@ -20,6 +20,7 @@ from common.inference.warm_up import WarmUp, warm_up
 logger = logging.getLogger(__name__)
 
 QUANTIZED = "its dynamic quantization scales all rows by the largest value among them"
+CONTROLLED = "its Loop or If may go on until all rows are done (BATCHING=on, or rows in WARM_UP that show it)"
 
 
 class InvalidInput(ValueError):
@@ -58,7 +59,7 @@ class Model:
             given=read_inputs(warm_up_file, self.inputs) if warm_up_file else None,
             seconds=warm_up_seconds,
             most_rows=max_batch_rows,
-            mixes_rows=QUANTIZED if batching == "auto" and has_dynamic_quantization(file) else "",
+            mixes_rows=_mixes_rows(file, warm_up_file is not None) if batching == "auto" else "",
         )
         self.batching = warm.batching
         self.is_batched = warm.is_batched
@@ -115,3 +116,10 @@ class Model:
             logger.log(level, "the model %s %sruns request by request: %s", self.name, state, reason)
         elif not self.is_warmed_up:
             logger.warning("the model %s is not warmed up: %s", self.name, reason)
+
+
+def _mixes_rows(file: ModelFile, has_given_rows: bool) -> str:
+    """What of the graph makes rows depend on each other, or may; guessed rows do not show it."""
+    if has_operator(file, DYNAMIC_QUANTIZATION):
+        return QUANTIZED
+    return CONTROLLED if not has_given_rows and has_operator(file, CONTROL_FLOW) else ""

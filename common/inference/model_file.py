@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from common.service.masking import mask_urls
 
-DYNAMIC_QUANTIZATION = b"DynamicQuantize"
+DYNAMIC_QUANTIZATION = (b"DynamicQuantize",)
 """How the names of such operators begin; an ONNX file holds them as they are."""
+CONTROL_FLOW = (b'"\x04Loop*', b'"\x02If*')
+"""Such an operator in a file: the tag of its name (field 4 of a NodeProto), its length, and the tag of attributes."""
 
 
 class ModelError(Exception):
@@ -47,12 +49,12 @@ def read_model_file(uri: str, sha256: str | None = None, timeout_seconds: float 
     return file
 
 
-def has_dynamic_quantization(file: ModelFile) -> bool:
-    """Whether the graph has an operator such as DynamicQuantizeLinear, which takes its scale from all rows of a run."""
+def has_operator(file: ModelFile, names: tuple[bytes, ...]) -> bool:
+    """Whether the file has one of these: `DYNAMIC_QUANTIZATION`, `CONTROL_FLOW`."""
     if isinstance(file.source, bytes):
-        return DYNAMIC_QUANTIZATION in file.source
+        return any(name in file.source for name in names)
     with Path(file.source).open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
-        return content.find(DYNAMIC_QUANTIZATION) >= 0
+        return any(content.find(name) >= 0 for name in names)
 
 
 def _sha256(path: Path) -> str:

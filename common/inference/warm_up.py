@@ -14,7 +14,7 @@ import numpy as np
 from common.inference.fixed_batches import run_in_batches
 from common.inference.proof.batch_proof import NotProved, prove, prove_beside, prove_neighbours, prove_rows, take
 from common.inference.proof.sample_inputs import WIDE, Guess, guesses
-from common.inference.proof.samples import GIVEN, Sample, contrasting_rows, samples
+from common.inference.proof.samples import ENOUGH_LENGTH, GIVEN, Sample, contrasting_rows, samples
 from common.inference.tensor_spec import Run, Tensors, TensorSpec
 
 MEASUREMENTS = 20
@@ -148,12 +148,11 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
             raise NotProved(f"{wrong[0]} is a scalar")
         return outputs
 
-    exact, any_differ = True, False
-    shortest: Tensors | None = None
+    exact, any_differ, kind = True, False, ""
+    contrasted: Tensors | None = None
     for kind, rows in rows_by_kind:
-        shortest = shortest or rows
         prove_neighbours(run_rows, rows, deadline)
-        if kind == WIDE:  # numbers so large that their rounding is, too
+        if kind == WIDE and any_differ:  # numbers so large that their rounding is, too
             continue
         count = len(next(iter(rows.values())))
         alone = list(range(count)) if size is None else sorted({0, count // 2, count - 1})
@@ -164,13 +163,22 @@ def _prove_all(run: Run, rows_by_kind: Iterator[Sample], size: int | None, most_
         if size is None and most > count:
             exact &= prove(run_rows, rows, alone, [most], deadline)[0]
         most_rows = 0  # a number of rows acts alike on all samples: the first, and shortest, is enough
-    if shortest and size != 1:
-        for row, others in contrasting_rows(run, take(shortest, [0]), size):
-            prove_beside(run_rows, row, others, deadline)
+        if contrasted is None or _fewest_elements(contrasted) < ENOUGH_LENGTH:
+            contrasted = rows
+    if contrasted is None:
+        raise NotProved("no two rows could be guessed that run")
+    if size != 1:
+        for number, (row, others) in enumerate(contrasting_rows(run, contrasted, size)):
+            prove_beside(run_rows, row, others, number % 2 == 0, deadline)
     if not any_differ:
         source = "the rows of WARM_UP" if kind == GIVEN else "all rows that could be guessed"
         raise NotProved(f"{source} get one and the same answer")
     return exact
+
+
+def _fewest_elements(rows: Tensors) -> int:
+    """Of the inputs of one row."""
+    return min(int(np.prod(value.shape[1:])) for value in rows.values())
 
 
 def _rows_of_longest_run(rows: Tensors, most: int) -> int:

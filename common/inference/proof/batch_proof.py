@@ -61,13 +61,18 @@ def prove_neighbours(run: Run, rows: Tensors, deadline: float) -> None:
                 raise NotProved(f"{name} of a row depends on the rows beside it")
 
 
-def prove_beside(run: Run, row: Tensors, others: Iterable[Tensors], deadline: float) -> None:
-    """Raise `NotProved` unless this row gets the same bits after each of the `others`, which are one row, too."""
+def prove_beside(run: Run, row: Tensors, others: Iterable[Tensors], is_first: bool, deadline: float) -> None:
+    """Raise `NotProved` unless this row gets the same bits beside each of the `others`, which are one row, too.
+
+    `is_first`: whether it stands before the other one, or after it.
+    """
     expected: dict[str, bytes] = {}
     for other in others:
-        both = {name: np.concatenate([other[name], value]) for name, value in row.items()}
+        pair = (row, other) if is_first else (other, row)
+        both = {name: np.concatenate([each[name] for each in pair]) for name in row}
         for name, values in _run_together(run, both, np.arange(2), deadline).items():
-            if _bits(values[1:]) != expected.setdefault(name, _bits(values[1:])):
+            bits = _bits(values[:1] if is_first else values[1:])
+            if bits != expected.setdefault(name, bits):
                 raise NotProved(f"{name} of a row depends on the rows beside it")
 
 

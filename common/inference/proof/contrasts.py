@@ -13,20 +13,22 @@ from numpy.typing import NDArray
 from common.inference.tensor_spec import Tensors
 
 Limits = dict[str, tuple[Any, Any]]
-"""By input, the least and the largest value that it is filled with."""
+"""By input, the least and the largest value that it is filled with; of floats whole ones if these are integers."""
 
-FLOATS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e13)
+FLOATS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e13)
 INTEGERS = (1, 10, 100, 10**3, 10**4, 10**5, 10**6, 10**7)
-"""The small ones first, since a whole number may be a length; the largest of its type comes last."""
-USUAL = 1e3
+"""In small steps, since a number may be a length; the largest of its type comes last."""
+USUAL = 100
 """Up to here, values between zero and a magnitude are tried too, not only those between it and its double."""
-STRINGS = ("a", "a b", "a" * 100, "one, two;three|four\tfive\nsix-seven_eight.nine/ten:" + "eleven" * 50)
-"""Of one word and of several, by each separator that a graph may split at, the longest last."""
+WHOLE_FLOATS = ((1, 1), (0, 2), (0, 256))
+"""A mask of ones, a mask, the pixels of a picture."""
+STRINGS = ("5", "250", "a", "a b", "a" * 100, "one, two;three|four\tfive\nsix-seven_eight.nine/ten:" + "eleven" * 50)
+"""Numbers; one word and several, by each separator that a graph may split at, the longest last."""
 
 
-def extremes(row: Tensors) -> list[Limits]:
-    """All floats NaN, infinite, or the largest of their type."""
-    return _each({name: _extremes(value.dtype) for name, value in row.items() if value.dtype.kind == "f"})
+def unusual(row: Tensors) -> list[Limits]:
+    """All floats NaN, infinite, the largest of their type, or whole, like the pixels of a picture, which come last."""
+    return _each({name: _unusual(value.dtype) for name, value in row.items() if value.dtype.kind == "f"})
 
 
 def ladders(row: Tensors) -> Iterator[tuple[list[Limits], list[Limits]]]:
@@ -41,8 +43,8 @@ def ladders(row: Tensors) -> Iterator[tuple[list[Limits], list[Limits]]]:
 
 
 def fill(row: Tensors, limits: Limits) -> Tensors:
-    """This row with other values."""
-    return row | {name: _values(row[name], *pair) for name, pair in limits.items()}
+    """This row with other values, which are in no input the same as in another."""
+    return row | {name: _values(row[name], *pair, name) for name, pair in limits.items()}
 
 
 def _each(ranges: dict[str, list[tuple[Any, Any]]]) -> list[Limits]:
@@ -50,9 +52,9 @@ def _each(ranges: dict[str, list[tuple[Any, Any]]]) -> list[Limits]:
     return [dict(zip(ranges, pairs, strict=True)) for pairs in dict.fromkeys(zip(*ranges.values(), strict=True))]
 
 
-def _extremes(dtype: np.dtype[Any]) -> list[tuple[Any, Any]]:
+def _unusual(dtype: np.dtype[Any]) -> list[tuple[Any, Any]]:
     largest = np.finfo(dtype).max
-    return [(number, number) for number in (np.nan, np.inf, -np.inf, largest, -largest)]
+    return [*((number, number) for number in (np.nan, np.inf, -np.inf, largest, -largest)), *WHOLE_FLOATS]
 
 
 def _ranges(dtype: np.dtype[Any], sign: int) -> list[tuple[Any, Any]]:
@@ -62,10 +64,10 @@ def _ranges(dtype: np.dtype[Any], sign: int) -> list[tuple[Any, Any]]:
         return [(text, text) for text in (STRINGS if sign > 0 else ("",))]
     is_float = dtype.kind == "f"
     largest = float(np.finfo(dtype).max) if is_float else int(np.iinfo(dtype).max)
-    pairs: list[tuple[Any, Any]] = [(0, 0)]
+    pairs: list[tuple[Any, Any]] = [(0, 0), (1, 1)]
     for magnitude in FLOATS if is_float else INTEGERS:
         pairs += [(0, magnitude)] if magnitude <= USUAL else []
-        pairs += [(magnitude, 2 * magnitude)]
+        pairs += [(magnitude if is_float else magnitude + 1, 2 * magnitude)]  # above round numbers, which bounds are
     if not is_float:
         pairs += [(largest, largest)]
     if sign > 0:
@@ -74,12 +76,12 @@ def _ranges(dtype: np.dtype[Any], sign: int) -> list[tuple[Any, Any]]:
     return [(max(-high, least), max(-low, least)) for low, high in pairs]
 
 
-def _values(like: NDArray[Any], low: Any, high: Any) -> NDArray[Any]:
+def _values(like: NDArray[Any], low: Any, high: Any, name: str) -> NDArray[Any]:
     values = np.full_like(like, low)
     if low is high or low == high:
         return values
-    shares = np.random.default_rng(0).random(like.shape)
-    if like.dtype.kind == "f":
+    shares = np.random.default_rng([*f"{name} {low} {high}".encode()]).random(like.shape)
+    if isinstance(high, float):
         return np.asarray(low + shares * (high - low), like.dtype)
     shares.flat[:1], shares.flat[-1:] = 1, 0  # of 0 to 1 one element only; and zeros at the end may be padding
     values += np.floor(shares * (high - low)).astype(like.dtype)

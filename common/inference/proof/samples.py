@@ -7,7 +7,7 @@ import numpy as np
 
 from common.inference.fixed_batches import run_in_batches
 from common.inference.proof.batch_proof import ROWS, NotProved, take
-from common.inference.proof.contrasts import Limits, extremes, fill, ladders
+from common.inference.proof.contrasts import Limits, fill, ladders, unusual
 from common.inference.proof.sample_inputs import LENGTHS, WIDE, Guess
 from common.inference.tensor_spec import ANY, Run, Tensors, TensorSpec
 
@@ -18,6 +18,8 @@ GIVEN = "given"
 """By WARM_UP."""
 ENOUGH_LENGTH = 8
 """Of the lengths of free axes in a proof, one is at least this."""
+SAMPLE_ROWS = 4
+"""Of these, that many are compared beside contrasting ones."""
 GROWTH_SECONDS = 0.001
 """What a run may take, and more than twice the quickest run, before its larger numbers are taken for the cause."""
 
@@ -37,14 +39,19 @@ def samples(
     return iter([(GIVEN, take(given, list(range(min(count, ROWS)))))])
 
 
-def contrasting_rows(run: Run, row: Tensors, size: int | None) -> Iterator[tuple[Tensors, list[Tensors]]]:
+def contrasting_rows(run: Run, rows: Tensors, size: int | None) -> Iterator[tuple[Tensors, list[Tensors]]]:
     """Single rows that the model takes, each with those that run beside it in a proof."""
-    yield row, [row, *(fill(row, limits) for limits in _taken(run, row, extremes(row), size))]
-    for below, above in ladders(row):
-        down, up = _taken(run, row, below, size), _taken(run, row, above, size)
+    first, second, *more = (take(rows, [place]) for place in range(min(len(next(iter(rows.values()))), SAMPLE_ROWS)))
+    odd = [fill(first, limits) for limits in _taken(run, first, unusual(first), size)]
+    yield first, [second, *odd]
+    yield from ((each, [first, odd[-1]]) for each in odd)
+    for below, above in ladders(first):
+        down, up = _taken(run, first, below, size), _taken(run, first, above, size)
         rungs = [*down, *up]
-        others = [fill(row, limits) for limits in (*rungs[:1], *down[-1:], *up[-1:])]
-        yield from ((fill(row, limits), others) for limits in rungs)
+        if rungs:
+            others = [fill(first, limits) for limits in (rungs[0], *down[-1:], *up[-1:])]
+            yield from ((each, others) for each in (first, second, *more))
+            yield from ((fill(first, limits), others) for limits in rungs)
 
 
 def _taken(run: Run, row: Tensors, rungs: list[Limits], size: int | None) -> list[Limits]:
@@ -84,11 +91,11 @@ def _more_samples(run: Run, specs: Sequence[TensorSpec], guess: Guess, size: int
 
 
 def _rows_that_run(run: Run, rows: Tensors, size: int | None, all_: bool) -> Tensors | None:
-    """These rows if the first runs; of `all_`, only those that run."""
+    """These rows, or those of them that run: an index may be beyond a small table. Of `all_`, each is tried."""
     count = len(next(iter(rows.values())))
-    good = [row for row in range(count if all_ else 1) if _runs(run, take(rows, [row]), size)]
-    if not all_:
-        return rows if good else None
+    if not all_ and _runs(run, take(rows, [0]), size) and _runs(run, rows, size):
+        return rows
+    good = [row for row in range(count) if _runs(run, take(rows, [row]), size)]
     return take(rows, good) if len(good) > 1 and (size is None or len(good) == count) else None
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from common.inference.model import Model
 from common.inference.model_file import ModelError
@@ -17,9 +18,10 @@ from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import Tensors
 from common.jobs.job_predictor import JobContext
 from common.telemetry.metrics import ServiceMetrics
-from tests.support.models import foreign_models as kinds
+from tests.support.models import foreign_models as kinds, mixing_models as mixing
 from tests.support.models.onnx_models import save, tensor
 from tests.support.open_inference.tensors import by_onnxruntime
+from tests.support.processes import output_of
 from tests.support.samples import MLP
 
 
@@ -43,12 +45,12 @@ def same(got: Tensors, expected: Tensors) -> None:
 
 
 MIXING = [
-    kinds.time_major_lstm,
-    kinds.dynamically_quantized,
-    kinds.centred,
-    kinds.hidden_by_large_values,
-    kinds.finely_quantized,
-    kinds.doubled_by_one_large_value,
+    mixing.time_major_lstm,
+    mixing.dynamically_quantized,
+    mixing.centred,
+    mixing.hidden_by_large_values,
+    mixing.finely_quantized,
+    mixing.doubled_by_one_large_value,
 ]
 
 
@@ -69,17 +71,61 @@ def test_requests_to_a_model_that_mixes_rows_never_share_a_run(
         same(got, by_onnxruntime(uri, request))
 
 
+@pytest.mark.parametrize("build", [mixing.decided_by_all_rows, mixing.decided_by_its_shape])
+def test_a_graph_with_an_if_shares_runs_only_once_rows_of_warm_up_have_shown_that_it_can(
+    tmp_path: Path, build: Callable[[Path], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = build(tmp_path / "model.onnx")
+    assert Model.load(uri).batching == "off"
+    assert "its Loop or If may go on until all rows are done" in caplog.messages[-1]
+    (tmp_path / "rows.json").write_text('{"x": [[0.1, 0.2], [3, -3], [9, 9], [0.2, 0.1]]}')
+    proved = Model.load(uri, warm_up_file=tmp_path / "rows.json").batching
+    assert proved == ("off" if build is mixing.decided_by_all_rows else "exact")
+    assert Model.load(uri, batching="on").batching == "trusted"
+
+
+def test_a_small_table_beside_numbers_shares_runs(tmp_path: Path) -> None:
+    """Guessed indices beyond it are left away, whichever input comes first."""
+    for inputs in (["a", "i"], ["i", "a"]):
+        nodes = [kinds.NODE("Gather", ["table", "i"], ["row"]), kinds.NODE("Add", ["a", "row"], ["y"])]
+        specs = {"a": tensor("a", ["n", 2]), "i": tensor("i", ["n"], TensorProto.INT64)}
+        for rows in (2, 3):
+            table = kinds.weights(rows, 2)
+            given = [specs[name] for name in inputs]
+            uri = save(tmp_path / "model.onnx", nodes, given, [tensor("y", ["n", 2])], table=table)
+            assert Model.load(uri).batching == "exact"
+
+
+def test_a_model_of_which_no_two_rows_run_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = [kinds.NODE("Gather", ["table", "i"], ["y"])]
+    inputs, outputs = [tensor("i", ["n"], TensorProto.INT64)], [tensor("y", ["n", 2])]
+    model = Model.load(save(tmp_path / "model.onnx", nodes, inputs, outputs, table=kinds.weights(1, 2)))
+    assert model.batching == "off"
+    assert caplog.messages[-1].endswith(
+        ("no two rows could be guessed that run", "all rows that could be guessed get one and the same answer")
+    )
+
+
+def test_a_number_that_is_a_length_takes_little_memory_at_start(tmp_path: Path) -> None:
+    uri = kinds.as_long_as_its_largest(tmp_path / "model.onnx")
+    code = f"from common.inference.model import Model; print(Model.load({uri!r}).batching)"
+    code += "; import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    batching, megabytes = output_of(sys.executable, "-c", code).split()
+    assert batching == "exact"
+    assert int(megabytes) < 500
+
+
 def test_a_model_that_counts_its_rows_never_shares_a_run(tmp_path: Path) -> None:
-    uri = kinds.doubled_among_many(tmp_path / "model.onnx")
+    uri = mixing.doubled_among_many(tmp_path / "model.onnx")
     requests = [{"x": np.full((1, 4), n, np.float32)} for n in range(30)]
     for got, request in zip(predict_all(Model.load(uri), requests, 1), requests, strict=True):
         same(got, by_onnxruntime(uri, request))
 
 
 UNEQUAL: dict[Callable[[Path], str], Tensors] = {
-    kinds.doubled_by_one_huge_value: {"x": np.full((1, 4), 2e5, np.float32)},
-    kinds.doubled_by_one_huge_integer: {"x": np.full((1, 4), 2 * 10**7)},
-    kinds.emptied_by_nan: {"x": np.full((1, 4), np.nan, np.float32)},
+    mixing.doubled_by_one_huge_value: {"x": np.full((1, 4), 2e5, np.float32)},
+    mixing.doubled_by_one_huge_integer: {"x": np.full((1, 4), 2 * 10**7)},
+    mixing.emptied_by_nan: {"x": np.full((1, 4), np.nan, np.float32)},
 }
 
 
@@ -114,7 +160,7 @@ def test_requests_that_arrive_together_get_what_onnxruntime_gives_each_alone_bit
 def test_a_model_whose_last_bits_depend_on_the_number_of_rows_runs_request_by_request(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    uri = kinds.rounded_with_others(tmp_path / "model.onnx")
+    uri = mixing.rounded_with_others(tmp_path / "model.onnx")
     with caplog.at_level(logging.INFO):
         model = Model.load(uri)
     assert (model.batching, model.rows_are_independent) == ("off", True)
@@ -210,7 +256,7 @@ def test_warm_up_rows_that_do_not_differ_are_named(tmp_path: Path, caplog: pytes
 
 def test_batching_overrides_the_proof_either_way(tmp_path: Path) -> None:
     assert Model.load(str(MLP), batching="off").batching == "off"
-    assert Model.load(kinds.centred(tmp_path / "model.onnx"), batching="on").batching == "trusted"
+    assert Model.load(mixing.centred(tmp_path / "model.onnx"), batching="on").batching == "trusted"
 
 
 UNTRUSTED: dict[Callable[[Path], str], Tensors] = {

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from common.inference.model import Model
 from common.inference.tensor_spec import Tensors
-from tests.support.models import foreign_models as kinds
+from tests.support.models import mixing_models as mixing
 from tests.support.open_inference.tensors import by_onnxruntime
 
 BOUNDS = (-1e5, -10.0, 0.0, 0.5, 1.0, 2.0, 100.0, 127.0, 255.0, 1e5, 1e9)
@@ -44,7 +44,7 @@ def test_rows_that_share_a_run_get_what_they_get_alone_whatever_the_graph_compar
 ) -> None:
     for bound in BOUNDS:
         threshold = np.array(bound, np.float32)
-        uri = kinds.doubled_if(tmp_path / "model.onnx", reduction, comparison, threshold, TYPES[kind][1], kind)
+        uri = mixing.doubled_if(tmp_path / "model.onnx", reduction, comparison, threshold, TYPES[kind][1], kind)
         model = Model.load(uri, threads=1)
         if not model.is_batched:
             continue
@@ -62,24 +62,32 @@ def strings(*texts: str) -> Tensors:
 
 CONDITIONS: dict[str, tuple[Callable[[Path], str], list[Tensors]]] = {
     "any-negative": (
-        lambda path: kinds.doubled_if(path, "ReduceMin", "Less", np.array(0, np.float32)),
+        lambda path: mixing.doubled_if(path, "ReduceMin", "Less", np.array(0, np.float32)),
         [{"x": FLOATS}, {"x": -FLOATS}],
     ),
     "all-large": (
-        lambda path: kinds.doubled_if(path, "ReduceMin", "Greater", np.array(1e5, np.float32)),
+        lambda path: mixing.doubled_if(path, "ReduceMin", "Greater", np.array(1e5, np.float32)),
         [{"x": 1e6 * FLOATS}, {"x": FLOATS}],
     ),
     "bytes-above-one": (
-        lambda path: kinds.doubled_if(path, "ReduceMax", "Greater", np.array(1, np.float32), (4,), TensorProto.UINT8),
+        lambda path: mixing.doubled_if(path, "ReduceMax", "Greater", np.array(1, np.float32), (4,), TensorProto.UINT8),
         [{"x": np.array([[0, 1, 1, 0]], np.uint8)}, {"x": np.array([[0, 9, 200, 0]], np.uint8)}],
     ),
     "times": (
-        lambda path: kinds.doubled_if(path, "ReduceMax", "Greater", np.array(10**9), (4,), TensorProto.INT64),
+        lambda path: mixing.doubled_if(path, "ReduceMax", "Greater", np.array(10**9), (4,), TensorProto.INT64),
         [{"x": np.full((1, 4), 5)}, {"x": np.full((1, 4), 1_764_500_000)}],
     ),
-    "words": (kinds.split_at_spaces, [strings("a"), strings("a b c")]),
-    "bag-of-words": (kinds.bag_of_words, [strings("good"), strings("a very bad film")]),
-    "tokens": (kinds.tokenized, [strings("a"), strings("a b c")]),
+    "any-nan": (mixing.filled_with_the_mean, [{"x": np.array([[1, np.nan, 3]], np.float32)}, {"x": FLOATS[:, :3]}]),
+    "all-whole": (mixing.scaled_if_whole, [{"x": np.array([[0, 128, 255]], np.float32)}, {"x": FLOATS[:, :3]}]),
+    "row-before": (mixing.marked_by_the_next, [{"x": FLOATS}, {"x": 1e9 * FLOATS}]),
+    "one-above-another": (
+        mixing.negated_if_above,
+        [{"a": FLOATS, "b": 2 * FLOATS}, {"a": 3 * FLOATS, "b": 2 * FLOATS}],
+    ),
+    "numbers-as-text": (mixing.scaled_texts, [strings("5"), strings("250")]),
+    "words": (mixing.split_at_spaces, [strings("a"), strings("a b c")]),
+    "bag-of-words": (mixing.bag_of_words, [strings("good"), strings("a very bad film")]),
+    "tokens": (mixing.tokenized, [strings("a"), strings("a b c")]),
 }
 
 

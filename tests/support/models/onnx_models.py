@@ -39,6 +39,10 @@ def save(
     return str(path)
 
 
+BATCHED = {"BATCHING": "on"}
+"""For the slow reader: the loop that slows it down might mix rows, so it is not batched by itself."""
+
+
 def slow_pixels(seconds: float) -> dict[str, list[float]]:
     """A picture of a seven that the slow reader reads for so long."""
     return {"pixels": [seconds, *SEVEN_PIXELS[1:]]}

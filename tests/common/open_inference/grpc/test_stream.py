@@ -29,7 +29,7 @@ def client() -> Iterator[GrpcClient]:
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GrpcClient]:
     """A model that takes as long as a request asks for."""
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with grpc_client(model_uri=uri, max_concurrent_requests=40) as client:
+    with grpc_client(model_uri=uri, batching="on", max_concurrent_requests=40) as client:
         yield client
 
 
