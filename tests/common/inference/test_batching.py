@@ -9,10 +9,9 @@ from time import monotonic
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from common.inference.model import Model
-from common.inference.model_file import ModelError
 from common.inference.predictor import Predictor
 from common.inference.settings import ModelSettings
 from common.inference.tensor_spec import Tensors
@@ -207,51 +206,6 @@ def test_a_model_for_which_no_guess_runs_is_served_request_by_request(
     assert len(caplog.messages) == 1
     assert "is not warmed up" in caplog.messages[0]
     same(model.run({"i": np.array([1_001])}), by_onnxruntime(uri, {"i": np.array([1_001])}))
-
-
-@pytest.mark.parametrize("suffix", ["json", "npz"])
-def test_warm_up_replaces_the_guess(tmp_path: Path, suffix: str) -> None:
-    file, rows = tmp_path / f"inputs.{suffix}", [1_000, 1_001, 1_002]
-    if suffix == "json":
-        file.write_text(f'{{"i": {rows}}}')
-    else:
-        np.savez(file, i=np.array(rows))
-    model = Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=file)
-    assert (model.is_warmed_up, model.batching) == (True, "exact")
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"i": ["a"]}', '{"i": [[1]]}'])
-def test_a_warm_up_file_without_the_inputs_is_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "inputs.json").write_text(text)
-    with pytest.raises(ModelError, match="WARM_UP="):
-        Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=tmp_path / "inputs.json")
-
-
-WRONG_INPUTS = {
-    "float32": ("[[1e50, 0, 0, 0]]", "overflow"),
-    "int64": ("[[1.5, 0, 0, 0]]", "expected int64, got float64"),
-    "uint8": ("[[300, 0, 0, 0]]", "expected uint8"),
-    "float64": ('[["1", "2", "3", "4"]]', "expected float64"),
-    "object": ("[[1, 2, 3, 4]]", "expected object"),
-}
-
-
-@pytest.mark.parametrize("dtype", WRONG_INPUTS)
-def test_a_warm_up_value_that_its_input_cannot_hold_is_one_line(tmp_path: Path, dtype: str) -> None:
-    text, message = WRONG_INPUTS[dtype]
-    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    inputs, outputs = [tensor("x", ["n", 4], kind)], [tensor("y", ["n", 4], kind)]
-    uri = save(tmp_path / "model.onnx", [kinds.NODE("Identity", ["x"], ["y"])], inputs, outputs)
-    (tmp_path / "inputs.json").write_text(f'{{"x": {text}}}')
-    with pytest.raises(ModelError, match=f"WARM_UP=.*{message}"):
-        Model.load(uri, warm_up_file=tmp_path / "inputs.json")
-
-
-def test_warm_up_rows_that_do_not_differ_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "inputs.json").write_text('{"i": [1000, 1000]}')
-    model = Model.load(kinds.never_guessed(tmp_path / "model.onnx"), warm_up_file=tmp_path / "inputs.json")
-    assert model.batching == "off"
-    assert "the rows of WARM_UP get one and the same answer" in caplog.messages[-1]
 
 
 def test_batching_overrides_the_proof_either_way(tmp_path: Path) -> None:
