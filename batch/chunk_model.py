@@ -46,16 +46,16 @@ class ChunkModel:
         return domain.to_columns(self._domain_model.to_tensors(outputs))
 
 
-def check_model(file: ModelFile) -> None:
+def check_model(file: ModelFile, batching: str) -> None:
     """Raises `ModelError` if the model cannot be served, or does not fit the domain."""
-    ChunkModel(Model(file))
+    ChunkModel(Model(file, batching=batching))
 
 
 @cache
-def load_chunk_model(uri: str, sha256: str, download_seconds: float) -> ChunkModel:
+def load_chunk_model(uri: str, sha256: str, download_seconds: float, batching: str) -> ChunkModel:
     """Loaded once in a process. Raises `ModelError` if the file is not the one that the run began with."""
     file = read_model_file(uri, timeout_seconds=download_seconds)
-    model = ChunkModel(Model(file, threads=1))
+    model = ChunkModel(Model(file, threads=1, batching=batching))
     # A file may have changed while it was loaded.
     after = file if isinstance(file.source, bytes) else read_model_file(uri)
     if {file.sha256, after.sha256} != {sha256}:

@@ -59,7 +59,7 @@ def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
         return DONE
     require_engine(options.engine)
     file = read_model_file(settings.model_uri, settings.model_sha256 or None, settings.model_download_timeout_seconds)
-    check_model(file)
+    check_model(file, settings.batching)
     model = ModelId(name=file.name, version=file.sha256[:12], sha256=file.sha256)
     if options.trial:
         return DONE if run_trial(options, settings, model, folder, stop) else FAILED

@@ -36,6 +36,7 @@ class Task:
     model_sha256: str
     max_rejected: int
     download_seconds: float
+    batching: str
     columns: dict[str, str] = field(default_factory=dict)
     """The columns that have another name in the file."""
     trial: bool = False
@@ -83,7 +84,7 @@ def process_chunk(task: Task) -> Result:
 
 def _predict(task: Task, result: Result, temporary: Path) -> None:
     """Write the predictions of the chunk to a temporary file, and its rejected rows beside the output; count both."""
-    model = load_chunk_model(task.model_uri, task.model_sha256, task.download_seconds)
+    model = load_chunk_model(task.model_uri, task.model_sha256, task.download_seconds, task.batching)
     with open_planned(task.chunk) as source:
         schema = source.schema_arrow
         columns = input_columns(schema, task.columns)

@@ -79,7 +79,7 @@ class JobRun:
     def _task(self, chunk: Chunk) -> Task:
         sha256 = self.progress.model.sha256 if self.progress.model else ""
         settings, output = self._settings, str(self._folder.path)
-        limits = settings.max_rejected_rows, settings.model_download_timeout_seconds
+        limits = settings.max_rejected_rows, settings.model_download_timeout_seconds, settings.batching
         return Task(chunk, output, settings.model_uri, sha256, *limits, settings.column_names)
 
     def _collect(self, results: Iterator[Result | None], show: Callable[[], None]) -> None:

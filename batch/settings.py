@@ -38,6 +38,11 @@ class JobSettings(ColumnSettings):
     model_download_timeout_seconds: float = Field(
         30.0, gt=0, description="how long the download of a model URL may take"
     )
+    batching: str = Field(
+        "auto",
+        pattern="^(auto|on|off)$",
+        description="auto: rows share an inference if that is proved; on: trust the model",
+    )
     workers: int | None = Field(None, gt=0, description="processes of the engine `local`; default: the CPU quota")
     chunk_rows: int = Field(100_000, gt=0, description="rows of a chunk: the most that a killed process loses")
     max_rejected_rows: int = Field(1_000, ge=0, description="rejected rows of a run; one more fails it")

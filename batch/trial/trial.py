@@ -42,6 +42,7 @@ def run_trial(
             model.sha256,
             settings.max_rejected_rows,
             settings.model_download_timeout_seconds,
+            settings.batching,
             settings.column_names,
             trial=True,
         )

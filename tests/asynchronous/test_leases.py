@@ -117,7 +117,7 @@ def each_crash_is_made_good(redis: RedisServer, settings: dict[str, object], lea
 def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: RedisServer, slow_model: str) -> None:
     """It was stopped in the middle of an inference, and another has done the job meanwhile."""
     settings: dict[str, object] = {"redis_url": valkey.url, "lease_seconds": LEASE_SECONDS}
-    settings |= {"model_uri": slow_model, "model_threads": 1}
+    settings |= {"model_uri": slow_model, "batching": "on", "model_threads": 1}
     with proxy_of(valkey) as proxy, serving(PREDICTOR, **settings) as first:
         job_id = hand_in(proxy, slow_pixels(1.5))
         wait_until(lambda: proxy.get(f"/jobs/{job_id}").json()["status"] == "running")
@@ -136,7 +136,7 @@ def test_the_result_of_a_predictor_after_a_long_pause_changes_nothing(valkey: Re
 
 def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: Stack, slow_model: str) -> None:
     """Nothing else comes into the queue meanwhile."""
-    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (first,):
+    with predictors(stack, 1, model_uri=slow_model, batching="on", **SHORT_LEASE) as (first,):
         job_id = hand_in(stack.front, slow_pixels(15))
         becomes(stack.front, job_id, "running")
         with predictors(stack, 1, **SHORT_LEASE):  # to which no picture is slow
@@ -150,7 +150,7 @@ def test_the_job_of_a_killed_predictor_is_done_by_another_within_seconds(stack: 
 def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_lives(
     stack: Stack, slow_model: str
 ) -> None:
-    with predictors(stack, 2, model_uri=slow_model, **SHORT_LEASE) as servers:
+    with predictors(stack, 2, model_uri=slow_model, batching="on", **SHORT_LEASE) as servers:
         (job,) = done(stack.front, hand_in(stack.front, slow_pixels(3)))
         assert job["attempts"] == 1
         assert (moment(job, "finished") - moment(job, "started")).total_seconds() > 1.5
@@ -160,7 +160,7 @@ def test_a_job_that_takes_longer_than_a_lease_is_done_once_by_a_predictor_that_l
 
 def test_a_predictor_with_long_leases_counts_as_alive_while_it_works(stack: Stack, slow_model: str) -> None:
     """It renews them every 2.5 s, however long they are: after ten seconds of silence it would count as dead."""
-    with predictors(stack, 1, model_uri=slow_model, lease_seconds=60):
+    with predictors(stack, 1, model_uri=slow_model, batching="on", lease_seconds=60):
         job_id = hand_in(stack.front, slow_pixels(5))
         becomes(stack.front, job_id, "running")
         store, silent = stack.store(), list[float]()
@@ -172,10 +172,10 @@ def test_a_predictor_with_long_leases_counts_as_alive_while_it_works(stack: Stac
 
 
 def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result(stack: Stack, slow_model: str) -> None:
-    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (paused,):
+    with predictors(stack, 1, model_uri=slow_model, batching="on", **SHORT_LEASE) as (paused,):
         job_id = hand_in(stack.front, slow_pixels(1))
         becomes(stack.front, job_id, "running")
-        with hung(paused), predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE):
+        with hung(paused), predictors(stack, 1, model_uri=slow_model, batching="on", **SHORT_LEASE):
             (job,) = done(stack.front, job_id)
         wait_until(lambda: paused.metric("jobs_total", outcome="lost_lease") == 1)
         assert look(stack.front, job_id) == job
@@ -183,7 +183,7 @@ def test_a_predictor_that_was_paused_for_longer_than_its_lease_changes_no_result
 
 
 def test_a_predictor_finishes_its_jobs_after_sigterm(stack: Stack, slow_model: str) -> None:
-    with predictors(stack, 1, model_uri=slow_model, **SHORT_LEASE) as (server,):
+    with predictors(stack, 1, model_uri=slow_model, batching="on", **SHORT_LEASE) as (server,):
         job_id = hand_in(stack.front, slow_pixels(1.5))
         becomes(stack.front, job_id, "running")
         server.process.terminate()

@@ -113,7 +113,7 @@ def test_a_later_job_without_a_key_may_be_done_earlier(stack: Stack, poison: str
     slowly = slow_reader(tmp_path / "slow.onnx")
     stack.stop("predictor")
     try:
-        with predictors(stack, 2, model_uri=slowly, **SHORT_LEASE):
+        with predictors(stack, 2, model_uri=slowly, batching="on", **SHORT_LEASE):
             for key, is_earlier in (("", True), ("slow", False)):
                 query: dict[str, Any] = {"ordering_key": key} if key else {}
                 slow = hand_in(stack.front, slow_pixels(2), **query)

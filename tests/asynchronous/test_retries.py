@@ -148,7 +148,13 @@ def test_a_predictor_busy_with_retries_claims_the_job_of_a_dead_one_afterwards(s
 
 
 def test_an_attempt_that_takes_too_long_fails(stack: Stack, slow_model: str) -> None:
-    settings: dict[str, Any] = {"model_uri": slow_model, "job_timeout_seconds": 0.4, "max_attempts": 2, **SHORT_LEASE}
+    settings: dict[str, Any] = {
+        "model_uri": slow_model,
+        "batching": "on",
+        "job_timeout_seconds": 0.4,
+        "max_attempts": 2,
+        **SHORT_LEASE,
+    }
     with predictors(stack, 1, **settings):
         job_id = hand_in(stack.front, slow_pixels(1))
         job = ended(stack.front, job_id)

@@ -90,7 +90,7 @@ def test_engines_write_the_same_parts_and_only_the_bad_chunk_fails(tmp_path: Pat
 def test_local_cluster_ends_with_its_job(tmp_path: Path) -> None:
     """Cancelled by SIGTERM, or its parent killed: no scheduler, no worker is left."""
     source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.2), tmp_path / "out"
-    settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx")}
+    settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx"), "batching": "on"}
     with job(source, output, "--engine=dask", **settings) as one:
         one.wait_for_parts(1)
         one.process.send_signal(signal.SIGTERM)
@@ -117,7 +117,7 @@ def test_spark_job_reports_that_it_was_cancelled_also_while_spark_starts(
     tmp_path: Path, number: signal.Signals, chunks: int
 ) -> None:
     source, output = write_slow(tmp_path / "data", chunks=16, seconds=0.5), tmp_path / "out"
-    settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx")}
+    settings: dict[str, Any] = {"chunk_rows": 20, "model_uri": slow_reader(tmp_path / "mlp.onnx"), "batching": "on"}
     with job(source, output, "--engine=spark", **settings) as one:
         wait_until(lambda: (output / "_progress.json").exists())
         one.wait_for_parts(chunks)
@@ -134,7 +134,9 @@ def test_spark_job_reports_that_it_was_cancelled_also_while_spark_starts(
 @pytest.mark.full
 def test_spark_job_goes_on_when_a_worker_is_killed(tmp_path: Path) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.5), tmp_path / "out"
-    with job(source, output, "--engine=spark", chunk_rows=20, model_uri=slow_reader(tmp_path / "mlp.onnx")) as one:
+    with job(
+        source, output, "--engine=spark", chunk_rows=20, model_uri=slow_reader(tmp_path / "mlp.onnx"), batching="on"
+    ) as one:
         kill(wait_until(one.workers_at, seconds=90).pop())
         assert one.ended()[0] == 0
     assert len(rows_of(output)) == 120

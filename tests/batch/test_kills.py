@@ -46,13 +46,13 @@ def killed(one: Job, whole: bool, slack: float = 2.0) -> None:
 
 def test_killed_job_leaves_no_process_and_resumes(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.1), tmp_path / "out"
-    with job(source, output, model_uri=slow, **SETTINGS) as one:
+    with job(source, output, model_uri=slow, batching="on", **SETTINGS) as one:
         one.wait_for_parts(2)
         killed(one, whole=False)
     (output / "._progress.json.1").write_text("{")  # as if it had been telling of itself at that moment
     before = stamps(output)
     assert not (output / "_SUCCESS").exists()
-    run_job(source, output, model_uri=slow, **SETTINGS)
+    run_job(source, output, model_uri=slow, batching="on", **SETTINGS)
     assert before.items() <= stamps(output).items()
     assert len(rows_of(output)) == 6 * 20
     assert leftovers(output) == []
@@ -66,7 +66,7 @@ def test_job_killed_at_random_moments_gives_the_same_output(tmp_path: Path, slow
     draw = random.Random(seed)
     source = write_slow(tmp_path / "data", CHUNKS, seconds=0.1, files=2)
     started = time.monotonic()
-    run_job(source, tmp_path / "whole", model_uri=slow, **SETTINGS)
+    run_job(source, tmp_path / "whole", model_uri=slow, batching="on", **SETTINGS)
     longest = time.monotonic() - started
     expected = contents(tmp_path / "whole")
     assert len(expected) == CHUNKS
@@ -75,7 +75,7 @@ def test_job_killed_at_random_moments_gives_the_same_output(tmp_path: Path, slow
         output = tmp_path / f"out-{runs}"
         before: dict[str, tuple[int, int]] = {}
         while not (output / "_SUCCESS").exists():
-            with job(source, output, model_uri=slow, **SETTINGS) as one:
+            with job(source, output, model_uri=slow, batching="on", **SETTINGS) as one:
                 if kills < KILLS:
                     end = time.monotonic() + draw.uniform(0.1, longest)
                     wait_until(lambda one=one, end=end: one.process.poll() == 0 or time.monotonic() > end)  # type: ignore[misc]
@@ -97,7 +97,7 @@ def test_job_killed_at_random_moments_gives_the_same_output(tmp_path: Path, slow
 @pytest.mark.full
 def test_job_goes_on_when_a_worker_is_killed(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=6, seconds=0.2)
-    with job(source, tmp_path / "out", model_uri=slow, **SETTINGS) as one:
+    with job(source, tmp_path / "out", model_uri=slow, batching="on", **SETTINGS) as one:
         one.wait_for_parts(1)
         before = stamps(tmp_path / "out")
         kill(wait_until(one.workers_at).pop())
@@ -113,7 +113,7 @@ def test_chunk_fails_after_three_crashes_and_the_others_are_processed(tmp_path: 
     source, output = write_slow(tmp_path / "data", chunks=5, seconds=0.3), tmp_path / "out"
     deadly = plan([str(source)], 20).chunks[1].name
     victims: set[int] = set()
-    with job(source, output, model_uri=slow, **SETTINGS) as one:
+    with job(source, output, model_uri=slow, batching="on", **SETTINGS) as one:
 
         def over() -> bool:
             for worker in one.workers_at(deadly) - victims:
@@ -131,6 +131,6 @@ def test_chunk_fails_after_three_crashes_and_the_others_are_processed(tmp_path: 
     assert len(rows_of(output)) == 80
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
-    run_job(source, output, model_uri=slow, **SETTINGS)
+    run_job(source, output, model_uri=slow, batching="on", **SETTINGS)
     assert before.items() < stamps(output).items()
     assert leftovers(output) == []

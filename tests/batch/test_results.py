@@ -118,7 +118,7 @@ def test_trial_publishes_nothing_and_reports_drift(tmp_path: Path) -> None:
     usual = write(tmp_path / "usual.parquet", features, row_group_size=500)
     inverted = write(tmp_path / "inverted.parquet", 16 - features, row_group_size=500)
     slow = write(tmp_path / "slow.parquet", [[1.0, *features[0][1:]]])  # a second
-    with job(slow, tmp_path / "seen", "--trial", model_uri=slow_reader(tmp_path / "mlp.onnx")) as one:
+    with job(slow, tmp_path / "seen", "--trial", model_uri=slow_reader(tmp_path / "mlp.onnx"), batching="on") as one:
         # A cluster's workers write there too, and see no other folder of the job.
         wait_until(lambda: any((tmp_path / "seen").glob(".trial-*/.part-*")) or one.process.poll() is not None)
         assert one.process.poll() is None

@@ -41,7 +41,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_run_is_at_risk_after_its_first_chunk_if_it_will_miss_its_deadline(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=400, seconds=1), tmp_path / "out"
-    with job(source, output, "--deadline-seconds=60", model_uri=slow, chunk_rows=20) as one:
+    with job(source, output, "--deadline-seconds=60", model_uri=slow, batching="on", chunk_rows=20) as one:
         wait_until(lambda: (output / "_progress.json").exists() and state(output)["at_risk"])
         assert state(output)["status"] == "running"
         assert state(output)["chunks"] < 20
@@ -52,20 +52,20 @@ def test_run_is_at_risk_after_its_first_chunk_if_it_will_miss_its_deadline(tmp_p
 
 def test_run_stops_at_its_deadline_and_resumes_later(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=6, seconds=0.2), tmp_path / "out"
-    said = run_job(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, chunk_rows=20)
+    said = run_job(source, output, "--deadline-seconds=0.5", code=4, model_uri=slow, batching="on", chunk_rows=20)
     assert "the deadline has passed" in said
     assert (state(output)["status"], state(output)["at_risk"]) == ("late", True)
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
     assert len(before) < 6
-    run_job(source, output, "--deadline-seconds=90", model_uri=slow, chunk_rows=20)
+    run_job(source, output, "--deadline-seconds=90", model_uri=slow, batching="on", chunk_rows=20)
     assert before.items() < stamps(output).items()
     assert len(rows_of(output)) == 120
 
 
 def test_deadline_is_enforced_during_a_single_long_chunk(tmp_path: Path, slow: str) -> None:
     source, output = write_slow(tmp_path / "data", chunks=1, seconds=16, rows=30_000), tmp_path / "out"
-    with job(source, output, "--deadline-seconds=3", model_uri=slow) as one:
+    with job(source, output, "--deadline-seconds=3", model_uri=slow, batching="on") as one:
         code, _, _ = one.ended(seconds=40)  # the chunk takes a minute
         assert code == 4
     assert state(output)["status"] == "late"
@@ -73,7 +73,15 @@ def test_deadline_is_enforced_during_a_single_long_chunk(tmp_path: Path, slow: s
 
 def test_run_finishes_after_its_deadline_with_on_deadline_finish(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=4, seconds=0.2)
-    run_job(source, tmp_path / "out", "--deadline-seconds=0.5", "--on-deadline=finish", model_uri=slow, chunk_rows=20)
+    run_job(
+        source,
+        tmp_path / "out",
+        "--deadline-seconds=0.5",
+        "--on-deadline=finish",
+        model_uri=slow,
+        batching="on",
+        chunk_rows=20,
+    )
     progress = state(tmp_path / "out")
     assert (progress["status"], progress["at_risk"]) == ("done", True)
     assert len(parts(tmp_path / "out")) == 4
@@ -86,7 +94,7 @@ def test_progress_only_grows(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=10, seconds=0.4)
     output = tmp_path / "out"
     seen: list[dict[str, Any]] = []
-    with job(source, output, model_uri=slow, chunk_rows=20) as one:
+    with job(source, output, model_uri=slow, batching="on", chunk_rows=20) as one:
 
         def look() -> bool:
             if (output / "_progress.json").exists():
@@ -138,7 +146,7 @@ def test_cancelled_run_ends_at_once_and_can_resume(tmp_path: Path, slow: str, nu
     """SIGTERM as a manager sends it, to the job alone; Ctrl-C as a terminal sends it, to all of its processes."""
     source = write_slow(tmp_path / "data", chunks=8, seconds=0.3)
     output = tmp_path / "out"
-    with job(source, output, model_uri=slow, chunk_rows=20) as one:
+    with job(source, output, model_uri=slow, batching="on", chunk_rows=20) as one:
         one.wait_for_parts(2)
         if number == signal.SIGTERM:
             one.process.send_signal(number)
@@ -152,7 +160,7 @@ def test_cancelled_run_ends_at_once_and_can_resume(tmp_path: Path, slow: str, nu
     assert state(output)["status"] == "cancelled"
     assert not (output / "_SUCCESS").exists()
     before = stamps(output)
-    run_job(source, output, model_uri=slow, chunk_rows=20)
+    run_job(source, output, model_uri=slow, batching="on", chunk_rows=20)
     assert before.items() < stamps(output).items()
     assert leftovers(output) == []
 
@@ -187,7 +195,7 @@ def opened(process: int, folder: Path) -> bool:
 
 def test_second_job_on_an_output_is_refused_and_changes_nothing(tmp_path: Path, slow: str) -> None:
     source = write_slow(tmp_path / "data", chunks=8, seconds=0.2)
-    settings: dict[str, Any] = {"model_uri": slow, "chunk_rows": 20}
+    settings: dict[str, Any] = {"model_uri": slow, "batching": "on", "chunk_rows": 20}
     with job(source, tmp_path / "out", **settings) as first:
         first.wait_for_parts(1)
         begun = time.monotonic()

@@ -22,7 +22,7 @@ LONG = {"X-Request-Timeout-Ms": "20000"}
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A predictor that reads one picture at a time, and takes its time; the proxy asks it over REST or gRPC."""
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
-    predictor: dict[str, object] = {"model_uri": model, "model_threads": 1, "max_batch_rows": 1}
+    predictor: dict[str, object] = {"model_uri": model, "batching": "on", "model_threads": 1, "max_batch_rows": 1}
     with synchronous_stack(request.param, predictor=predictor) as stack:
         yield stack
 

@@ -40,7 +40,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     model = slow_reader(tmp_path_factory.mktemp("slow") / "mlp.onnx")
     with stack_of("synchronous") as stack, stack_of("synchronous") as second, stack_of("synchronous") as third:
         servers = Services(
-            stack.launch("predictor", model_uri=model, model_threads=1),
+            stack.launch("predictor", model_uri=model, batching="on", model_threads=1),
             stack.launch("synchronous", predictor_url=predictor_url(stack, "http")),
             second.launch("synchronous", predictor_url=predictor_url(stack, "grpc")),
             third.launch("synchronous", predictor_url=predictor_url(stack, "http"), fallback=False),

@@ -164,7 +164,13 @@ def test_the_first_result_of_a_job_in_the_cache_stays(deployment: Deployment) ->
     with (
         deployment.predictors("cache", deployment.slow) as (patient,),
         predictors(
-            deployment.stack, 1, trigger="cache", model_uri=deployment.slow, job_timeout_seconds=0.4, **SHORT_LEASE
+            deployment.stack,
+            1,
+            trigger="cache",
+            model_uri=deployment.slow,
+            batching="on",
+            job_timeout_seconds=0.4,
+            **SHORT_LEASE,
         ),
     ):
         wait_until(lambda: deployment.redis.scard("asynchronous:cache:open") == 0)

@@ -77,7 +77,7 @@ def test_file_that_changes_during_a_run_is_taken_back_and_read_by_the_retry(
     data, out = tmp_path / "data", tmp_path / "out"
     good = write_file(data / "a.parquet", seconds=0)
     file = write_file(data / "b.parquet")
-    with job(data, out, model_uri=slow, **SETTINGS) as one:
+    with job(data, out, model_uri=slow, batching="on", **SETTINGS) as one:
         one.wait_for_parts(CHUNKS + 3)
         CHANGES[change](file)
         code, _, errors = one.ended()
@@ -90,7 +90,7 @@ def test_file_that_changes_during_a_run_is_taken_back_and_read_by_the_retry(
     assert (progress["status"], progress["rows"], progress["chunks"]) == ("failed", CHUNKS * ROWS, CHUNKS)
     assert not (out / "_SUCCESS").exists()
     assert leftovers(out) == []
-    run_job(data, out, model_uri=slow, **SETTINGS)
+    run_job(data, out, model_uri=slow, batching="on", **SETTINGS)
     assert set(rows_of(out)) == {f"{name.stem}-{row}" for name in (good, file) if name.exists() for row in range(160)}
 
 
@@ -100,7 +100,7 @@ def test_file_that_was_read_to_its_end_and_then_changes_is_taken_back(tmp_path: 
     data, out = tmp_path / "data", tmp_path / "out"
     file = write_file(data / "a.parquet", seconds=0)
     write_file(data / "b.parquet")
-    with job(data, out, model_uri=slow, **SETTINGS) as one:
+    with job(data, out, model_uri=slow, batching="on", **SETTINGS) as one:
         one.wait_for_parts(CHUNKS + 1)
         replace(file, backwards=True, seconds=0)
         code, _, errors = one.ended()
@@ -114,7 +114,7 @@ def test_file_that_is_added_during_a_run_is_read_by_the_retry_or_the_next_run(tm
     for retry in ("partial", "none"):
         data, out = tmp_path / retry / "data", tmp_path / retry / "out"
         write_file(data / "b.parquet", seconds=0.1)
-        with job(data, out, f"--retry={retry}", model_uri=slow, **SETTINGS) as one:
+        with job(data, out, f"--retry={retry}", model_uri=slow, batching="on", **SETTINGS) as one:
             one.wait_for_parts(1)
             added = data / "a.parquet"
             shutil.move(write_file(data.with_name("new") / "a.parquet", seconds=0), added)
@@ -123,12 +123,12 @@ def test_file_that_is_added_during_a_run_is_read_by_the_retry_or_the_next_run(tm
         if retry == "partial":
             assert code == 1
             assert f"{added}: the file was added" in errors
-            run_job(data, out, model_uri=slow, **SETTINGS)
+            run_job(data, out, model_uri=slow, batching="on", **SETTINGS)
         else:
             assert f"{CHUNKS} chunks are deferred" in said
             write_file(tmp_path / "next" / "c.parquet", seconds=0)
             source, out = tmp_path / "next", tmp_path / "next-out"
-            run_job(source, out, f"--deferred-from={data.with_name('out')}", model_uri=slow, **SETTINGS)
+            run_job(source, out, f"--deferred-from={data.with_name('out')}", model_uri=slow, batching="on", **SETTINGS)
         assert {name.partition("-")[0] for name in rows_of(out)} > {"a"}
 
 
@@ -137,7 +137,7 @@ def test_output_has_one_model_if_its_file_changes_during_a_run(tmp_path: Path) -
     """A process that loads it afterwards refuses it."""
     model = Path(slow_reader(tmp_path / "mlp.onnx"))
     file, out = write_file(tmp_path / "data" / "a.parquet"), tmp_path / "out"
-    with job(file, out, model_uri=model, **SETTINGS) as one:
+    with job(file, out, model_uri=model, batching="on", **SETTINGS) as one:
         one.wait_for_parts(2)
         shutil.copy(MLP, tmp_path / "new.onnx")
         (tmp_path / "new.onnx").rename(model)

@@ -122,7 +122,7 @@ def test_triton_http_errors(client: Any, tmp_path_factory: pytest.TempPathFactor
             client.infer(name, asked)
         assert caught.value.status() == status
         assert "every_type" in str(caught.value) or "in_BOOL" in str(caught.value)
-    with serving(model_uri=slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")) as slow:
+    with serving(model_uri=slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx"), batching="on") as slow:
         late = triton.InferenceServerClient(f"127.0.0.1:{slow.port}")
         with pytest.raises(InferenceServerException, match="deadline"):
             late.infer(

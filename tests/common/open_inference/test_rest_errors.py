@@ -141,7 +141,7 @@ def test_limits_and_deadlines_in_the_protocols_own_form(
     refused(
         server.client.post(INFER, json=in_json(SEVEN_TENSOR), headers={"X-Request-Timeout-Ms": "x"}), 400, "Timeout"
     )
-    with serving(model_uri=slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")) as slow:
+    with serving(model_uri=slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx"), batching="on") as slow:
         inputs = {"features": np.array([slow_pixels(0.3)["pixels"]], np.float32)}
         refused(ask(slow, inputs, "slow", parameters={"timeout": 50_000}), 504, "deadline")
         patient = {"X-Request-Timeout-Ms": "20000"}

@@ -106,7 +106,7 @@ def test_work_in_flight_is_finished_through_all_services(tmp_path: Path, number:
     """A letter whose digit is being read when the run ends goes into its bin."""
     ports = free_ports("synchronous")
     model = slow_reader(tmp_path / "mlp.onnx")
-    settings = {"MODEL_URI": model, "GRPC_PORT": 0, **ports}
+    settings = {"MODEL_URI": model, "BATCHING": "on", "GRPC_PORT": 0, **ports}
     process = subprocess.Popen(
         [sys.executable, "-m", "common.run", "synchronous/Procfile"],
         cwd=ROOT,

@@ -24,7 +24,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A busy model, narrow limits: two requests at a time, half a second each, two at most."""
     model = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
     limits = {"max_concurrent_requests": 2, "request_timeout_ms": 500, "max_request_timeout_ms": 15000}
-    with serving(model_uri=model, model_threads=1, **limits) as server:
+    with serving(model_uri=model, batching="on", model_threads=1, **limits) as server:
         yield server
 
 
@@ -77,7 +77,7 @@ def test_a_longer_deadline_than_the_default_is_honoured(slow: Server) -> None:
 @pytest.mark.full
 def test_a_deadline_is_capped(tmp_path: Path) -> None:
     limits = {"request_timeout_ms": 100, "max_request_timeout_ms": 300}
-    with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, **limits) as server:
+    with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), batching="on", model_threads=1, **limits) as server:
         response, took = timed(server, slow_pixels(2), **{"X-Request-Timeout-Ms": "60000"})
         is_problem(response, 504)
         assert 0.3 <= took < 1
@@ -124,7 +124,11 @@ def test_one_request_too_many_is_503_at_once_while_probes_and_metrics_answer(slo
 def test_a_full_queue_is_503_at_once(tmp_path: Path) -> None:
     with (
         serving(
-            model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, max_queue_rows=3, request_timeout_ms=10_000
+            model_uri=slow_reader(tmp_path / "slow.onnx"),
+            batching="on",
+            model_threads=1,
+            max_queue_rows=3,
+            request_timeout_ms=10_000,
         ) as server,
         ThreadPoolExecutor(4) as threads,
     ):
@@ -162,7 +166,9 @@ def test_a_client_that_leaves_harms_nothing(slow: Server, part: float) -> None:
 
 @pytest.mark.full
 def test_a_client_that_leaves_in_the_queue_costs_no_inference(tmp_path: Path) -> None:
-    with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, request_timeout_ms=10_000) as server:
+    with serving(
+        model_uri=slow_reader(tmp_path / "slow.onnx"), batching="on", model_threads=1, request_timeout_ms=10_000
+    ) as server:
         with ThreadPoolExecutor(1) as threads:
             busy = threads.submit(server.read, slow_pixels(1))
             wait_until(lambda: is_busy(server))

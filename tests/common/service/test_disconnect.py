@@ -49,7 +49,7 @@ def test_the_model_does_not_run_for_a_client_that_left(path: str, tmp_path_facto
     slow = slow_pixels(SLOW_SECONDS)
     tensor = {"name": "features", "shape": [1, 64], "datatype": "FP32", "data": slow["pixels"]}
     body = slow if path == "/predict" else {"inputs": [tensor]}
-    with serving(WITH_MIDDLEWARE, model_uri=model, model_threads=1, max_batch_rows=1) as server:
+    with serving(WITH_MIDDLEWARE, model_uri=model, batching="on", model_threads=1, max_batch_rows=1) as server:
         rows = server.metric("batch_rows_sum")
         with ThreadPoolExecutor(2) as threads:
             first = threads.submit(server.client.post, path, json=body, headers=LONG)

@@ -68,7 +68,9 @@ def test_rows_of_batches_are_the_rows_that_were_read(server: Server) -> None:
 
 @pytest.mark.full
 def test_requests_in_flight_are_seen(tmp_path: Path) -> None:
-    with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, request_timeout_ms=10_000) as server:
+    with serving(
+        model_uri=slow_reader(tmp_path / "slow.onnx"), batching="on", model_threads=1, request_timeout_ms=10_000
+    ) as server:
         with ThreadPoolExecutor(3) as threads:
             futures = [threads.submit(server.read, slow_pixels(0.8)) for _ in range(3)]
             wait_until(lambda: server.metric("requests_in_flight") == 3)
@@ -77,7 +79,9 @@ def test_requests_in_flight_are_seen(tmp_path: Path) -> None:
 
 
 def test_the_depth_of_the_queue_and_the_wait_in_it_are_seen(tmp_path: Path) -> None:
-    with serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, request_timeout_ms=10_000) as server:
+    with serving(
+        model_uri=slow_reader(tmp_path / "slow.onnx"), batching="on", model_threads=1, request_timeout_ms=10_000
+    ) as server:
         with ThreadPoolExecutor(8) as threads:
             futures = [threads.submit(server.read, slow_pixels(0.8))]
             wait_until(lambda: is_busy(server))

@@ -143,7 +143,7 @@ def filled_manager(folder: Path, **settings: object) -> Iterator[Manager]:
     """
     model = slow_reader(folder / "mlp.onnx")
     shutil.copy(MLP.with_suffix(".json"), folder)
-    with manager(folder, model_uri=model, **settings) as service:
+    with manager(folder, model_uri=model, batching="on", **settings) as service:
         write_data(service.data / "scans", ROWS, files=2, row_group=ROWS)
         write_data(service.data / "slow", ROWS, row_group=ROWS // CHUNKS, seconds=0.15)
         write_data(service.data / "stuck", 4, row_group=1, seconds=10)

@@ -95,15 +95,22 @@ def linked_deployment(
 
 def slow_svm(folder: Path) -> dict[str, dict[str, object]]:
     """The settings of a member svm that reads a picture as long as it says."""
-    return {"svm": {"svm_model_uri": slow_reader(folder / "svm.onnx"), "model_threads": 1, "lease_seconds": 1}}
+    return {
+        "svm": {
+            "svm_model_uri": slow_reader(folder / "svm.onnx"),
+            "batching": "on",
+            "model_threads": 1,
+            "lease_seconds": 1,
+        }
+    }
 
 
 def slow_members(folder: Path) -> dict[str, dict[str, object]]:
     """The settings of members svm and mlp that read a picture as long as it says, svm at one at a time."""
     slow = slow_reader(folder / "slow.onnx")
     one_by_one = {"max_batch_rows": 1, "max_queue_rows": 1}
-    svm = {"svm_model_uri": slow, "model_threads": 1, "lease_seconds": 1} | one_by_one
-    return {"svm": svm, "mlp": {"mlp_model_uri": slow, "model_threads": 1}}
+    svm = {"svm_model_uri": slow, "batching": "on", "model_threads": 1, "lease_seconds": 1} | one_by_one
+    return {"svm": svm, "mlp": {"mlp_model_uri": slow, "batching": "on", "model_threads": 1}}
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def test_wrong_contents(client: GrpcClient) -> None:
 @pytest.mark.full
 def test_deadlines_overload_and_cancellation(tmp_path_factory: pytest.TempPathFactory) -> None:
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with grpc_client(model_uri=uri, max_queue_rows=2, max_concurrent_requests=4) as client:
+    with grpc_client(model_uri=uri, batching="on", max_queue_rows=2, max_concurrent_requests=4) as client:
         slow = {"features": np.array([slow_pixels(0.6)["pixels"]], np.float32)}
         request = message(slow, model="slow")
         refused(Code.DEADLINE_EXCEEDED, lambda: client.stub.ModelInfer(request, timeout=0.1))

@@ -40,7 +40,7 @@ def test_taken_port_ends_the_process_and_an_empty_one_disables_grpc(client: Grpc
 @pytest.mark.full
 def test_health_reports_sigterm_and_calls_in_flight_are_finished(tmp_path_factory: pytest.TempPathFactory) -> None:
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with grpc_client(model_uri=uri, drain_seconds=1.0) as client:
+    with grpc_client(model_uri=uri, batching="on", drain_seconds=1.0) as client:
         watched = client.health.Watch(HealthCheckRequest(service="inference.GRPCInferenceService"))
         assert next(watched).status == HealthCheckResponse.SERVING
         slow = {"features": np.array([slow_pixels(1.6)["pixels"]], np.float32)}

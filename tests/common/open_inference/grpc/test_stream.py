@@ -195,7 +195,7 @@ def test_at_shutdown_requests_that_were_read_are_answered_and_the_stream_ends(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     uri = slow_reader(tmp_path_factory.mktemp("models") / "slow.onnx")
-    with grpc_client(model_uri=uri, drain_seconds=0.2, request_timeout_ms=15_000) as client:
+    with grpc_client(model_uri=uri, batching="on", drain_seconds=0.2, request_timeout_ms=15_000) as client:
         idle, busy = Sender(client), Sender(client)
         idle.send(seven(0, model="slow"))
         assert labels(next(idle.answers)) == [7]

@@ -72,7 +72,9 @@ def test_while_it_drains_a_server_still_answers_and_closes_connections() -> None
 @pytest.mark.full
 def test_work_that_takes_longer_than_the_drain_is_finished(tmp_path: Path) -> None:
     with (
-        serving(model_uri=slow_reader(tmp_path / "slow.onnx"), model_threads=1, drain_seconds=0.2) as server,
+        serving(
+            model_uri=slow_reader(tmp_path / "slow.onnx"), batching="on", model_threads=1, drain_seconds=0.2
+        ) as server,
         ThreadPoolExecutor(4) as threads,
     ):
         futures = [threads.submit(server.read, slow_pixels(1.5), **LONG)]
