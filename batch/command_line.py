@@ -1,24 +1,31 @@
 """The command line of a job. Each option is declared once, as a field of `JobOptions`."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
+from batch.dataset.files import local_path
 from common.service.masking import mask_urls
 
 Engine = Literal["local", "dask", "spark"]
 Retry = Literal["all", "partial", "none"]
 OnDeadline = Literal["stop", "finish"]
+FAILURE = "failed: "
+"""So begins the last line of a job that cannot go on, and says why: another attempt would not help."""
 
 
 class JobOptions(BaseModel):
     """What one run processes, and how."""
 
-    input: list[str] = Field(min_length=1, description="folder, file or URI; repeatable")
+    input: list[Annotated[str, Field(min_length=1)]] = Field(
+        min_length=1, description="folder, file or URI; repeatable"
+    )
     output: Path = Field(description="folder")
     engine: Engine = Field("local", description="where chunks are processed")
     retry: Retry = Field("partial", description="chunks to process in an unfinished output: all, missing ones, none")
@@ -33,7 +40,20 @@ class JobOptions(BaseModel):
     @classmethod
     def _require_folder(cls, output: str | Path) -> str | Path:
         if "://" in str(output):
-            raise ValueError(f"--output: expected a folder, got the address {output}: copy the finished folder there")
+            raise ValueError(f"expected a folder, got the address {output}: copy the finished folder there")
+        if not str(output):
+            raise ValueError("expected a folder such as readings, got an empty name")
+        return output
+
+    @field_validator("output")
+    @classmethod
+    def _require_apart(cls, output: Path, info: ValidationInfo) -> Path:
+        """A run removes and adds files in its output: it must not be, contain or lie inside an input."""
+        target = Path(os.path.realpath(output))
+        for text in info.data.get("input", []):
+            source = local_path(text)
+            if source and (source == target or source in target.parents or target in source.parents):
+                raise ValueError(f"expected a folder apart from the input {text}, got {output}")
         return output
 
 
@@ -66,5 +86,12 @@ def parse_arguments(arguments: Sequence[str]) -> JobOptions | Path:
     given = {name: value for name, value in parsed.items() if value is not None}
     try:
         return JobOptions.model_validate(given)
-    except ValueError as error:
-        parser.error(str(error))
+    except ValidationError as error:
+        run.error(f"\n{run.prog}: error: ".join(map(_describe, error.errors())))
+
+
+def _describe(error: ErrorDetails) -> str:
+    """A wrong option and why, as argparse words it."""
+    is_ours = error["type"] == "value_error"  # ours say what they got
+    message = error["ctx"]["error"] if is_ours else f"{error['msg']}, got {error['input']!r}"
+    return f"argument --{str(error['loc'][0]).replace('_', '-')}: {message}"

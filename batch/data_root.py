@@ -1,6 +1,7 @@
 """Checks paths of requests: they must be inside DATA_ROOT, also after symbolic links are followed. Else 422.
 
-A finished output is accepted only for the same input (there is nothing to do); for other input it is a 409.
+A finished output is accepted only for the same input (there is nothing to do); for other input it is a 409, as is a
+folder that holds what others have written.
 """
 
 import os
@@ -9,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batch.output.folder import OutputFolder
+from batch.output.refusals import OutputRefused
 from batch.schemas import Run, RunRequest
 from common.service.problems import Problem
 from common.service.process.folders import require_writable
@@ -38,7 +40,7 @@ class DataRoot:
 
     def shorten(self, text: str) -> str:
         """A message of a job, with paths as clients write them: where the folder lies is nothing to them."""
-        return text.replace(f"{self.folder}/", "")
+        return text.replace(f"{self.folder}/", "").replace("--output ", "output: ")
 
     def _inside(self, field: str, text: str) -> Path:
         expected = f"{field}: expected a path inside DATA_ROOT such as scans/2026"
@@ -66,12 +68,16 @@ class DataRoot:
         return str(path.relative_to(self.folder))
 
 
-def check_finished_output(root: DataRoot, run: RunRequest | Run) -> None:
-    """Raise `Problem` 409 if the output is finished and holds the results of other input."""
+def check_output(root: DataRoot, run: RunRequest | Run) -> None:
+    """Raise `Problem` 409 if others have written the output, or if it holds the results of other input."""
     folder = OutputFolder(root.path(run.output))
-    manifest = folder.read_manifest() if folder.is_finished else None
+    try:
+        folder.require_own()
+        manifest = folder.read_manifest()
+    except OutputRefused as error:
+        raise Problem(409, root.shorten(str(error))) from None
     asked = ([str(root.path(name)) for name in run.input], run.first, run.last)
-    if manifest and (manifest.inputs, manifest.first, manifest.last) != asked:
+    if manifest and folder.is_finished and (manifest.inputs, manifest.first, manifest.last) != asked:
         days = f" from {manifest.first or '…'} to {manifest.last or '…'}" if manifest.first or manifest.last else ""
         held = root.shorten(f"{', '.join(manifest.inputs)}{days}")
         raise Problem(409, f"output: {run.output} holds the results of {held}: choose another output")

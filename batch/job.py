@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batch.chunk_model import check_model
-from batch.command_line import JobOptions, parse_arguments
-from batch.dataset.dataset import Chunk, DataSet, plan
+from batch.command_line import FAILURE, JobOptions, parse_arguments
+from batch.dataset.dataset import plan
+from batch.dataset.deferred import add_deferred_chunks
 from batch.dataset.files import DataError
 from batch.engines.installed import EngineMissing, require_engine
-from batch.output.folder import ModelMismatch, OutputFolder, OutputInUse
+from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
+from batch.output.refusals import ModelMismatch, OutputInUse, OutputRefused
 from batch.output.verify import report_differences
 from batch.run import CANCELLED, DONE, FAILED, IN_USE, JobRun
 from batch.settings import JobSettings
@@ -40,6 +42,9 @@ def main() -> int:
         return run(options, settings, stop)
     except (DataError, EngineMissing, ModelMismatch, ModelError, OSError) as error:
         return report_failure(options, str(error))
+    except OutputRefused as error:  # nothing is written there, no progress either
+        print(mask_urls(f"{FAILURE}{error}"), file=sys.stderr)
+        return FAILED
     except OutputInUse as error:
         print(f"refused: {error}", file=sys.stderr)
         return IN_USE
@@ -54,6 +59,7 @@ def main() -> int:
 def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
     """Run the job; returns the exit code. Raises what `main` catches."""
     folder = OutputFolder(options.output.absolute())
+    folder.require_own()
     if folder.is_finished and not options.trial:
         print(f"{folder.path} is finished: nothing to do")
         return DONE
@@ -74,28 +80,10 @@ def run(options: JobOptions, settings: JobSettings, stop: StopRequest) -> int:
         return JobRun(options, settings, folder, data, model, stop).process(chunks)
 
 
-def add_deferred_chunks(data: DataSet, deferred: list[Chunk], chunk_rows: int) -> None:
-    """Add the chunks that an earlier run has deferred, unless their file is read anyway."""
-    files = {chunk.file for chunk in deferred} - {chunk.file for chunk in data.chunks}
-    for file in sorted(files):
-        data.chunks += refresh_chunks([chunk for chunk in deferred if chunk.file == file], chunk_rows)
-
-
-def refresh_chunks(chunks: list[Chunk], chunk_rows: int) -> list[Chunk]:
-    """Chunks of one file; all chunks of the file if it has changed since they were planned, or was unreadable then."""
-    try:
-        current = plan([chunks[0].file], chunk_rows).chunks
-    except DataError:
-        return chunks  # the file is gone: only these chunks fail again
-    if {chunk.fingerprint for chunk in current} != {chunk.fingerprint for chunk in chunks}:
-        return current
-    return [chunk.model_copy(update={"version": current[0].version}) for chunk in chunks]
-
-
 def report_failure(options: JobOptions, message: str) -> int:
     """The job cannot begin: print why, and write it into the output's progress where possible."""
     message = mask_urls(message)
-    print(f"failed: {message}", file=sys.stderr)
+    print(f"{FAILURE}{message}", file=sys.stderr)
     folder = OutputFolder(options.output.absolute())
     progress = Progress(status="failed", engine=options.engine, rows_total=0, chunks_total=0, errors=[message])
     progress.finished_at = datetime.now(UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asynchronous.schemas import Job
 from common import domain
-from common.service.process.folders import require_writable
+from common.service.process.sqlite_file import opening_sqlite
 
 COLUMNS = {
     "job_id": "TEXT PRIMARY KEY",
@@ -37,12 +37,12 @@ class ResultDatabase:
     """An SQLite file; only one thread at a time may use it."""
 
     def __init__(self, path: Path) -> None:
-        require_writable(path.parent, "set RESULTS_DATABASE to a file elsewhere")
-        self._path = path
-        self._open()
-        self._connection.execute(CREATE)
-        if domain.LABEL not in {column for _, column, *_ in self._connection.execute("PRAGMA table_info(results)")}:
-            self._connection.execute(f'ALTER TABLE results ADD COLUMN "{domain.LABEL}"')  # another domain's file
+        self._path = path.absolute()  # SQLite takes `file:…` and `:memory:` for something else
+        with opening_sqlite(path, "RESULTS_DATABASE"):
+            self._open()
+            self._connection.execute(CREATE)
+            if domain.LABEL not in {column for _, column, *_ in self._connection.execute("PRAGMA table_info(results)")}:
+                self._connection.execute(f'ALTER TABLE results ADD COLUMN "{domain.LABEL}"')  # another domain's file
 
     def upsert(self, jobs: Sequence[Job]) -> dict[str, str]:
         """Write these jobs. Returns those that the database rejects, with the error; raises if it is unavailable."""

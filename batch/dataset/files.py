@@ -1,6 +1,7 @@
 """The Parquet files of a data set, local or at a URI that pyarrow knows: which there are, and in which version."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -90,14 +91,20 @@ def _filesystem(path: str) -> tuple[Any, str]:
     return pafs.LocalFileSystem(), path
 
 
-def _normalize(source: str) -> str:
-    """One name for each local file, so that none is read twice."""
+def local_path(source: str) -> Path | None:
+    """Where an input lies on this machine, without links; None for a URI elsewhere."""
     path = source.removeprefix("file://")
     if "://" in path:
-        return path
+        return None
     if path != source and not Path(path).exists():
         path = unquote(path)  # as a URI is written
-    return str(Path(path).resolve())
+    return Path(os.path.realpath(path))
+
+
+def _normalize(source: str) -> str:
+    """One name for each local file, so that none is read twice."""
+    path = local_path(source)
+    return str(path) if path else source
 
 
 def _files(source: str) -> list[str]:

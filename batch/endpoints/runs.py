@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from batch.data_root import DataRoot, check_finished_output
+from batch.data_root import DataRoot, check_output
 from batch.endpoints.engine_check import check_engine
 from batch.launchers.launcher import Launcher
 from batch.registry import transitions
@@ -39,7 +39,7 @@ def run_endpoints(registry: Registry, root: DataRoot, launcher: Launcher) -> API
             raise Problem(422, f"retry: none {why}: use partial or all")
         request.input, request.output = root.check(request.input, request.output)
         request = request.with_trial_output()
-        check_finished_output(root, request)
+        check_output(root, request)
         try:
             run = registry.add_run(request)
         except OutputTaken as error:

@@ -4,41 +4,31 @@ A part that exists is complete: to resume a run is to process the chunks whose p
 last. Every file appears by a rename. The lock is released when its process exits.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow.parquet as pq
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from batch.command_line import JobOptions
 from batch.dataset.dataset import REJECTED, Chunk, DataSet, part_file
 from batch.output.durable import flush, make_folder, publish
+from batch.output.foreign_files import find_unbegun, require_apart, require_named
 from batch.output.lock import acquire, is_held
+from batch.output.names import DEFERRED, FAILED_CHUNKS, LOCK, MANIFEST, PROGRESS, SUCCESS, TRIAL, is_temporary
 from batch.output.part_record import PartRecord, measure_part
 from batch.output.progress import ModelId, Progress
+from batch.output.refusals import ModelMismatch, OutputInUse, OutputRefused, cannot_write, writing_into
 
-MANIFEST, PROGRESS, TRIAL = "_manifest.json", "_progress.json", "_trial.json"
-FAILED_CHUNKS, DEFERRED = "_failed.json", "_deferred.json"
-SUCCESS, LOCK = "_SUCCESS", "_lock"
-STATE_FILES = (MANIFEST, PROGRESS, FAILED_CHUNKS, DEFERRED, SUCCESS)
-"""Written under the lock, which a trial does not take."""
-
+T = TypeVar("T")
 _chunks, _names = TypeAdapter(list[Chunk]), TypeAdapter(list[str])
-
-
-class OutputInUse(Exception):
-    """Another job has the lock of this output."""
-
-
-class OutputNotWritable(OSError):
-    """No job can write into this output."""
-
-
-class ModelMismatch(Exception):
-    """The output was begun with another model."""
+OVERLOADED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
+"""Errors that say nothing of the file: the next attempt may open it."""
 
 
 class Manifest(BaseModel):
@@ -63,42 +53,58 @@ class OutputFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the lock: no other job writes here. Raises `OutputInUse`, `OutputNotWritable`."""
-        try:
+        with writing_into(self.path):
             make_folder(self.path)
-            opened = (self.path / LOCK).open("a+")
-        except OSError as error:
-            reason = f"nothing can be written there ({error.strerror})"
-            raise OutputNotWritable(f"--output {self.path}: {reason}: name another folder") from None
-        with opened as lock:
+            lock = (self.path / LOCK).open("ab+", buffering=0)
+        with lock:
             if not acquire(lock):
                 lock.seek(0)
-                raise OutputInUse(f"{self.path}: process {lock.read().strip() or '?'} has its lock")
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+                raise OutputInUse(f"{self.path}: process {lock.read().decode().strip() or '?'} has its lock")
+            with writing_into(self.path):
+                lock.truncate(0)
+                lock.write(str(os.getpid()).encode())
             yield
 
     @property
     def is_locked(self) -> bool:
-        """Whether a job holds the lock."""
-        return is_held(self.path / LOCK)
+        """Whether a job holds the lock. If it cannot be opened, no: a job that starts cannot either, and says so."""
+        try:
+            return is_held(self.path / LOCK)
+        except OSError as error:
+            if error.errno in OVERLOADED:
+                raise
+            return False
 
     @property
     def is_finished(self) -> bool:
         """Whether the output is complete."""
         return (self.path / SUCCESS).exists()
 
+    def require_own(self) -> None:
+        """Raise `OutputRefused` if others have written what is there, or if it cannot even be read."""
+        try:
+            found = find_unbegun(self.path)  # before the manifest: another job may begin at this moment
+        except OSError as error:
+            raise OutputRefused(cannot_write(self.path, error)) from None
+        if found and self.read_manifest() is None:
+            why = f"holds {found} and no {MANIFEST}, so others have written it"
+            raise OutputRefused(f"--output {self.path}: it {why}: name another folder")
+
     def begin(self, options: JobOptions, model: ModelId, data: DataSet) -> list[Chunk]:
         """Write the manifest; returns the chunks to process.
 
-        Parts of the same rows stay, except with `--retry all`. Raises `ModelMismatch`.
+        Parts of the same rows stay, except with `--retry all`. Raises `ModelMismatch`, `OutputRefused`.
         """
         before, everything = self.read_manifest(), options.retry == "all"
         if before and before.model.sha256 != model.sha256 and not everything:
-            begun, now = (f"{each.name} {each.version}" for each in (before.model, model))
-            raise ModelMismatch(f"{self.path} was begun with the model {begun}, now it is {now}: use --retry all")
-        kept = set(before.chunks) & set(data.chunks) if before and not everything else set()
-        self._remove_other_parts({part_file(self.path, chunk).name for chunk in kept})
+            first, now = (f"{each.name} {each.version}" for each in (before.model, model))
+            raise ModelMismatch(f"{self.path} was begun with the model {first}, now it is {now}: use --retry all")
+        begun = before.chunks if before else []
+        require_apart(self.path, data.files)
+        require_named(self.path, {part_file(self.path, chunk).name for chunk in begun})
+        kept = set() if everything else {chunk.name for chunk in set(begun) & set(data.chunks)}
+        self.remove_parts(chunk for chunk in begun if chunk.name not in kept)
+        self.remove_temporary_files()
         manifest = Manifest(
             inputs=options.input,
             first=options.first,
@@ -111,11 +117,8 @@ class OutputFolder:
         return self.find_missing(data.chunks)
 
     def read_manifest(self) -> Manifest | None:
-        """The manifest; None if no job has begun."""
-        try:
-            return Manifest.model_validate_json((self.path / MANIFEST).read_bytes())
-        except FileNotFoundError:
-            return None
+        """The manifest; None if no job has begun. Raises `OutputRefused`, as all that read but progress."""
+        return self._read(MANIFEST, TypeAdapter(Manifest))
 
     def read_progress(self) -> Progress | None:
         """The latest progress; None if no job has begun."""
@@ -139,10 +142,8 @@ class OutputFolder:
 
     def read_failed(self) -> set[str]:
         """The names of chunks that failed in the latest attempt."""
-        try:
-            return set(_names.validate_json((self.path / FAILED_CHUNKS).read_bytes()))
-        except FileNotFoundError:
-            return set()
+        names = self._read(FAILED_CHUNKS, _names)
+        return set(names or [])
 
     def count_rejected_rows(self) -> int:
         """Rejected rows of the parts that exist."""
@@ -155,10 +156,7 @@ class OutputFolder:
 
     def read_deferred(self) -> list[Chunk]:
         """The chunks that this run has deferred."""
-        try:
-            return _chunks.validate_json((self.path / DEFERRED).read_bytes())
-        except FileNotFoundError:
-            return []
+        return self._read(DEFERRED, _chunks) or []
 
     def finish(self, progress: Progress, chunks: list[Chunk]) -> None:
         """Count the parts of these chunks into the manifest and write `_SUCCESS`: the output is on the disk."""
@@ -182,7 +180,8 @@ class OutputFolder:
 
     def write_trial(self, progress: Progress) -> None:
         """Write the report of a trial."""
-        make_folder(self.path)
+        with writing_into(self.path):
+            make_folder(self.path)
         self._write(TRIAL, progress.model_dump_json())
 
     def remove_parts(self, chunks: Iterable[Chunk]) -> None:
@@ -195,22 +194,25 @@ class OutputFolder:
     def remove_temporary_files(self) -> None:
         """Remove the temporary files of killed processes."""
         for folder in (self.path, self.path / REJECTED):
-            for file in folder.glob(".part-*.parquet.*"):
-                file.unlink(missing_ok=True)
-
-    def _remove_other_parts(self, kept: set[str]) -> None:
-        """Remove parts of other rows, and temporary files of killed processes."""
-        for folder in (self.path, self.path / REJECTED):
-            temporary = [file for name in ("*.parquet", *STATE_FILES) for file in folder.glob(f".{name}.*")]
-            for file in [*folder.glob("part-*.parquet"), *temporary]:
-                if file.name not in kept:
+            for file in folder.glob(".*"):
+                if is_temporary(file.name):
                     file.unlink(missing_ok=True)
+
+    def _read(self, name: str, kind: TypeAdapter[T]) -> T | None:
+        file = self.path / name
+        try:
+            return kind.validate_json(file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not what a job writes there"
+            raise OutputRefused(f"{file} cannot be read ({why}): use another output") from None
 
     def _write(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.{os.getpid()}"
-        try:
-            with temporary.open("w") as file:
-                file.write(text)
-            publish(temporary, self.path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with writing_into(self.path):
+            try:
+                temporary.write_text(text)
+                publish(temporary, self.path / name)
+            finally:
+                temporary.unlink(missing_ok=True)

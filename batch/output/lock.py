@@ -3,13 +3,13 @@
 import fcntl
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ATTEMPTS = 10
 PAUSE_SECONDS = 0.05
 
 
-def acquire(file: IO[str]) -> bool:
+def acquire(file: IO[Any]) -> bool:
     """Acquire the lock; False if another process holds it. Tries for a moment, since `is_held` takes it briefly."""
     for _ in range(ATTEMPTS):
         try:

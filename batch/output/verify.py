@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from batch.dataset.dataset import REJECTED, Chunk, part_file
 from batch.output.folder import OutputFolder
 from batch.output.part_record import PartRecord, measure_part
+from batch.output.refusals import OutputRefused
 from common.service.masking import mask_urls
 
 
@@ -24,10 +25,13 @@ def report_differences(path: Path) -> bool:
 def verify(path: Path) -> list[str]:
     """What is wrong with an output, a line each; none if every row that went in is accounted for."""
     folder = OutputFolder(path)
-    manifest = folder.read_manifest()
+    try:
+        manifest, deferred = folder.read_manifest(), {chunk.name for chunk in folder.read_deferred()}
+    except OutputRefused as error:
+        return [str(error)]
     if manifest is None or not folder.is_finished:
         return [f"{path}: expected a finished output with _manifest.json and _SUCCESS"]
-    deferred, records = {chunk.name for chunk in folder.read_deferred()}, {one.name: one for one in manifest.parts}
+    records = {one.name: one for one in manifest.parts}
     wrong = []
     for chunk in manifest.chunks:
         record = records.pop(chunk.name, None)

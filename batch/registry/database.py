@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.service.process.folders import require_writable
+from common.service.process.sqlite_file import opening_sqlite
 
 
 class RegistryUnavailable(Exception):
@@ -19,11 +19,11 @@ class Database:
     """The connection. A thread that writes keeps the others waiting; readers see the last finished transaction."""
 
     def __init__(self, path: Path, schema: str) -> None:
-        require_writable(path.parent, "set MANAGER_DATABASE to a file elsewhere")
-        self._path = path
+        self._path = path.absolute()  # SQLite takes `file:…` and `:memory:` for something else
         self._lock = threading.RLock()
-        self._open()
-        self._connection.executescript(schema)
+        with opening_sqlite(path, "MANAGER_DATABASE"):
+            self._open()
+            self._connection.executescript(schema)
 
     @contextmanager
     def keep_open(self) -> Iterator[None]:

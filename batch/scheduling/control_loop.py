@@ -103,8 +103,7 @@ class ControlLoop:
 
     def _finish(self, run: Run, now: datetime, stopping: bool) -> None:
         """The job has exited: resolve the outcome, and record it."""
-        printed = self._root.shorten(self._launcher.clean_up(run.id))
-        folder = self._folder(run)
+        printed, folder = self._root.shorten(self._launcher.clean_up(run.id)), self._folder(run)
         outcome = resolve_outcome(
             run,
             self._report(run, folder),

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from batch.command_line import Retry
-from batch.output.folder import SUCCESS, TRIAL, OutputFolder
+from batch.command_line import FAILURE, Retry
+from batch.output.folder import OutputFolder
+from batch.output.names import SUCCESS, TRIAL
 from batch.output.progress import Progress
 from batch.registry.transitions import Outcome, resume_policy
 from batch.schemas import Run
@@ -37,8 +38,7 @@ def resolve_outcome(
     `printed`: the end of the job's output. `stopping`: the manager shuts down and has stopped the job.
     """
     status, errors = (progress.status, progress.errors) if progress else (None, [])
-    # No progress: the job has not begun, so the same retry policy is still to be applied.
-    next_retry = resume_policy(run) if progress else last_retry
+    next_retry = resume_policy(run) if progress else last_retry  # still to be applied, if the job has not begun
     if status == "done" and (run.trial or is_finished):
         return Outcome("done", errors)
     if run.cancelling:
@@ -48,6 +48,8 @@ def resolve_outcome(
             # A resumed run of the policy `none`: it is finished now, and the failed chunks are deferred.
             return Outcome("queued", errors, next_retry="none")
         return Outcome("failed", errors or printed.splitlines()[-1:])
+    if (said := printed.rpartition("\n")[2]).startswith(FAILURE):  # it could not write its progress
+        return Outcome("failed", [said.removeprefix(FAILURE)])
     if status == "late" or (run.on_deadline == "stop" and run.is_overdue(now)):
         return Outcome("late", errors or ["the deadline has passed: retry the run to go on"])
     if stopping:

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 
 from batch.command_line import Retry
-from batch.data_root import DataRoot, check_finished_output
+from batch.data_root import DataRoot, check_output
 from batch.launchers.command import job_arguments
 from batch.launchers.launcher import Launcher, LaunchError
-from batch.output.folder import PROGRESS, TRIAL, OutputFolder
+from batch.output.folder import OutputFolder
+from batch.output.names import PROGRESS, TRIAL
+from batch.output.refusals import writing_into
 from batch.registry import transitions
 from batch.registry.registry import Registry
 from batch.scheduling.outcome import resolve_outcome
@@ -56,7 +58,7 @@ class RunStarter:
             )
             transition = transitions.finish(run, outcome, run.progress, at_risk=False, now=datetime.now(UTC))
         except (Problem, OSError) as error:
-            message = error.detail if isinstance(error, Problem) else str(error)
+            message = error.detail if isinstance(error, Problem) else self._root.shorten(str(error))
             transition = transitions.reject(message, datetime.now(UTC))
         else:
             transition = transitions.record_pid(pid)
@@ -64,11 +66,12 @@ class RunStarter:
 
     def _launch(self, run: Run, retry: Retry | None, deferred_from: str | None) -> int | None:
         self._root.check(run.input, run.output)  # again: a symbolic link may have been created since the request
-        check_finished_output(self._root, run)
+        check_output(self._root, run)
         folder = OutputFolder(self._root.path(run.output))
         if not folder.is_finished:  # the progress of an earlier attempt would be taken for that of this one
-            for name in (PROGRESS, TRIAL):
-                (folder.path / name).unlink(missing_ok=True)
+            with writing_into(folder.path):
+                for name in (PROGRESS, TRIAL):
+                    (folder.path / name).unlink(missing_ok=True)
         inputs = [self._root.path(name) for name in run.input]
         source = self._root.path(deferred_from) if deferred_from else None
         arguments = job_arguments(run, inputs, folder.path, retry or run.retry, source, datetime.now(UTC))

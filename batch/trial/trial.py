@@ -16,6 +16,7 @@ from batch.engines.engine import process_chunks
 from batch.output.durable import make_folder
 from batch.output.folder import OutputFolder
 from batch.output.progress import ModelId, Progress
+from batch.output.refusals import writing_into
 from batch.process_chunk import Result, Task
 from batch.settings import JobSettings
 from batch.stop_request import StopRequest
@@ -33,8 +34,10 @@ def run_trial(
     progress = Progress(
         engine=options.engine, rows_total=data.rows, chunks_total=1, model=model, data_checksum=data.checksum
     )
-    make_folder(folder.path)
-    with TemporaryDirectory(prefix=".trial-", dir=folder.path) as scratch:  # a cluster's workers have it too
+    with writing_into(folder.path):
+        make_folder(folder.path)
+        temporary = TemporaryDirectory(prefix=".trial-", dir=folder.path)  # a cluster's workers have it too
+    with temporary as scratch:
         task = Task(
             chunk,
             scratch,

@@ -171,8 +171,39 @@ def test_wrong_model_setting_or_output_is_reported_in_one_line(tmp_path: Path) -
     silent.close()
     (tmp_path / "file").write_text("no folder")
     assert "file" in run_job(source, tmp_path / "file", code=1)
-    said = run_job(source, tmp_path / "out", "--first=yesterday", code=2)
-    assert "first" in said
+    wrong = ("--first=2026-13-01", "--deadline-seconds=0", "--output=s3://bucket/out")
+    said = run_job(source, tmp_path / "out", *wrong, code=2)
+    lines = [line for line in said.splitlines() if ": error: " in line]
+    assert sorted(line.split()[6] for line in lines) == ["--deadline-seconds:", "--first:", "--output:"]
+    assert "type=" not in said
+    assert "errors.pydantic" not in said
+
+
+@pytest.mark.full
+def test_output_that_cannot_be_written_is_reported_with_its_name_also_by_a_trial(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.parquet", pictures(10))
+    (tmp_path / "locked" / "_lock").mkdir(parents=True)
+    for output in (Path("/proc/nowhere"), tmp_path / ("n" * 300), tmp_path / "locked"):
+        for options in ([], ["--trial"])[: 1 if output.name == "locked" else 2]:
+            said = run_job(source, output, *options, code=1)
+            assert said.startswith(f"failed: --output {output}: nothing can be written there (")
+            assert said.endswith("): name another folder\n")
+
+
+@pytest.mark.full
+def test_damaged_state_of_an_output_is_reported_in_one_line(tmp_path: Path) -> None:
+    source, output = write(tmp_path / "a.parquet", pictures(10)), tmp_path / "out"
+    run_job(source, output)
+    deferred = f"--deferred-from={output}"
+    (output / "_deferred.json").write_text("junk")
+    assert f"{output}/_deferred.json cannot be read" in run_job(source, tmp_path / "next", deferred, code=1)
+    (output / "_SUCCESS").unlink()
+    for name in ("_failed.json", "_manifest.json"):
+        (output / name).write_text("junk")
+        said = run_job(source, output, "--retry=none", code=1)
+        assert (
+            said == f"failed: {output}/{name} cannot be read (it is not what a job writes there): use another output\n"
+        )
 
 
 @pytest.fixture
@@ -206,9 +237,8 @@ def test_full_disk_fails_the_run_which_resumes_when_there_is_space(tmp_path: Pat
                 pass
     except OSError:
         pass
-    assert "No space left on device" in run_job(
-        source, out, code=1, chunk_rows=2_500
-    )  # its state cannot be written either
+    said = run_job(source, out, code=1, chunk_rows=2_500)  # its state cannot be written either
+    assert f"--output {out}: nothing can be written there (No space left on device)" in said
     assert stamps(out) == before
 
     filler.unlink()

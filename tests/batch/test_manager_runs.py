@@ -1,6 +1,7 @@
 """Runs that the manager is asked for: cancelled, failed or late, and resumed."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from socket import create_server
@@ -113,6 +114,52 @@ def test_file_in_place_of_an_output_fails_only_that_run(shared: Manager) -> None
     assert_whole(shared, shared.ended(good))
     assert shared.ended(blocked)["state"] == "failed"
     assert "expected a folder" in shared.get(blocked)["errors"][0]
+
+
+def test_run_fails_at_once_with_a_sentence_if_its_output_cannot_be_written(shared: Manager) -> None:
+    """Its lock cannot be opened, as that of another owner's; its state is damaged; or it is a table of other tools."""
+    busy = [shared.run(f"busy-{number}", "stuck") for number in range(2)]
+    locked = shared.run("locked")
+    (shared.data / "locked" / "_lock").mkdir(parents=True)
+    for run_id in busy:
+        shared.post(f"/runs/{run_id}/cancel", 202)
+    run = shared.ended(locked)
+    assert (run["state"], run["attempts"], run["crashes"]) == ("failed", 1, 0)
+    why = "output: locked: nothing can be written there (Is a directory): name another folder"
+    assert run["errors"] == [why]
+    assert shared.post("/runs", 409, input="scans", output="locked")["detail"] == why
+    for name in ("part-0.parquet", "_manifest.json"):
+        (shared.data / name.strip("_")).mkdir()
+        (shared.data / name.strip("_") / name).write_text("junk")
+        said = shared.post("/runs", 409, input="scans", output=name.strip("_"))["detail"]
+        assert name in said
+        assert str(shared.data) not in said
+    assert "Traceback" not in shared.server.log.read_text()
+
+
+@pytest.mark.mount
+def test_run_fails_at_once_on_a_read_only_or_full_disk(shared: Manager) -> None:
+    disk = shared.data / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)
+    try:
+        (disk / "out").mkdir()
+        (disk / "out" / "_lock").touch()
+        (disk / "filler").write_bytes(bytes(64 * 1024 - 4 * 1024))
+        assert_disk_is_reported(shared, "No space left on device", "full")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        for output, options in (("out", {}), ("new", {}), ("tried", {"trial": True})):
+            assert_disk_is_reported(shared, "Read-only file system", output, **options)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert "Traceback" not in shared.server.log.read_text()
+
+
+def assert_disk_is_reported(service: Manager, reason: str, output: str, **options: bool) -> None:
+    run = service.ended(service.run(f"disk/{output}", **options))
+    assert (run["state"], run["attempts"], run["crashes"]) == ("failed", 1, 0)
+    (error,) = run["errors"]
+    assert error == f"output: {run['output']}: nothing can be written there ({reason}): name another folder"
 
 
 def test_finished_output_is_refused_for_other_days(shared: Manager) -> None:

@@ -213,3 +213,75 @@ def test_second_job_on_an_output_is_refused_and_changes_nothing(tmp_path: Path, 
     assert "of 160 rows, " in errors  # a line now and then, where there is no terminal
     assert "\x1b" not in errors
     assert len(rows_of(tmp_path / "out")) == 160
+
+
+SPARK = {"part-00000-5c.snappy.parquet": b"rows", ".part-00000-5c.snappy.parquet.crc": b"crc", "_SUCCESS": b""}
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        SPARK,
+        {"part.0.parquet": b"rows", "part-1.parquet": b"rows"},
+        {"_SUCCESS": b""},
+        {"_rejected/part-1.parquet": b"rows"},
+        {"_failed.json": b"[]"},
+        {"_lock": b"a note"},
+        {"_progress.json": b"{}"},
+        {"_manifest.json": b"{}", "part-1.parquet": b"rows"},
+    ],
+)
+def test_output_that_others_have_written_is_refused_and_untouched(files: dict[str, bytes], tmp_path: Path) -> None:
+    source, table = write(tmp_path / "a.parquet", pictures(10)), tmp_path / "table"
+    for name, content in files.items():
+        (table / name).parent.mkdir(parents=True, exist_ok=True)
+        (table / name).write_bytes(content)
+    for options in ([], ["--retry=all"], ["--trial"]):
+        said = run_job(source, table, *options, code=1)
+        assert said.startswith(f"failed: {'' if '_manifest.json' in files else '--output '}{table}")
+        assert len(said.splitlines()) == 1
+        assert contents_of(table) == files
+
+
+def test_output_that_is_or_holds_or_lies_inside_an_input_is_refused_and_untouched(tmp_path: Path) -> None:
+    data = tmp_path / "days" / "data"
+    write(data / "part-a.parquet", pictures(10))
+    (tmp_path / "link").symlink_to(data)
+    before = contents_of(tmp_path)
+    sources = (data, data / "part-a.parquet", f"file://{data}", tmp_path / "link")
+    for source in sources:
+        for output in (data, data.parent, tmp_path / "link", *([] if source == sources[1] else [data / "new"])):
+            said = run_job(source, output, code=2).splitlines()[-1]
+            assert said.endswith(f"argument --output: expected a folder apart from the input {source}, got {output}")
+    assert "got an empty name" in run_job(data, "", code=2)  # type: ignore[arg-type]
+    linked, output = tmp_path / "linked", tmp_path / "own"
+    linked.mkdir()
+    (linked / "more").symlink_to(output)
+    write(output / "b.parquet", pictures(10))
+    assert "lies inside it" in run_job(linked, output, code=1)
+    assert contents_of(data) == {"part-a.parquet": before["days/data/part-a.parquet"]}
+    assert not parts(output)
+
+
+def test_part_that_the_manifest_does_not_name_is_neither_removed_nor_counted(tmp_path: Path) -> None:
+    """What a job has begun it resumes, whatever it was killed at: here it could not even read its input."""
+    source, output = tmp_path / "data", tmp_path / "out"
+    run_job(source, output, code=1)
+    assert not (output / "_manifest.json").exists()
+    write(source / "a.parquet", pictures(10))
+    run_job(source, output)
+    (output / "_SUCCESS").unlink()
+    mine, checksum = output / "part-mine.parquet", output / f".{parts(output)[0].name}.crc"
+    for file in (mine, checksum):
+        file.write_bytes(b"mine")
+    for retry in ("partial", "all"):
+        assert "it holds part-mine.parquet" in run_job(source, output, f"--retry={retry}", code=1)
+        assert mine.read_bytes() == b"mine"
+    mine.unlink()
+    run_job(source, output, "--retry=all")
+    assert len(rows_of(output)) == 10
+    assert checksum.read_bytes() == b"mine"

@@ -36,6 +36,8 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "No such file": lambda out: parts(out)[0].unlink(),
     "rejected is 0, the manifest has 1": lambda out: parts(out / "_rejected")[0].unlink(),
     "expected no such part": lambda out: (out / "part-more.parquet").write_bytes(parts(out)[0].read_bytes()),
+    "_manifest.json cannot be read": lambda out: (out / "_manifest.json").write_text("junk"),
+    "_deferred.json cannot be read": lambda out: (out / "_deferred.json").write_text("{}"),
     "expected a finished output": lambda out: (out / "_SUCCESS").unlink(),
 }
 

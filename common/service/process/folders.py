@@ -8,8 +8,12 @@ from pydantic import BeforeValidator
 
 
 def _refuse_address(path: str | Path) -> str | Path:
-    if "://" in str(path):
+    if not str(path):
+        raise ValueError("expected a path on this machine, got nothing")
+    if "://" in str(path) or str(path).startswith("file:"):
         raise ValueError("expected a path on this machine, got an address")
+    if str(path) == ":memory:":
+        raise ValueError("expected a path on this machine, got SQLite's name for no file")
     return path
 
 

@@ -109,7 +109,7 @@ def test_version_of_an_object_changes_with_its_content_alone(
 def test_output_at_an_address_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "a.parquet", pictures(1))
     said = run_job(source, "s3://bucket/out", code=2)  # type: ignore[arg-type]  # as a person may write it
-    assert "--output: expected a folder, got the address s3://bucket/out" in said
+    assert "argument --output: expected a folder, got the address s3://bucket/out" in said
 
 
 def test_no_secret_of_an_address_is_printed_or_written_for_a_file_that_cannot_be_read(

@@ -47,7 +47,12 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
     [
         ("batch.manager", "MANAGER_DATABASE", "postgresql://user:geheim@database/runs"),
         ("batch.manager", "DATA_ROOT", "s3://bucket/data"),
+        ("batch.manager", "MANAGER_DATABASE", "file:/tmp/runs.sqlite"),
+        ("batch.manager", "MANAGER_DATABASE", ":memory:"),
+        ("batch.manager", "MANAGER_DATABASE", ""),
+        ("batch.manager", "DATA_ROOT", ""),
         ("asynchronous.delivery", "RESULTS_DATABASE", "sqlite:///results.sqlite"),
+        ("asynchronous.delivery", "RESULTS_DATABASE", ""),
         ("web_single.predictor", "WARM_UP", "https://models/inputs.json?signature=geheim"),
     ],
 )
@@ -65,3 +70,24 @@ def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str,
     assert "Traceback" not in done.stderr
     assert "geheim" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [".", "/", "picture.jpg", "n" * 300, "/dev/null", "/dev/full"])
+@pytest.mark.parametrize(
+    ("app", "setting"), [("batch.manager", "MANAGER_DATABASE"), ("asynchronous.delivery", "RESULTS_DATABASE")]
+)
+def test_a_database_that_is_no_sqlite_file_is_one_line(app: str, setting: str, path: str, tmp_path: Path) -> None:
+    content = b"\xff\xd8 no database" * 100
+    (tmp_path / "picture.jpg").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-m", *UVICORN, f"{app}:create_app"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0", setting: path},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert f"cannot start: {setting}={path} " in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "picture.jpg").read_bytes() == content
