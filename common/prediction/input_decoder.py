@@ -72,8 +72,9 @@ class InputDecoder:
             raise Problem(415, f"Content-Type: expected {expected}, got {got}")
         loop = asyncio.get_running_loop()
         try:  # an image takes a while to decode, so a thread does it
-            reading = loop.run_in_executor(self._threads, read, body, self._settings)
-            return await before_deadline(deadline, reading), False
+            return await before_deadline(
+                deadline, loop.run_in_executor(self._threads, read, body, self._settings)
+            ), False
         except ValueError as error:
             raise to_problem(error) from None
 
