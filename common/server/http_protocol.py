@@ -109,7 +109,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Read on once no pipelined request waits. Do not wait for ever for the rest of a request answered before it."""
+        """Read on once no pipelined request waits. The rest of a request that is answered already has little time."""
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()  # uvicorn reads on, so requests would come faster than they are answered
