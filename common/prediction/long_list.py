@@ -42,9 +42,17 @@ def _skip_space(body: bytes, place: int) -> int:
 
 
 def _end_of_item(body: bytes, place: int, max_item_bytes: int) -> int:
+    end = body.find(b"}", place, place + max_item_bytes) + 1
+    if _is_flat_object(body[place:end]):  # as most are: no need to parse it twice
+        return end
     # Latin-1 has a character for each byte, and UTF-8 has no byte of JSON's own within other characters.
     text = str(memoryview(body)[place : place + max_item_bytes + 1], "latin-1")
     try:
         return place + _decoder.raw_decode(text)[1]
     except (ValueError, RecursionError):
         return place + len(text)
+
+
+def _is_flat_object(text: bytes) -> bool:
+    """Whether the brace at its end closes the one at its start; False where strings make that hard to say."""
+    return text.startswith(b"{") and text.count(b"{") == 1 and b"\\" not in text and text.count(b'"') % 2 == 0
