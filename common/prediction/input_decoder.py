@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from common import domain
 from common.inference.cpu_quota import cpu_quota
 from common.inference.tensor_spec import Tensors
+from common.prediction.long_list import LONG_LIST_BYTES, split_list
 from common.prediction.settings import InputSettings
 from common.service.body.long_work import LONG_BYTES, in_thread
 from common.service.deadline import before_deadline
@@ -59,11 +60,12 @@ class InputDecoder:
 
     async def _rows(self, content_type: str, body: bytes, deadline: float) -> tuple[Tensors, bool]:
         if content_type == JSON:
-            if len(body) > self._settings.max_item_bytes:
-                self._check_length(body)
+            max_item_bytes = self._settings.max_item_bytes
+            if len(body) > max_item_bytes:
+                _check_length(body, self._max_items, max_item_bytes)
             if len(body) >= LONG_BYTES:
-                return await before_deadline(deadline, in_thread(from_json, body, self._max_items))
-            return from_json(body, self._max_items)
+                return await before_deadline(deadline, in_thread(from_json, body, self._max_items, max_item_bytes))
+            return from_json(body, self._max_items, max_item_bytes)
         looks_like_json = body.lstrip().startswith((b"{", b"["))
         read = domain.MEDIA_TYPES.get(content_type or ("" if looks_like_json else UNKNOWN))
         if read is None:
@@ -72,27 +74,35 @@ class InputDecoder:
             raise Problem(415, f"Content-Type: expected {expected}, got {got}")
         loop = asyncio.get_running_loop()
         try:  # an image takes a while to decode, so a thread does it
-            reading = loop.run_in_executor(self._threads, read, body, self._settings)
-            return await before_deadline(deadline, reading), False
+            return await before_deadline(
+                deadline, loop.run_in_executor(self._threads, read, body, self._settings)
+            ), False
         except ValueError as error:
             raise to_problem(error) from None
 
-    def _check_length(self, body: bytes) -> None:
-        items = max(1, min(body.count(b"{"), self._max_items))  # each item is an object, so there are no more
-        limit, size = items * self._settings.max_item_bytes, len(body.strip())
-        if size > limit:
-            expected = f"expected at most {limit} bytes of JSON (MAX_ITEM_BYTES for each of the {ITEMS})"
-            raise Problem(413, f"body: {expected}, got {size}; {domain.EXPECTED}")
+
+def _check_length(body: bytes, max_items: int, max_item_bytes: int) -> None:
+    items = 1
+    if body.lstrip().startswith(b"["):
+        if len(body) >= LONG_LIST_BYTES:
+            return  # each item is checked as it is read
+        items = max(1, min(body.count(b"{"), max_items))  # each item is an object, so there are no more
+    limit, size = items * max_item_bytes, len(body.strip())
+    if size > limit:
+        raise _too_long("body", limit, str(size))
 
 
-def from_json(body: bytes, max_items: int) -> tuple[Tensors, bool]:
+def from_json(body: bytes, max_items: int, max_item_bytes: int) -> tuple[Tensors, bool]:
     """A JSON item, or a list of them -> rows, and whether it was a list.
 
     Raises `Problem`: 400 not JSON, 413 more than `max_items`, 422 not items.
     """
     many = body.lstrip().startswith(b"[")
     try:
-        items = _many.validate_json(body) if many else [_one.validate_json(body)]
+        if many and len(body) >= LONG_LIST_BYTES:
+            items = _from_long_list(body, max_items, max_item_bytes)
+        else:
+            items = _many.validate_json(body) if many else [_one.validate_json(body)]
         if not items:
             raise Problem(422, f"body: got an empty list; {domain.EXPECTED}")
         if len(items) > max_items:
@@ -100,6 +110,30 @@ def from_json(body: bytes, max_items: int) -> tuple[Tensors, bool]:
         return domain.to_rows(items), many
     except ValueError as error:
         raise to_problem(error) from None
+
+
+def _from_long_list(body: bytes, max_items: int, max_item_bytes: int) -> list[domain.Input]:
+    items: list[domain.Input] = []
+    for text in split_list(body, max_item_bytes):
+        if len(items) == max_items:
+            raise Problem(413, f"body: expected at most {max_items} {ITEMS}, got more; send them in parts")
+        try:
+            items.append(_one.validate_json(text))
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            if (
+                len(text) > max_item_bytes
+                and found["type"] == "json_invalid"
+                and found["ctx"]["error"].startswith("EOF")
+            ):
+                raise _too_long(f"[{len(items)}]", max_item_bytes, "more") from None
+            raise _to_problem(found | {"loc": (len(items), *found["loc"])}) from None
+    return items
+
+
+def _too_long(where: str, limit: int, got: str) -> Problem:
+    expected = f"expected at most {limit} bytes of JSON (MAX_ITEM_BYTES for each of the {ITEMS})"
+    return Problem(413, f"{where}: {expected}, got {got}; {domain.EXPECTED}")
 
 
 def to_problem(error: ValueError) -> Problem:
@@ -110,10 +144,10 @@ def to_problem(error: ValueError) -> Problem:
 
 
 def _to_problem(error: ErrorDetails) -> Problem:
-    if error["type"] == "json_invalid":
-        return Problem(400, f"body: not JSON ({error['ctx']['error']}); {domain.EXPECTED}")
     where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"])
     where = where.lstrip(".")[:MAX_PLACE] or "body"
+    if error["type"] == "json_invalid":
+        return Problem(400, f"{where}: not JSON ({error['ctx']['error']}); {domain.EXPECTED}")
     if error["type"] == "value_error":  # a validator of the domain's own says itself what it got
         return Problem(422, f"{where}: {error['ctx']['error']}; {domain.EXPECTED}")
     return Problem(422, f"{where}: {error['msg']}, got {shorten(error['input'])}; {domain.EXPECTED}")

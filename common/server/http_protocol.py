@@ -109,8 +109,10 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Do not wait for ever for the rest of a request that was answered before its end."""
+        """Read on once no pipelined request waits. The rest of a request that is answered already has little time."""
         super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()  # uvicorn reads on, so requests would come faster than they are answered
         if self.cycle.response_complete and self.cycle.more_body:
             self._answered_timer = self.loop.call_later(self.answered_seconds, self._on_timeout)
 

@@ -39,6 +39,8 @@ async def before_deadline(deadline: float, work: Awaitable[T]) -> T:
             return await work
     except TimeoutError:
         raise Problem(504, "the deadline passed before the request was decoded") from None
+    finally:
+        del work  # it holds its error, whose traceback holds this frame: only the collector would free them
 
 
 def remaining_timeout(deadline: float) -> float:

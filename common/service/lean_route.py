@@ -18,6 +18,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Mount, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.service.problems import cut_traceback
 from common.service.root_path import local_path
 from common.service.route_templates import RouteTemplates
 
@@ -47,14 +48,13 @@ class LeanRouting:
         self._is_outermost = is_outermost
         self._routes = dict(_lean_routes(fastapi_app))
         self._templates = RouteTemplates(fastapi_app.routes)
-        self._handlers = {
-            key: value for key, value in fastapi_app.exception_handlers.items() if key not in (500, Exception)
-        }
+        handlers = {key: value for key, value in fastapi_app.exception_handlers.items() if key not in (500, Exception)}
+        self._failing = ExceptionMiddleware(_fail, handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find a lean route by method and exact path; FastAPI answers everything else."""
         if FAILURE in scope:
-            inner = self._app if self._is_outermost else ExceptionMiddleware(_raises(*scope[FAILURE]), self._handlers)
+            inner = self._app if self._is_outermost else self._failing
             await inner(scope, receive, send)
             return
         path = local_path(scope) if scope["type"] == "http" else ""
@@ -75,11 +75,9 @@ class LeanRouting:
             await response(scope, receive, note_start)
         except Exception as error:
             sender = _discard if started else send  # a response that has begun cannot be replaced
-            if self._is_outermost:
-                scope[FAILURE] = error, started
-                await self._app(scope, receive, sender)
-            else:
-                await ExceptionMiddleware(_raises(error, started), self._handlers)(scope, receive, sender)
+            scope[FAILURE] = error, started
+            await (self._app if self._is_outermost else self._failing)(scope, receive, sender)
+            cut_traceback(error)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have FastAPI answer; HEAD as the GET that it declares. Only middleware outside of this one sees the HEAD."""
@@ -97,15 +95,15 @@ async def _discard(message: Message) -> None:
     """Send nothing: the response has begun, and what handles its failure cannot answer any more."""
 
 
-def _raises(error: Exception, started: bool = False) -> ASGIApp:
-    """An app that fails like this, before or after its response started, for Starlette's handling of exceptions."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+async def _fail(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app that fails as the scope says, before or after its response started, for Starlette to handle it."""
+    error, started = scope.pop(FAILURE)
+    try:
         if started:
             await send({"type": "http.response.start", "status": 500, "headers": []})
         raise error
-
-    return app
+    finally:
+        del error  # its traceback holds this frame
 
 
 def _lean_routes(app: "FastAPI") -> Iterator[tuple[tuple[str, str], LeanRoute]]:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.service.lean_route import FAILURE
-from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, render_problem, to_problem
+from common.service.problems import CLIENT_CLOSED_REQUEST, Problem, cut_traceback, render_problem, to_problem
 from common.service.process.shutdown import ProcessState
 from common.service.process.startup import without_traceback
 from common.service.request_context import RequestContext, pollable
@@ -60,7 +60,7 @@ class RequestMiddleware:
                     raise Problem(503, "too many requests are in progress: try again", {"Retry-After": "1"})
                 context.deadline += self._timeout_seconds(headers.get(b"x-request-timeout-ms"))
             except Problem as problem:
-                scope[FAILURE] = problem, False
+                scope[FAILURE] = problem.with_traceback(None), False  # the frame there holds the scope
             await self._app(scope, receive, sender.send)
             if context.disconnected or not sender.complete:  # a stream that the client did not read to its end
                 sender.status = CLIENT_CLOSED_REQUEST
@@ -68,6 +68,7 @@ class RequestMiddleware:
             if not sender.started:
                 request = Request(scope)
                 await render_problem(request, to_problem(request, error))(scope, receive, sender.send)
+            cut_traceback(error)
         finally:
             self._state.requests_in_flight -= counts
             context.receive = None  # it holds the scope, which holds the context: the collector would have to free them

@@ -62,9 +62,23 @@ async def problem_handler(request: Request, error: Exception) -> Response:
 
     Below a prefix that has a renderer of its own (`Service.problem_renderers`), that one is used.
     """
+    if isinstance(error, HTTPException | RequestValidationError | ClientDisconnect):
+        cut_traceback(error)  # of any other, the server logs the traceback
     if isinstance(error, ClientDisconnect):
         return Response(status_code=CLIENT_CLOSED_REQUEST)
     return render_problem(request, to_problem(request, error))
+
+
+def cut_traceback(error: BaseException) -> None:
+    """Free what an error that has become an answer still holds: the frames that it passed, with the request's body.
+
+    Such a frame often holds the error in turn, or a task that raised it. Then only the garbage collector would free
+    them, which runs so rarely that bodies of some megabytes would fill the memory before.
+    """
+    cause: BaseException | None = error
+    while cause:
+        cause.__traceback__ = None
+        cause.__context__, cause = None, cause.__context__
 
 
 def render_problem(request: Request, problem: Problem) -> Response:

@@ -24,7 +24,7 @@ from common.open_inference.grpc.requests import (
     to_problem,
 )
 from common.open_inference.grpc.status import grpc_status, http_status
-from common.service.problems import Problem
+from common.service.problems import Problem, cut_traceback
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -56,7 +56,13 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         return handler
 
     async def _handle(self, method: Method, path: str, request: Any, context: Context) -> Message:
-        answer, metadata = await self._runner.run(method, path, request, context)
+        try:
+            answer, metadata = await self._runner.run(method, path, request, context)
+        except grpc.aio.AbortError as error:
+            cut_traceback(error)
+            raise
+        finally:
+            del request  # an aborted context keeps its error, whose traceback holds this frame
         context.set_trailing_metadata((*(context.trailing_metadata() or ()), *metadata))
         if isinstance(answer, Problem):
             await context.abort(grpc_status(answer), answer.detail)
@@ -80,6 +86,7 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             raise
         except Exception as error:
             problem = to_problem(error, path)
+            cut_traceback(error)
             self._runner.record_stream(path, began, problem.status_code, context)
             await context.abort(grpc_status(problem), problem.detail)
         finally:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from starlette.requests import ClientDisconnect
 
 from common.open_inference.grpc.status import http_status
-from common.service.problems import CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, Problem
+from common.service.problems import CLIENT_CLOSED_REQUEST, INTERNAL_ERROR, Problem, cut_traceback
 from common.service.service import Service
 from common.telemetry.access_log import RequestRecord
 from common.telemetry.server_timing import server_timing
@@ -90,6 +90,7 @@ class RequestRunner:
         except Exception as error:
             answer = to_problem(error, path)
             status = answer.status_code
+            cut_traceback(error)
         finally:
             self._count(-1)
             seconds = time.monotonic() - started

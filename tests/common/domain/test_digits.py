@@ -34,16 +34,16 @@ def with_pixel(value: object, place: int = 12) -> dict[str, list[object]]:
 
 
 def test_one_picture_gives_a_row_and_a_list_a_row_for_each() -> None:
-    one, many = from_json(body({"pixels": PIXELS}), 10)
+    one, many = from_json(body({"pixels": PIXELS}), 10, 65_536)
     assert (one["features"].tolist(), one["features"].dtype.name, many) == ([PIXELS], "float32", False)
-    three, many = from_json(b" \n" + body([{"pixels": PIXELS}] * 3), 3)
+    three, many = from_json(b" \n" + body([{"pixels": PIXELS}] * 3), 3, 65_536)
     assert (three["features"].tolist(), many) == ([PIXELS] * 3, True)
 
 
 def test_every_scan_as_json_has_the_same_features() -> None:
     features = all_scans().features
     assert np.array_equal(
-        from_json(body([{"pixels": scan.tolist()} for scan in features]), 2000)[0]["features"], features
+        from_json(body([{"pixels": scan.tolist()} for scan in features]), 2000, 65_536)[0]["features"], features
     )
 
 
@@ -80,7 +80,7 @@ def test_every_scan_as_json_has_the_same_features() -> None:
 )
 def test_json_that_is_no_picture_is_refused_and_the_field_named(data: bytes, status: int, message: str) -> None:
     with pytest.raises(Problem) as caught:
-        from_json(data, 10)
+        from_json(data, 10, 65_536)
     assert caught.value.status_code == status
     assert message in caught.value.detail
     assert len(caught.value.detail) < 400
@@ -96,7 +96,7 @@ NEARLY_PICTURE = st.fixed_dictionaries({"pixels": st.lists(st.floats(-1, 17), mi
 
 @given(st.binary(max_size=200) | (ANY_JSON | NEARLY_PICTURE | st.lists(NEARLY_PICTURE, max_size=3)).map(body))
 def test_whatever_json_comes_only_features_or_a_problem_result(data: bytes) -> None:
-    only_features_or_a_problem(lambda: from_json(data, 2)[0]["features"])
+    only_features_or_a_problem(lambda: from_json(data, 2, 65_536)[0]["features"])
 
 
 def test_digit_is_the_likeliest_and_its_probability_the_confidence() -> None:
@@ -117,5 +117,5 @@ def test_json_out_is_the_digits_with_six_decimals() -> None:
 
 
 def test_example_in_the_documentation_is_a_seven() -> None:
-    rows, _ = from_json(body(digits.Picture.model_json_schema()["examples"][0]), 1)
+    rows, _ = from_json(body(digits.Picture.model_json_schema()["examples"][0]), 1, 65_536)
     assert to_digits(read(rows["features"])[1])[0].digit == 7

@@ -1,5 +1,6 @@
 """common/server/http_protocol.py: requests however they are cut, and responses in one packet."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -80,3 +81,14 @@ def test_a_client_that_sends_no_more_still_gets_its_response(server: Server, met
             client.sendall(GET.replace(b"GET", method))
             client.shutdown(socket.SHUT_WR)
             assert client.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_pipelined_requests_are_read_no_faster_than_they_are_answered(server: Server) -> None:
+    """Neither do they fill the memory, although this client reads no answers, nor does anyone else wait for them."""
+    before = server.memory_mb()
+    with connect(server) as client:
+        client.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            client.sendall(GET * (10_000_000 // len(GET)))
+        assert server.get("/health/live").elapsed.total_seconds() < 0.5
+        assert server.memory_mb() < before + 64

@@ -87,3 +87,24 @@ def test_a_health_check_stays_quick_beside_long_bad_bodies(server: Server) -> No
         while not all(future.done() for future in busy):
             slowest = max(slowest, server.get("/health/live").elapsed.total_seconds())
     assert slowest < 0.5
+
+
+@pytest.mark.parametrize("name", ["15 MB of short pictures", "many pictures, one of them long", "40,000 pictures"])
+def test_a_list_that_cannot_be_right_holds_up_no_health_check(server: Server, name: str) -> None:
+    """Nor is it parsed to its end, which took most of a second."""
+
+    def slowest() -> float:
+        seconds = 0.0
+        with ThreadPoolExecutor(1) as threads:
+            busy = threads.submit(send, server, CASES[name])
+            while not busy.done():
+                seconds = max(seconds, server.get("/health/live").elapsed.total_seconds())
+        return seconds
+
+    assert min(slowest() for _ in range(3)) < 0.1  # of several, since other processes use the CPUs too
+
+
+def test_a_long_list_is_read_as_a_short_one(server: Server) -> None:
+    padded = b" \n[ " + b" ,\n".join([GOOD + b" " * 300] * 1_024) + b"\n] \n"
+    answer = send(server, Case(padded, JSON, 200, ""))
+    assert [found["digit"] for found in answer.json()] == [7] * 1_024

@@ -1,6 +1,7 @@
 """A lean route is an ordinary one to its user: it raises, and takes FastAPI's own way as soon as it needs more."""
 
 import re
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any
@@ -67,6 +68,24 @@ def test_a_lean_handler_raises_like_any_other(app: Service) -> None:
         assert (failed.status_code, failed.json()["detail"]) == (403, "failed as asked")
         assert client.post("/lean", headers={"break": "1"}).status_code == 418
         assert client.get("/lean").status_code == 405
+
+
+def test_a_users_exception_handler_sees_where_an_error_comes_from(app: Service) -> None:
+    """Only then is it cut from the frames, which hold the request's body."""
+    app.include_router(lean_router())
+    seen: list[str] = []
+    errors: list[HTTPException] = []
+
+    @app.exception_handler(HTTPException)
+    async def handle(request: Request, error: HTTPException) -> Response:
+        seen.append(traceback.extract_tb(error.__traceback__)[-1].name)
+        errors.append(error)
+        return JSONResponse({"handled": True}, error.status_code)
+
+    with TestClient(app) as client:
+        assert client.post("/lean", headers={"fail": "1"}).json() == {"handled": True}
+    assert seen == ["lean"]
+    assert errors[0].__traceback__ is None
 
 
 def test_an_unhandled_exception_reaches_the_server_after_a_500_without_details(app: Service) -> None:

@@ -33,6 +33,7 @@ def pixels_document(*values: object) -> bytes:
 
 
 GOOD = pixels_document(*SEVEN_PIXELS)
+LONG_LIST = b"[" + b",".join([GOOD + b" " * 100] * 1_023 + [GOOD])
 BLANK = pixels_document(*[0] * 64)
 BIG_ZIP = zlib.compress(bytes(2501 * 20_000), 9)
 CASES: dict[str, Case] = {
@@ -94,4 +95,18 @@ CASES: dict[str, Case] = {
     "list with one blank picture": Case(b"[" + GOOD + b"," + BLANK + b"]", JSON, 422, "[1].pixels"),
     "list of lists": Case(b"[[" + GOOD + b"]]", JSON, 422, "[0]"),
     "1,025 pictures": Case(b"[" + b",".join([GOOD] * 1_025) + b"]", JSON, 413, "at most 1024 pictures"),
+    "40,000 pictures": Case(b"[" + b",".join([GOOD] * 40_000) + b"]", JSON, 413, "at most 1024 pictures"),
+    "15 MB of short pictures": Case(b"[" + b'{"pixels":[1]},' * 1_000_000 + b"{}]", JSON, 422, "[0].pixels"),
+    "many pictures, one of them long": Case(
+        b"[" + (GOOD + b",") * 1_000 + pixels_document(*[1] * 2_000_000) + b"]",
+        JSON,
+        413,
+        "[1000]: expected at most 65536",
+    ),
+    "a long list with a comma at its end": Case(LONG_LIST[: -len(GOOD)] + b"]", JSON, 400, "[1023]: not JSON"),
+    "a long list without a comma": Case(LONG_LIST + GOOD + b"]", JSON, 400, "a comma"),
+    "a long list without an end": Case(LONG_LIST, JSON, 400, "the list's end"),
+    "a long list and more": Case(LONG_LIST + b"]]", JSON, 400, "the list's end"),
+    "a long list cut in a picture": Case(LONG_LIST[:-1], JSON, 400, "[1023]: not JSON (EOF"),
+    "a long list that is empty": Case(b"[" + b" " * 300_000 + b"]", JSON, 422, "empty list"),
 }

@@ -103,3 +103,24 @@ def test_deadlines_overload_and_cancellation(tmp_path_factory: pytest.TempPathFa
         assert client.server.logged(path=INFER, status=499)
         assert client.server.logged(path=INFER, status=503)
         assert client.server.logged(path=INFER, status=504)
+
+
+def test_a_refused_request_leaves_nothing_of_its_tensors_in_memory() -> None:
+    too_many = message({"features": np.zeros((40_000, 64), np.float32)})
+    no_model = message({"features": np.zeros((40_000, 64), np.float32)}, model="nope")
+    no_fit = message({"features": np.zeros((40_000, 64), np.float32)}, raw=False)
+    no_fit.inputs[0].shape[:] = [1, 64]
+    with grpc_client() as client:
+
+        def refuse(times: int) -> float:
+            for _ in range(times):
+                for code, request in (
+                    (Code.RESOURCE_EXHAUSTED, too_many),
+                    (Code.NOT_FOUND, no_model),
+                    (Code.INVALID_ARGUMENT, no_fit),
+                ):
+                    refused(code, lambda r=request: client.stub.ModelInfer(r, timeout=20))  # type: ignore[misc]
+            return client.server.memory_mb()
+
+        first = refuse(3)
+        assert refuse(12) < first + 64

@@ -32,6 +32,12 @@ def test_a_gzip_body_of_several_members_is_all_of_them(server: Server) -> None:
     assert (answer.status_code, answer.json()["digit"]) == (200, 7)
 
 
+def test_zeros_after_a_gzip_body_are_padding(server: Server) -> None:
+    body = gzip.compress(SEVEN) + bytes(512)
+    answer = server.client.post("/predict", content=body, headers=JSON | {"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["digit"]) == (200, 7)
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "word"),
     [
@@ -39,12 +45,13 @@ def test_a_gzip_body_of_several_members_is_all_of_them(server: Server) -> None:
         (gzip.compress(bytes(10**7)) * 2, "gzip", 413, "MAX_BODY_BYTES"),
         (gzip.compress(SEVEN)[:-9], "gzip", 400, "cut short"),
         (gzip.compress(SEVEN) + b"more", "gzip", 400, "not gzip"),
+        (gzip.compress(SEVEN) + bytes(512) + b"more", "gzip", 400, "not gzip"),
         (gzip.compress(b"") * 10_000, "gzip", 400, "goes on"),
         (zlib.compress(SEVEN) * 2, "deflate", 400, "goes on"),
         (SEVEN, "gzip", 400, "not gzip"),
         (SEVEN, "br", 415, "expected gzip or deflate"),
     ],
-    ids=["bomb", "two bombs", "cut", "more", "members", "deflated twice", "plain", "brotli"],
+    ids=["bomb", "two bombs", "cut", "more", "more after zeros", "members", "deflated twice", "plain", "brotli"],
 )
 def test_body_that_cannot_be_inflated_is_a_problem(
     server: Server, body: bytes, encoding: str, status: int, word: str
