@@ -54,7 +54,7 @@ def json_pieces() -> Iterator[Piece]:
     digit = digits.Digit.model_validate(digits.to_outputs({digits.OUTPUT: probabilities}, model)[0])
     yield alone("pydantic: a picture, validate_json", partial(picture.validate_json, body))
     yield alone("numpy: its pixels as an array", lambda: np.array([pixels], np.float32))
-    yield alone("both, and our checks: from_json", partial(from_json, body, 1))
+    yield alone("both, and our checks: from_json", partial(from_json, body, 1, len(body)))
     yield alone("pydantic: a digit, model_dump_json", digit.model_dump_json)
     answer = lambda: to_json(digits.to_outputs({digits.OUTPUT: probabilities}, model)[0])  # noqa: E731
     yield alone("probabilities as JSON: to_outputs", answer)
