@@ -66,7 +66,7 @@ def _ranges(dtype: np.dtype[Any], sign: int) -> list[tuple[Any, Any]]:
     largest = float(np.finfo(dtype).max) if is_float else int(np.iinfo(dtype).max)
     pairs: list[tuple[Any, Any]] = [(0, 0), (1, 1)]
     for magnitude in FLOATS if is_float else INTEGERS:
-        pairs += [(0, magnitude)] if magnitude <= USUAL else []
+        pairs += [(0 * magnitude, magnitude)] if magnitude <= USUAL else []
         pairs += [(magnitude if is_float else magnitude + 1, 2 * magnitude)]  # above round numbers, which bounds are
     if not is_float:
         pairs += [(largest, largest)]

@@ -14,6 +14,18 @@ NOWHERE = "/proc/nowhere"
 UVICORN = ("uvicorn", "--factory", "--port", "0")
 
 
+def run(module: tuple[str, ...], settings: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE …` in this folder; it is to end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0"} | settings,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "settings", "advice"),
     [
@@ -29,14 +41,7 @@ UVICORN = ("uvicorn", "--factory", "--port", "0")
 def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
     command: tuple[str, ...], settings: dict[str, str], advice: str, tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0"} | settings,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+    done = run(command, settings, tmp_path)
     assert done.returncode == 1
     assert advice in done.stderr.strip().splitlines()[-1], done.stderr
     assert "Traceback" not in done.stderr
@@ -57,13 +62,13 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
     ],
 )
 def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str, address: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *UVICORN, f"{app}:create_app"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0", setting: address},
-        capture_output=True,
-        text=True,
-        timeout=30,
+    done = run(
+        (
+            *UVICORN,
+            f"{app}:create_app",
+        ),
+        {setting: address},
+        tmp_path,
     )
     assert f"wrong setting: {setting}=" in done.stderr
     assert "expected a path on this machine" in done.stderr
@@ -79,13 +84,13 @@ def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str,
 def test_a_database_that_is_no_sqlite_file_is_one_line(app: str, setting: str, path: str, tmp_path: Path) -> None:
     content = b"\xff\xd8 no database" * 100
     (tmp_path / "picture.jpg").write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, "-m", *UVICORN, f"{app}:create_app"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "REDIS_URL": "redis://127.0.0.1:1/0", setting: path},
-        capture_output=True,
-        text=True,
-        timeout=30,
+    done = run(
+        (
+            *UVICORN,
+            f"{app}:create_app",
+        ),
+        {setting: path},
+        tmp_path,
     )
     assert done.returncode == 1
     assert f"cannot start: {setting}={path} " in done.stderr.strip().splitlines()[-1]
