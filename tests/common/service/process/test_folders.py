@@ -62,14 +62,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_that_says_what_to_set(
     ],
 )
 def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str, address: str, tmp_path: Path) -> None:
-    done = run(
-        (
-            *UVICORN,
-            f"{app}:create_app",
-        ),
-        {setting: address},
-        tmp_path,
-    )
+    done = run((*UVICORN, f"{app}:create_app"), {setting: address}, tmp_path)
     assert f"wrong setting: {setting}=" in done.stderr
     assert "expected a path on this machine" in done.stderr
     assert "Traceback" not in done.stderr
@@ -84,14 +77,7 @@ def test_an_address_where_a_path_is_expected_is_one_line(app: str, setting: str,
 def test_a_database_that_is_no_sqlite_file_is_one_line(app: str, setting: str, path: str, tmp_path: Path) -> None:
     content = b"\xff\xd8 no database" * 100
     (tmp_path / "picture.jpg").write_bytes(content)
-    done = run(
-        (
-            *UVICORN,
-            f"{app}:create_app",
-        ),
-        {setting: path},
-        tmp_path,
-    )
+    done = run((*UVICORN, f"{app}:create_app"), {setting: path}, tmp_path)
     assert done.returncode == 1
     assert f"cannot start: {setting}={path} " in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
