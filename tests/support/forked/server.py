@@ -44,9 +44,10 @@ def main() -> None:
             serve(**request)
 
 
-def serve(arguments: list[str], environment: dict[str, str], folder: str, log: str) -> Any:
+def serve(arguments: list[str], environment: dict[str, str], folder: str, log: str, cpus: list[int]) -> Any:
     """Be the service, to the end of this process."""
     os.setsid()
+    os.sched_setaffinity(0, cpus)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)

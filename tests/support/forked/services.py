@@ -128,7 +128,13 @@ def running_service(command: str, log: Path, **environment: str) -> "Iterator[su
     count = int(said[0])
     variables = dict(variable.split("=", 1) for variable in said[1 + count :] if variable)
     del variables["SAY"]
-    request = {"arguments": said[1 : 1 + count], "environment": variables, "folder": str(ROOT), "log": str(log)}
+    request = {
+        "arguments": said[1 : 1 + count],
+        "environment": variables,
+        "folder": str(ROOT),
+        "log": str(log),
+        "cpus": [*os.sched_getaffinity(0)],  # a fork would have those of the server, which is older
+    }
     forked = ForkedProcess(server, server.ask(request))
     try:
         yield forked
