@@ -10,12 +10,14 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from batch.dataset.files import local_path
+from batch.dataset.local_path import local_path
 from common.service.masking import mask_urls
 
 Engine = Literal["local", "dask", "spark"]
 Retry = Literal["all", "partial", "none"]
 OnDeadline = Literal["stop", "finish"]
+DONE, FAILED, IN_USE, LATE, CANCELLED = 0, 1, 3, 4, 130
+"""Exit codes; 2 is a wrong command line."""
 FAILURE = "failed: "
 """So begins the last line of a job that cannot go on, and says why: another attempt would not help."""
 

@@ -1,33 +1,30 @@
-"""One attempt at a run: has its chunks processed, reports progress, enforces the deadline, and finishes the output."""
+"""A run at work: has its chunks processed, reports progress, enforces the deadline, and finishes the output."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Literal
 
-from batch.command_line import JobOptions
+from batch.command_line import CANCELLED, DONE, FAILED, LATE, JobOptions
 from batch.dataset.changes import ADDED, CHANGED, find_added_files, find_changed_files
 from batch.dataset.dataset import Chunk, DataSet, split
 from batch.dataset.files import read_version
 from batch.engines.engine import process_chunks
 from batch.output.folder import OutputFolder
-from batch.output.progress import ModelId, Progress
+from batch.output.progress import ModelId, Progress, Status
 from batch.output.progress_bar import show_progress
 from batch.process_chunk import Result, Task
 from batch.settings import JobSettings
 from batch.stop_request import StopRequest
 from common.service.masking import mask_urls
 
-DONE, FAILED, IN_USE, LATE, CANCELLED = 0, 1, 3, 4, 130
-"""Exit codes of the job; 2 is a wrong command line."""
 REPORT_SECONDS = 0.5
 MAX_ERRORS = 10
 
 
 class JobRun:
-    """One attempt at a run."""
+    """It knows what was asked, which chunks there are, and how far it is."""
 
     def __init__(
         self,
@@ -152,7 +149,7 @@ class JobRun:
         deferred = f"; {len(missing)} chunks are deferred to the next run" if missing else ""
         return self._end("done", DONE, f"{self.progress.rows:,} rows, {self.progress.rejected:,} rejected{deferred}")
 
-    def _end(self, status: Literal["done", "failed", "cancelled", "late"], code: int, message: str) -> int:
+    def _end(self, status: Status, code: int, message: str) -> int:
         self.progress.status, self.progress.finished_at = status, datetime.now(UTC)
         if code and not self.progress.errors:
             self.progress.errors = [message]

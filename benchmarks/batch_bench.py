@@ -7,6 +7,7 @@ counts once), polled ten times a second.
 
 import argparse
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -114,10 +115,11 @@ def measured(name: str, source: Path, output: Path, rows: int) -> Run:
             [sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
         )
         try:
-            while process.poll() is None:
-                peak = max(peak, memory_mb(process.pid))
-                time.sleep(LOOK_SECONDS)
+            with os.fdopen(os.pidfd_open(process.pid)) as ended:
+                while not select.select([ended], [], [], LOOK_SECONDS)[0]:
+                    peak = max(peak, memory_mb(process.pid))
             seconds = time.perf_counter() - started
+            process.wait()
         finally:
             for member in members(process.pid):
                 kill(member)

@@ -1,18 +1,19 @@
 """The Parquet files of a data set, local or at a URI that pyarrow knows: which there are, and in which version."""
 
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
+
+from batch.dataset.local_path import local_path
 
 READ_BYTES = 2**21
 """Read a column in pieces of this size; else a whole row group would be in memory, however large it is."""
@@ -89,16 +90,6 @@ def _filesystem(path: str) -> tuple[Any, str]:
         filesystem, inner = pafs.FileSystem.from_uri(path)
         return filesystem, inner
     return pafs.LocalFileSystem(), path
-
-
-def local_path(source: str) -> Path | None:
-    """Where an input lies on this machine, without links; None for a URI elsewhere."""
-    path = source.removeprefix("file://")
-    if "://" in path:
-        return None
-    if path != source and not Path(path).exists():
-        path = unquote(path)  # as a URI is written
-    return Path(os.path.realpath(path))
 
 
 def _normalize(source: str) -> str:

@@ -1,7 +1,6 @@
 """Engine `local`: a pool of processes on this machine, one per CPU, each with the model and one thread.
 
-The processes are forked from one that has imported the libraries, has loaded no model and has started no thread. If a
-process is killed, only its chunk is processed again. If the job is killed, its processes exit.
+If a process is killed, only its chunk is processed again. If the job is killed, its processes exit.
 """
 
 import multiprocessing
@@ -12,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from batch.engines.fork_server import PROCESSES
 from batch.process_chunk import Result, Task, process_chunk
 
 MAX_CRASHES = 3
 """A chunk fails after this many of its processes were killed."""
 POLL_SECONDS = 0.2
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["batch.run", "pandas"])  # pyarrow imports pandas with its first value, if it is there
 
 
 def run(tasks: Sequence[Task], workers: int) -> Iterator[Result | None]:

@@ -15,8 +15,11 @@ from benchmarks.queue_bench import valkey
 from benchmarks.support.figure.rows import row_tops
 from benchmarks.support.figure.svg import SCHEMES
 from benchmarks.support.growing_queue import measure_depth
+from benchmarks.support.machine import on_cpus, part_cpus
+from benchmarks.support.servers.proxies import proxy
 from benchmarks.support.side_by_side.results import FILE, Outcome, Results
 from tests.support.processes import ROOT, output_of, wait_until
+from tests.support.stack import predictor_url, stack_of
 
 CONTESTANTS = ["constant", "minimal", "ours", "ours /v2 JSON", "ours /v2 binary", "ours gRPC"]
 QUICK = (sys.executable, "-m", "benchmarks.online", "--seconds=1", "--rounds=1", "--connections=2", "--models=small")
@@ -115,6 +118,15 @@ def test_the_ways_to_send_a_call_are_measured() -> None:
     table = output_of(sys.executable, "-m", "benchmarks.transports", "--calls=200", "--rounds=1")
     for way in ("aiohttp, bare", "httpx, its own transport", "ours, REST", "ours, gRPC"):
         assert f"| {way} | " in table
+
+
+def test_a_proxy_is_measured_on_another_cpu_than_what_it_calls_and_the_load() -> None:
+    cpus = part_cpus()
+    with on_cpus(cpus.load), stack_of("synchronous") as these:
+        predictor = these.launch("predictor")
+        with proxy("synchronous", predictor_url=predictor_url(these, "http")) as measured:
+            assert os.sched_getaffinity(measured.process.pid) == cpus.server
+            assert os.sched_getaffinity(predictor.process.pid) == os.sched_getaffinity(0) == cpus.load
 
 
 @pytest.mark.full
