@@ -5,6 +5,7 @@ It needs as long for that as the job for its own imports, so the job starts it f
 
 import multiprocessing
 import signal
+from contextlib import suppress
 from multiprocessing import forkserver
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -17,6 +18,7 @@ def start() -> None:
     """Start it, and return at once. Ctrl-C is for the job alone, which ends it."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits this
     try:
-        forkserver.ensure_running()
+        with suppress(OSError):  # such as no folder for its socket: the pool tries again, and the job says why
+            forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)

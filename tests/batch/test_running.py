@@ -166,15 +166,16 @@ def test_cancelled_run_ends_at_once_and_can_resume(tmp_path: Path, slow: str, nu
 
 
 def test_run_can_be_cancelled_before_its_first_chunk(tmp_path: Path) -> None:
-    """While thousands of footers are read, and during a trial."""
+    """While thousands of footers are read and the processes start, and during a trial; SIGINT is to all of them."""
     first = write(tmp_path / "data" / "0.parquet", pictures(2, seed=0))
     for number in range(1, 6_000):
         (tmp_path / "data" / f"{number}.parquet").hardlink_to(first)
-    for options in ([], ["--trial"]):
+    for options, number in (([], signal.SIGTERM), ([], signal.SIGINT), (["--trial"], signal.SIGTERM)):
         with job(tmp_path / "data", tmp_path / "out", *options) as one:
             wait_until(lambda one=one: opened(one.process.pid, tmp_path / "data"))  # type: ignore[misc]
-            one.process.send_signal(signal.SIGTERM)
+            (os.killpg if number == signal.SIGINT else os.kill)(one.process.pid, number)
             code, _, errors = one.ended(seconds=5)
+            wait_until(lambda one=one: not one.members(), seconds=5)  # type: ignore[misc]
         assert "Traceback" not in errors
         assert code == 130
 
