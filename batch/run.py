@@ -1,4 +1,4 @@
-"""A run at work: has its chunks processed, reports progress, enforces the deadline, and finishes the output."""
+"""Has the chunks of a run processed, reports progress, enforces the deadline, and finishes the output."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ from batch.dataset.dataset import Chunk, DataSet, split
 from batch.dataset.files import read_version
 from batch.engines.engine import process_chunks
 from batch.output.folder import OutputFolder
-from batch.output.progress import ModelId, Progress, Status
+from batch.output.progress import Ending, ModelId, Progress
 from batch.output.progress_bar import show_progress
 from batch.process_chunk import Result, Task
 from batch.settings import JobSettings
@@ -24,7 +24,7 @@ MAX_ERRORS = 10
 
 
 class JobRun:
-    """It knows what was asked, which chunks there are, and how far it is."""
+    """The processing of a run's chunks, and how far it is."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class JobRun:
         deferred = f"; {len(missing)} chunks are deferred to the next run" if missing else ""
         return self._end("done", DONE, f"{self.progress.rows:,} rows, {self.progress.rejected:,} rejected{deferred}")
 
-    def _end(self, status: Status, code: int, message: str) -> int:
+    def _end(self, status: Ending, code: int, message: str) -> int:
         self.progress.status, self.progress.finished_at = status, datetime.now(UTC)
         if code and not self.progress.errors:
             self.progress.errors = [message]

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, computed_field
 
-Status = Literal["running", "done", "failed", "cancelled", "late"]
+Ending = Literal["done", "failed", "cancelled", "late"]
+Status = Literal["running", Ending]
 
 
 class ModelId(BaseModel):
